@@ -1,0 +1,21 @@
+//! The Kubernetes kinds that Wherry serves, and all that is known about them without doing anything:
+//! names and scopes, defaults, validation, selectors, quantities, merge facts, table columns, wire encodings.
+//!
+//! No I/O, no clock, no async: every crate of both planes imports this one.
+
+pub mod error;
+pub mod key;
+pub mod kinds;
+pub mod merge;
+pub mod openapi;
+pub mod protobuf;
+pub mod quantity;
+pub mod resource;
+pub mod selector;
+pub mod table;
+
+pub use error::{Cause, Error, Reason};
+pub use key::{ObjectKey, Revision};
+pub use k8s_openapi;
+pub use kinds::Kind;
+pub use resource::{Resource, RESOURCES};

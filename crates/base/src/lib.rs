@@ -1,0 +1,14 @@
+//! What both planes lean on: the clock, seeded randomness, back-off, and tasks with an owner and an end.
+//!
+//! This is the only crate that reads the clock or draws random numbers (`xtask tidy` checks that), so that
+//! everything above it can be driven by a test. It knows nothing of Kubernetes.
+
+mod backoff;
+mod clock;
+mod drain;
+mod rng;
+
+pub use backoff::Backoff;
+pub use clock::{Clock, SystemClock};
+pub use drain::{Drain, Trigger};
+pub use rng::Rng;

@@ -1,0 +1,17 @@
+//! The Kubernetes API as Rust calls, over any transport, and the informers and work queues that stand on it.
+//!
+//! Controllers and the embedded node hold a [`Client`] over a transport that calls the API server's registry
+//! directly; a remote node and the command line hold one over HTTPS. Nothing above can tell which.
+
+mod api;
+mod informer;
+mod queue;
+mod transport;
+
+pub use api::{Api, Client, Event, List};
+pub use informer::{Informer, Projection};
+pub use queue::WorkQueue;
+pub use transport::{
+    DeleteOptions, EventKind, ListOptions, PatchKind, Precondition, Propagation, RawEvent, RawWatch, Request, Transport,
+    Verb, WatchOptions,
+};

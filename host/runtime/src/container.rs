@@ -1,0 +1,132 @@
+//! What a container is started from, and what is known of it while it runs and after.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use wherry_vnet::Namespace;
+
+use crate::image::Image;
+use crate::logs::LogSink;
+
+/// The pod that a container belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PodRef {
+    /// The namespace.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+    /// The uid.
+    pub uid: String,
+}
+
+/// A directory of the node that a container sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// The directory (or file) on the node.
+    pub host: PathBuf,
+    /// Its path for the guest.
+    pub guest: String,
+    /// Whether writing is refused.
+    pub read_only: bool,
+}
+
+/// What a container may use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Thousandths of a core; `None`: all there is.
+    pub cpu_milli: Option<u32>,
+    /// Bytes of memory; `None`: all there is.
+    pub memory_bytes: Option<u64>,
+}
+
+/// Everything that a runtime needs to start a container.
+#[derive(Clone)]
+pub struct ContainerSpec {
+    /// The container's own id, unique on the node.
+    pub id: String,
+    /// Its pod.
+    pub pod: PodRef,
+    /// Its name in the pod.
+    pub name: String,
+    /// What runs.
+    pub image: Image,
+    /// `command`: replaces the image's entry point; empty keeps it. For a module its first word is `argv[0]`.
+    pub command: Vec<String>,
+    /// `args`.
+    pub args: Vec<String>,
+    /// The environment.
+    pub env: Vec<(String, String)>,
+    /// `workingDir`; empty: the root.
+    pub working_dir: String,
+    /// The directories that it sees.
+    pub mounts: Vec<Mount>,
+    /// What it may use.
+    pub limits: Limits,
+    /// The pod's network.
+    pub network: Arc<Namespace>,
+    /// Where an HTTP module is served: the first `containerPort`; `None` where the container names no port.
+    pub http_port: Option<u16>,
+    /// Where stdout and stderr go.
+    pub logs: Arc<dyn LogSink>,
+    /// Whether stdin stays open until the container is stopped; else it is empty.
+    pub stdin: bool,
+}
+
+/// A running or ended container.
+#[async_trait]
+pub trait Container: Send + Sync + 'static {
+    /// Resolves when it has ended; the same answer ever after.
+    async fn exited(&self) -> Exit;
+
+    /// Asks it to end (SIGTERM): listeners and stdin close; an HTTP module takes no new request and finishes the rest.
+    fn stop(&self);
+
+    /// Ends it now (SIGKILL), within 10 ms.
+    fn kill(&self);
+
+    /// What it has used so far.
+    fn usage(&self) -> Usage;
+}
+
+/// How a container ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// The exit code; 128 + signal where a signal ended it.
+    pub code: i32,
+    /// Why.
+    pub reason: ExitReason,
+    /// For a person: a trap's text and place. Empty where there is nothing to say.
+    pub message: String,
+}
+
+/// Why a container ended: `reason` in its status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitReason {
+    /// By itself, with code 0.
+    Completed,
+    /// By itself with another code, by a trap, or killed.
+    Error,
+    /// It wanted more memory than its limit.
+    OomKilled,
+}
+
+impl ExitReason {
+    /// The word in `reason`.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Completed => "Completed",
+            Self::Error => "Error",
+            Self::OomKilled => "OOMKilled",
+        }
+    }
+}
+
+/// What a container has used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// CPU time since its start, in nanoseconds.
+    pub cpu_nanos: u64,
+    /// Memory at present, in bytes.
+    pub memory_bytes: u64,
+}

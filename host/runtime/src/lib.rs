@@ -1,0 +1,38 @@
+//! The boundary between the agent, which knows pods, and what runs a container: wasm, Docker, or a fake for tests.
+//!
+//! Nothing above this trait knows which runtime it is; nothing below knows Kubernetes objects.
+
+mod container;
+mod image;
+mod logs;
+
+pub use container::{Container, ContainerSpec, Exit, ExitReason, Limits, Mount, PodRef, Usage};
+pub use image::{Image, ImageError, ImageKind, PullPolicy};
+pub use logs::{LogSink, StdStream};
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+/// Runs containers.
+#[async_trait]
+pub trait Runtime: Send + Sync + 'static {
+    /// The scheme in `containerID`, such as `wasm`.
+    fn name(&self) -> &'static str;
+
+    /// Makes an image ready to start: present, checked, compiled. The pull policy means what it means in Kubernetes.
+    async fn prepare(&self, reference: &str, policy: PullPolicy) -> Result<Image, ImageError>;
+
+    /// Starts a container; it runs until it exits or is stopped. An error is a `StartError` for the pod's status.
+    async fn start(&self, spec: ContainerSpec) -> Result<Arc<dyn Container>, StartError>;
+}
+
+/// Why a container did not start.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct StartError {
+    /// The `reason` in the container's status, such as `RunContainerError`.
+    pub reason: &'static str,
+    /// What, where, and what to do.
+    pub message: String,
+}

@@ -1,0 +1,22 @@
+//! The pod network in user space: every pod a namespace with its own address, localhost and port space, as objects
+//! in the node process.
+//!
+//! Owns namespaces, address allocation, in-memory streams and datagrams, and the dialer through which every
+//! connection is made. Knows no runtime, no Kubernetes objects: what a Service is, it asks of [`Services`].
+//! Kernel sockets are opened only for addresses outside the cluster, and only where egress is allowed.
+
+mod dial;
+mod http;
+mod namespace;
+mod network;
+mod services;
+mod stream;
+mod udp;
+
+pub use crate::http::{Body, BoxError, HttpHandler, full_body};
+pub use dial::DialError;
+pub use namespace::{BindError, Listener, Namespace};
+pub use network::{AddressesExhausted, Egress, Network, NetworkConfig, PodIdentity};
+pub use services::{NoServices, Protocol, Resolution, Services, Translation};
+pub use stream::{ReadHalf, STREAM_BUFFER_BYTES_MAX, Stream, TryRead, WriteError, WriteHalf, pair};
+pub use udp::{Datagram, UdpSocket};

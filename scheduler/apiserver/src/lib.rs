@@ -1,0 +1,12 @@
+//! The Kubernetes API over the store: verbs, admission, identity and the wire.
+//!
+//! [`Registry`] carries out verbs for an [`Identity`]; [`serve`] speaks HTTP for it; [`Registry::client`] is the way
+//! of in-process clients, with the same admission and identity but no HTTP. The only crate that knows HTTP routes.
+
+mod identity;
+mod registry;
+mod serve;
+
+pub use identity::Identity;
+pub use registry::{Registry, RegistryConfig};
+pub use serve::{ServeConfig, serve};
