@@ -6,6 +6,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyPair, KeyUsagePurpose, SanType,
 };
+use rustls::pki_types::DnsName;
 
 /// How far back a certificate's validity reaches, for clocks that differ.
 const CLOCK_SKEW_HOURS: i64 = 1;
@@ -50,8 +51,8 @@ pub struct Issued {
 pub struct Subject<'a> {
     /// The common name: the user.
     pub user: &'a str,
-    /// The organizations: the groups.
-    pub groups: &'a [&'a str],
+    /// The organization: the group. One at most, for that is what rcgen writes.
+    pub group: Option<&'a str>,
     /// DNS names and IP addresses, for a server; empty for a client.
     pub names: &'a [String],
 }
@@ -74,7 +75,7 @@ impl Authority {
     }
 
     fn from_key(name: &str, key: KeyPair, now: jiff::Timestamp) -> Result<Self, PkiError> {
-        let mut params = base_params(name, &[], now, AUTHORITY_DAYS)?;
+        let mut params = base_params(name, None, now, AUTHORITY_DAYS)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages =
             vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
@@ -94,7 +95,7 @@ impl Authority {
     /// Issues a certificate for a server (where names are given) and client.
     pub fn issue(&self, subject: &Subject<'_>, now: jiff::Timestamp) -> Result<Issued, PkiError> {
         let key = KeyPair::generate()?;
-        let mut params = base_params(subject.user, subject.groups, now, ISSUED_DAYS)?;
+        let mut params = base_params(subject.user, subject.group, now, ISSUED_DAYS)?;
         params.subject_alt_names = subject.names.iter().map(|name| alt_name(name)).collect::<Result<_, _>>()?;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         if !subject.names.is_empty() {
@@ -110,18 +111,23 @@ impl Authority {
 /// A certificate that vouches for itself: what the ingress shows where no Secret fits.
 pub fn self_signed(name: &str, names: &[String], now: jiff::Timestamp) -> Result<Issued, PkiError> {
     let key = KeyPair::generate()?;
-    let mut params = base_params(name, &[], now, ISSUED_DAYS)?;
+    let mut params = base_params(name, None, now, ISSUED_DAYS)?;
     params.subject_alt_names = names.iter().map(|name| alt_name(name)).collect::<Result<_, _>>()?;
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let certificate = params.self_signed(&key)?;
     Ok(Issued { certificate: certificate.pem(), key: key.serialize_pem() })
 }
 
-fn base_params(user: &str, groups: &[&str], now: jiff::Timestamp, days: i64) -> Result<CertificateParams, PkiError> {
+fn base_params(
+    user: &str,
+    group: Option<&str>,
+    now: jiff::Timestamp,
+    days: i64,
+) -> Result<CertificateParams, PkiError> {
     let mut params = CertificateParams::new(Vec::<String>::new())?;
     let mut name = DistinguishedName::new();
-    for group in groups {
-        name.push(DnType::OrganizationName, *group);
+    if let Some(group) = group {
+        name.push(DnType::OrganizationName, group);
     }
     name.push(DnType::CommonName, user);
     params.distinguished_name = name;
@@ -140,6 +146,7 @@ fn alt_name(name: &str) -> Result<SanType, PkiError> {
     if let Ok(address) = name.parse::<IpAddr>() {
         return Ok(SanType::IpAddress(address));
     }
+    DnsName::try_from(name).map_err(|_| PkiError::BadName(name.to_owned()))?;
     let dns = name.try_into().map_err(|_| PkiError::BadName(name.to_owned()))?;
     Ok(SanType::DnsName(dns))
 }
