@@ -13,9 +13,10 @@ pub mod quantity;
 pub mod resource;
 pub mod selector;
 pub mod table;
+pub mod yaml;
 
 pub use error::{Cause, Error, Reason};
-pub use key::{ObjectKey, Revision};
 pub use k8s_openapi;
+pub use key::{ObjectKey, Revision};
 pub use kinds::Kind;
-pub use resource::{Resource, RESOURCES};
+pub use resource::{RESOURCES, Resource};

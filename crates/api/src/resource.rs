@@ -105,14 +105,20 @@ impl Resource {
 
     /// A 404 about one object, in Kubernetes' words.
     pub fn not_found(&self, name: &str) -> Error {
-        Error::new(crate::Reason::NotFound, format!("{} \"{name}\" not found", self.qualified()))
-            .about(self.group, self.plural, name)
+        Error::new(crate::Reason::NotFound, format!("{} \"{name}\" not found", self.qualified())).about(
+            self.group,
+            self.plural,
+            name,
+        )
     }
 
     /// A 409 because the object exists, in Kubernetes' words.
     pub fn already_exists(&self, name: &str) -> Error {
-        Error::new(crate::Reason::AlreadyExists, format!("{} \"{name}\" already exists", self.qualified()))
-            .about(self.group, self.plural, name)
+        Error::new(crate::Reason::AlreadyExists, format!("{} \"{name}\" already exists", self.qualified())).about(
+            self.group,
+            self.plural,
+            name,
+        )
     }
 
     /// A 409 because the object changed, in Kubernetes' words.
