@@ -3,6 +3,7 @@
 //! Nothing above this trait knows which runtime it is; nothing below knows Kubernetes objects.
 
 mod container;
+pub mod fake;
 mod image;
 mod logs;
 
