@@ -5,17 +5,24 @@
 //! connection is made. Knows no runtime, no Kubernetes objects: what a Service is, it asks of [`Services`].
 //! Kernel sockets are opened only for addresses outside the cluster, and only where egress is allowed.
 
+mod addresses;
 mod dial;
+mod egress;
 mod http;
+mod listener;
 mod namespace;
 mod network;
+mod pipe;
+mod ports;
+mod route;
 mod services;
 mod stream;
 mod udp;
 
 pub use crate::http::{Body, BoxError, HttpHandler, full_body};
 pub use dial::DialError;
-pub use namespace::{BindError, Listener, Namespace};
+pub use listener::{LISTENER_BACKLOG_MAX, Listener};
+pub use namespace::{BindError, Namespace};
 pub use network::{AddressesExhausted, Egress, Network, NetworkConfig, PodIdentity};
 pub use services::{NoServices, Protocol, Resolution, Services, Translation};
 pub use stream::{ReadHalf, STREAM_BUFFER_BYTES_MAX, Stream, TryRead, WriteError, WriteHalf, pair};

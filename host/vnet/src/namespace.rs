@@ -1,19 +1,31 @@
 //! A pod's network namespace: its address, its localhost, its ports, its names.
 
-use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::dial::DialError;
+use crate::egress;
 use crate::http::HttpHandler;
-use crate::services::Resolution;
-use crate::stream::Stream;
-use crate::udp::UdpSocket;
+use crate::listener::{Backlog, Listener};
+use crate::network::{Egress, Network, PodIdentity};
+use crate::ports::{Phase, Ports, Socket};
+use crate::route::Route;
+use crate::services::{Protocol, Resolution};
+use crate::stream::{Stream, pair};
+use crate::udp::{Inbox, UdpSocket};
+
+/// How many names an alias may lead through before it counts as missing.
+const ALIASES_MAX: usize = 4;
 
 /// The network of one pod, shared by its containers. Its address returns to the pool when `close` is called or the
 /// last clone of the `Arc` goes.
+#[derive(Debug)]
 pub struct Namespace {
+    network: Arc<Network>,
+    pod: PodIdentity,
     address: IpAddr,
+    egress: Egress,
+    ports: Mutex<Ports>,
 }
 
 /// Why a port cannot be bound.
@@ -30,75 +42,216 @@ pub enum BindError {
     Closed,
 }
 
-/// A listening port. Unbinds when dropped.
-#[derive(Debug)]
-pub struct Listener {
-    local: SocketAddr,
-}
-
-impl Listener {
-    /// The address it is bound to.
-    pub fn local(&self) -> SocketAddr {
-        self.local
-    }
-
-    /// Takes a waiting connection. `None`: nobody waits. An error: the listener was closed, as at a pod's end.
-    pub fn try_accept(&mut self) -> Result<Option<Stream>, BindError> {
-        Ok(None)
-    }
-
-    /// Ready when `try_accept` would not give `Ok(None)`.
-    pub fn poll_acceptable(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let _ = context;
-        Poll::Pending
-    }
-
-    /// Waits for a connection; `None` once the listener was closed.
-    pub async fn accept(&mut self) -> Option<Stream> {
-        std::future::pending().await
-    }
-}
-
 impl Namespace {
+    pub(crate) fn new(network: Arc<Network>, pod: PodIdentity, address: IpAddr, egress: Egress) -> Self {
+        Self { network, pod, address, egress, ports: Mutex::default() }
+    }
+
     /// The pod's address.
-    pub fn address(&self) -> IpAddr {
+    pub const fn address(&self) -> IpAddr {
         self.address
+    }
+
+    /// The pod.
+    pub const fn pod(&self) -> &PodIdentity {
+        &self.pod
+    }
+
+    /// Whether the pod may leave the cluster.
+    pub const fn egress(&self) -> Egress {
+        self.egress
     }
 
     /// Listens on a port; port 0 picks a free one. The unspecified address covers localhost and the pod's address.
     pub fn listen(self: &Arc<Self>, on: SocketAddr) -> Result<Listener, BindError> {
-        let _ = on;
-        Err(BindError::Closed)
+        let backlog = Arc::new(Backlog::default());
+        let local = self.lock().bind(self.local(on)?, Socket::Tcp(Arc::clone(&backlog)))?;
+        Ok(Listener::new(local, backlog, Arc::downgrade(self)))
     }
 
     /// Serves a port by a handler as well as by the returned listener: the ingress on this node calls the handler,
     /// everybody else connects to the listener, and the caller speaks HTTP/1.1 over what it accepts.
     pub fn listen_http(self: &Arc<Self>, port: u16, handler: Arc<dyn HttpHandler>) -> Result<Listener, BindError> {
-        let _ = (port, handler);
-        Err(BindError::Closed)
+        let backlog = Arc::new(Backlog::default());
+        let mut ports = self.lock();
+        let local = ports.bind((Ipv4Addr::UNSPECIFIED, port).into(), Socket::Http(Arc::clone(&backlog)))?;
+        self.network.add_handler(SocketAddr::new(self.address, local.port()), handler);
+        drop(ports);
+        Ok(Listener::new(local, backlog, Arc::downgrade(self)))
     }
 
     /// Binds a UDP port; port 0 picks a free one.
     pub fn bind_udp(self: &Arc<Self>, on: SocketAddr) -> Result<UdpSocket, BindError> {
-        let _ = on;
-        Err(BindError::Closed)
+        let inbox = Arc::new(Inbox::default());
+        let local = self.lock().bind(self.local(on)?, Socket::Udp(Arc::clone(&inbox)))?;
+        Ok(UdpSocket::new(local, inbox, Arc::clone(self)))
     }
 
     /// Connects to localhost, a pod, a Service, or (where egress is allowed) the world.
     pub async fn connect(self: &Arc<Self>, to: SocketAddr) -> Result<Stream, DialError> {
-        let _ = to;
-        Err(DialError::Refused)
+        let (stream, to) = match self.route(Protocol::Tcp, to) {
+            Route::Own(to) => return self.connect_to(self, to),
+            Route::Pod(pod, to) => return self.connect_to(&pod, to),
+            Route::World(to) => (egress::connect(to).await?, to),
+            Route::Denied => return Err(DialError::Denied),
+            Route::Refused => return Err(DialError::Refused),
+            Route::Unreachable => return Err(DialError::Unreachable),
+        };
+        let (ours, theirs) = pair(self.client_address(self.address), to);
+        if !self.remember(&ours) {
+            return Err(DialError::Unreachable);
+        }
+        egress::bridge(self.network.tasks(), stream, theirs);
+        Ok(ours)
     }
 
     /// What a name means here: `localhost`, the pod's own name, Services; the world's names only with egress.
     pub async fn resolve(&self, name: &str) -> Result<Vec<IpAddr>, Resolution> {
-        let _ = name;
+        let mut name = name.to_owned();
+        for _ in 0..ALIASES_MAX {
+            match self.resolve_in_cluster(&name) {
+                Resolution::Addresses(addresses) => return Ok(addresses),
+                Resolution::Missing => return Err(Resolution::Missing),
+                Resolution::Alias(other) => name = other,
+                Resolution::Foreign if self.egress == Egress::Allowed => return egress::resolve(&name).await,
+                Resolution::Foreign => return Err(Resolution::Foreign),
+            }
+        }
         Err(Resolution::Missing)
     }
 
     /// Closes the listeners and refuses new ones: connections in progress go on. A pod's SIGTERM.
-    pub fn close_listeners(&self) {}
+    pub fn close_listeners(&self) {
+        let mut ports = self.lock();
+        if ports.phase == Phase::Open {
+            ports.phase = Phase::ListenersClosed;
+        }
+        let gone = self.unbind(&mut ports, |socket| socket.backlog().is_some());
+        drop(ports);
+        gone.iter().for_each(|backlog| backlog.close());
+    }
 
     /// Closes everything and gives back the address.
-    pub fn close(&self) {}
+    pub fn close(&self) {
+        let mut ports = self.lock();
+        if ports.phase == Phase::Closed {
+            return;
+        }
+        ports.phase = Phase::Closed;
+        let gone = self.unbind(&mut ports, |_| true);
+        let connections = ports.take_connections();
+        drop(ports);
+        gone.iter().for_each(|backlog| backlog.close());
+        connections.iter().filter_map(Weak::upgrade).for_each(|connection| connection.abort());
+        self.network.forget(self.address);
+    }
+
+    pub(crate) const fn network(&self) -> &Arc<Network> {
+        &self.network
+    }
+
+    /// Where `to` leads from here.
+    pub(crate) fn route(&self, protocol: Protocol, to: SocketAddr) -> Route {
+        let ip = to.ip().to_canonical();
+        if ip.is_unspecified() {
+            return Route::Own(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), to.port()));
+        }
+        if ip.is_loopback() || ip == self.address {
+            return Route::Own(SocketAddr::new(ip, to.port()));
+        }
+        match self.network.route(protocol, self.address, SocketAddr::new(ip, to.port())) {
+            Route::World(_) if self.egress == Egress::Denied => Route::Denied,
+            route => route,
+        }
+    }
+
+    /// A connection from `from` to the listener here at `to`.
+    pub(crate) fn open(&self, from: SocketAddr, to: SocketAddr) -> Result<Stream, DialError> {
+        let mut ports = self.lock();
+        let found = ports.find(Protocol::Tcp, to).and_then(Socket::backlog).cloned();
+        let backlog = found.ok_or(DialError::Refused)?;
+        let (client, server) = pair(from, to);
+        ports.remember(server.connection());
+        drop(ports);
+        backlog.offer(server)?;
+        Ok(client)
+    }
+
+    /// The inbox of the UDP socket that is bound at `to`.
+    pub(crate) fn inbox(&self, to: SocketAddr) -> Option<Arc<Inbox>> {
+        match self.lock().find(Protocol::Udp, to)? {
+            Socket::Udp(inbox) => Some(Arc::clone(inbox)),
+            Socket::Tcp(_) | Socket::Http(_) => None,
+        }
+    }
+
+    pub(crate) fn unbind_tcp(&self, backlog: &Arc<Backlog>) {
+        self.unbind(&mut self.lock(), |socket| socket.is_backlog(backlog));
+    }
+
+    pub(crate) fn unbind_udp(&self, inbox: &Arc<Inbox>) {
+        self.lock().unbind(|socket| socket.is_inbox(inbox));
+    }
+
+    fn connect_to(&self, other: &Self, to: SocketAddr) -> Result<Stream, DialError> {
+        let from = if to.ip().is_loopback() { to.ip() } else { self.address };
+        let stream = other.open(self.client_address(from), to)?;
+        if self.remember(&stream) { Ok(stream) } else { Err(DialError::Unreachable) }
+    }
+
+    fn remember(&self, stream: &Stream) -> bool {
+        let mut ports = self.lock();
+        if ports.phase == Phase::Closed {
+            return false;
+        }
+        ports.remember(stream.connection());
+        true
+    }
+
+    fn client_address(&self, ip: IpAddr) -> SocketAddr {
+        SocketAddr::new(ip, self.lock().ephemeral())
+    }
+
+    fn resolve_in_cluster(&self, name: &str) -> Resolution {
+        if let Ok(address) = name.parse::<IpAddr>() {
+            return Resolution::Addresses(vec![address]);
+        }
+        let plain = name.strip_suffix('.').unwrap_or(name);
+        if plain.eq_ignore_ascii_case("localhost") {
+            return Resolution::Addresses(vec![Ipv4Addr::LOCALHOST.into()]);
+        }
+        if plain.eq_ignore_ascii_case(&self.pod.name) {
+            return Resolution::Addresses(vec![self.address]);
+        }
+        self.network.services().resolve(&self.pod.namespace, name)
+    }
+
+    /// Takes sockets out of the port table, their handlers with them so that a port's next owner keeps its own.
+    /// The backlogs are for the caller to close once it has let go of the table.
+    fn unbind(&self, ports: &mut Ports, which: impl Fn(&Socket) -> bool) -> Vec<Arc<Backlog>> {
+        let gone = ports.unbind(which);
+        for (port, _) in gone.iter().filter(|(_, socket)| matches!(socket, Socket::Http(_))) {
+            self.network.remove_handler(SocketAddr::new(self.address, *port));
+        }
+        gone.into_iter().filter_map(|(_, socket)| socket.backlog().cloned()).collect()
+    }
+
+    fn local(&self, on: SocketAddr) -> Result<SocketAddr, BindError> {
+        let ip = on.ip().to_canonical();
+        let local = ip.is_unspecified() || ip.is_loopback() || ip == self.address;
+        if local { Ok(SocketAddr::new(ip, on.port())) } else { Err(BindError::NotLocal) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Ports> {
+        self.ports.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+#[cfg(test)]
+mod tests;

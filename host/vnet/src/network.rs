@@ -1,15 +1,21 @@
 //! The node's part of the pod network: which addresses are whose, and the way from one to another.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
 use ipnet::IpNet;
+use wherry_base::{Drain, Trigger};
 
+use crate::addresses::Addresses;
 use crate::dial::DialError;
+use crate::egress;
 use crate::http::HttpHandler;
 use crate::namespace::Namespace;
-use crate::services::Services;
-use crate::stream::Stream;
+use crate::ports::Ports;
+use crate::route::Route;
+use crate::services::{Protocol, Services};
+use crate::stream::{Stream, pair};
 
 /// The address ranges of a node.
 #[derive(Clone, Debug)]
@@ -52,39 +58,105 @@ pub struct AddressesExhausted(pub IpNet);
 /// The pod network of a node.
 pub struct Network {
     config: NetworkConfig,
+    services: Arc<dyn Services>,
+    addresses: Mutex<Addresses>,
+    pods: RwLock<HashMap<IpAddr, Weak<Namespace>>>,
+    handlers: RwLock<HashMap<SocketAddr, Arc<dyn HttpHandler>>>,
+    node_ports: Mutex<Ports>,
+    drain: Drain,
 }
 
 impl Network {
     /// A network without pods.
     pub fn new(config: NetworkConfig, services: Arc<dyn Services>) -> Arc<Self> {
-        let _ = services;
-        Arc::new(Self { config })
+        Arc::new(Self {
+            addresses: Mutex::new(Addresses::new(config.pod_cidr)),
+            config,
+            services,
+            pods: RwLock::default(),
+            handlers: RwLock::default(),
+            node_ports: Mutex::default(),
+            drain: Trigger::new().drain(),
+        })
     }
 
     /// The ranges.
-    pub fn config(&self) -> &NetworkConfig {
+    pub const fn config(&self) -> &NetworkConfig {
         &self.config
     }
 
     /// A new namespace with an address of its own; recently used addresses are used again last.
-    pub fn namespace(
-        self: &Arc<Self>,
-        pod: PodIdentity,
-        egress: Egress,
-    ) -> Result<Arc<Namespace>, AddressesExhausted> {
-        let _ = (pod, egress);
-        Err(AddressesExhausted(self.config.pod_cidr))
+    pub fn namespace(self: &Arc<Self>, pod: PodIdentity, egress: Egress) -> Result<Arc<Namespace>, AddressesExhausted> {
+        let taken = lock(&self.addresses).take();
+        let address = taken.ok_or(AddressesExhausted(self.config.pod_cidr))?;
+        let namespace = Arc::new(Namespace::new(Arc::clone(self), pod, address, egress));
+        write(&self.pods).insert(address, Arc::downgrade(&namespace));
+        Ok(namespace)
     }
 
-    /// Connects on the node's behalf (ingress, probes, node ports) to a pod or Service.
+    /// Connects on the node's behalf (ingress, probes, node ports) to a pod or Service; to what is neither, over the
+    /// kernel.
     pub async fn dial(&self, to: SocketAddr) -> Result<Stream, DialError> {
-        let _ = to;
-        Err(DialError::Refused)
+        let from = SocketAddr::new(self.config.node_ip, lock(&self.node_ports).ephemeral());
+        match self.route(Protocol::Tcp, from.ip(), to) {
+            Route::Pod(pod, to) => pod.open(from, to),
+            Route::World(to) | Route::Own(to) => {
+                let (ours, theirs) = pair(from, to);
+                egress::bridge(&self.drain, egress::connect(to).await?, theirs);
+                Ok(ours)
+            }
+            Route::Denied => Err(DialError::Denied),
+            Route::Refused => Err(DialError::Refused),
+            Route::Unreachable => Err(DialError::Unreachable),
+        }
     }
 
     /// The handler that serves this very address on this node, if it is an HTTP module's.
     pub fn handler(&self, at: SocketAddr) -> Option<Arc<dyn HttpHandler>> {
-        let _ = at;
-        None
+        read(&self.handlers).get(&at).cloned()
     }
+
+    pub(crate) fn services(&self) -> &dyn Services {
+        &*self.services
+    }
+
+    pub(crate) const fn tasks(&self) -> &Drain {
+        &self.drain
+    }
+
+    pub(crate) fn pod_at(&self, address: IpAddr) -> Option<Arc<Namespace>> {
+        read(&self.pods).get(&address)?.upgrade()
+    }
+
+    pub(crate) fn add_handler(&self, at: SocketAddr, handler: Arc<dyn HttpHandler>) {
+        write(&self.handlers).insert(at, handler);
+    }
+
+    pub(crate) fn remove_handler(&self, at: SocketAddr) {
+        write(&self.handlers).remove(&at);
+    }
+
+    /// Gives back a closed namespace's address.
+    pub(crate) fn forget(&self, address: IpAddr) {
+        write(&self.pods).remove(&address);
+        lock(&self.addresses).give_back(address);
+    }
+}
+
+impl std::fmt::Debug for Network {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Network").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn read<T>(rw: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    rw.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(rw: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    rw.write().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,17 +1,21 @@
 //! A connection in memory: two bounded pipes of chunks, with half-close and reset.
 //!
 //! A chunk moves as `Bytes`, so a write costs no copy here. The host's end is `AsyncRead + AsyncWrite`; a guest's end
-//! uses the `try_` and `poll_` calls, which never block.
+//! uses the `try_` and `poll_` calls, which never block. Data that was written before a reset is still read, as
+//! kernels do it.
 
+use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// How many bytes each direction of a stream holds before its writer must wait.
-pub const STREAM_BUFFER_BYTES_MAX: usize = 256 * 1024;
+use crate::pipe::{End, Pipe, Reader};
+
+pub use crate::pipe::STREAM_BUFFER_BYTES_MAX;
 
 /// One end of a connection.
 #[derive(Debug)]
@@ -28,11 +32,19 @@ pub struct Stream {
 
 /// The reading half. Dropping it makes the other end's writes fail with `Closed`.
 #[derive(Debug)]
-pub struct ReadHalf {}
+pub struct ReadHalf {
+    connection: Arc<Connection>,
+    side: Side,
+    /// The rest of a chunk that a smaller read took a part of.
+    front: Bytes,
+}
 
 /// The writing half. Dropping it without `shutdown` is the end of the stream as well.
 #[derive(Debug)]
-pub struct WriteHalf {}
+pub struct WriteHalf {
+    connection: Arc<Connection>,
+    side: Side,
+}
 
 /// What a read found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,70 +70,233 @@ pub enum WriteError {
     Closed,
 }
 
+#[derive(Clone, Copy, Debug)]
+enum Side {
+    First,
+    Second,
+}
+
+/// Both directions of a connection.
+#[derive(Debug, Default)]
+pub(crate) struct Connection {
+    to_second: Pipe,
+    to_first: Pipe,
+}
+
 /// Two connected ends; `a` is the local address of the first.
 pub fn pair(a: SocketAddr, b: SocketAddr) -> (Stream, Stream) {
-    let end = |local, peer| Stream { reader: ReadHalf {}, writer: WriteHalf {}, local, peer };
-    (end(a, b), end(b, a))
+    let connection = Arc::new(Connection::default());
+    (Stream::new(&connection, Side::First, a, b), Stream::new(&connection, Side::Second, b, a))
+}
+
+impl Connection {
+    /// Breaks the connection for both ends.
+    pub(crate) fn abort(&self) {
+        self.to_first.abort();
+        self.to_second.abort();
+    }
+
+    const fn from(&self, side: Side) -> &Pipe {
+        match side {
+            Side::First => &self.to_second,
+            Side::Second => &self.to_first,
+        }
+    }
+
+    const fn to(&self, side: Side) -> &Pipe {
+        match side {
+            Side::First => &self.to_first,
+            Side::Second => &self.to_second,
+        }
+    }
+}
+
+impl Stream {
+    fn new(connection: &Arc<Connection>, side: Side, local: SocketAddr, peer: SocketAddr) -> Self {
+        let reader = ReadHalf { connection: Arc::clone(connection), side, front: Bytes::new() };
+        Self { reader, writer: WriteHalf { connection: Arc::clone(connection), side }, local, peer }
+    }
+
+    /// A handle that does not keep the connection alive, for its owner to abort it by.
+    pub(crate) fn connection(&self) -> Weak<Connection> {
+        Arc::downgrade(&self.writer.connection)
+    }
+
+    /// Breaks the connection for both ends.
+    pub fn abort(&self) {
+        self.writer.connection.abort();
+    }
 }
 
 impl ReadHalf {
     /// Takes up to `max` bytes without waiting.
     pub fn try_read(&mut self, max: usize) -> TryRead {
-        let _ = max;
-        TryRead::Empty
+        if self.front.is_empty() {
+            match self.connection.to(self.side).pop() {
+                Ok(chunk) => self.front = chunk,
+                Err(End::Open) => return TryRead::Empty,
+                Err(End::Finished) => return TryRead::End,
+                Err(End::Reset) => return TryRead::Reset,
+            }
+        }
+        TryRead::Data(self.front.split_to(max.min(self.front.len())))
     }
 
     /// Ready when `try_read` would not say `Empty`.
     pub fn poll_readable(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let _ = context;
-        Poll::Pending
+        if !self.front.is_empty() {
+            return Poll::Ready(());
+        }
+        self.connection.to(self.side).poll_readable(context)
     }
 }
 
 impl WriteHalf {
     /// How many bytes `try_write` would take now.
     pub fn capacity(&self) -> usize {
-        0
+        self.connection.from(self.side).capacity()
     }
 
     /// Passes on `bytes` whole, or nothing. A chunk larger than the whole buffer is taken when the buffer is empty.
     pub fn try_write(&mut self, bytes: Bytes) -> Result<(), WriteError> {
-        let _ = bytes;
-        Err(WriteError::Closed)
+        self.connection.from(self.side).push(bytes)
     }
 
     /// Ready when there is capacity, or the stream is closed.
     pub fn poll_writable(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let _ = context;
-        Poll::Pending
+        self.connection.from(self.side).poll_writable(context)
     }
 
     /// Tells the reader that no more comes.
-    pub fn shutdown(&mut self) {}
+    pub fn shutdown(&mut self) {
+        self.connection.from(self.side).end(End::Finished);
+    }
 
     /// Tells the reader that the connection is broken.
-    pub fn reset(&mut self) {}
+    pub fn reset(&mut self) {
+        self.connection.from(self.side).end(End::Reset);
+    }
+
+    fn poll_room(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        ready!(self.poll_writable(context));
+        match self.capacity() {
+            0 => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            room => Poll::Ready(Ok(room)),
+        }
+    }
+
+    fn write_now(&mut self, bytes: Bytes) -> io::Result<usize> {
+        let length = bytes.len();
+        match self.try_write(bytes) {
+            Ok(()) => Ok(length),
+            Err(WriteError::Full | WriteError::Closed) => Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+}
+
+impl Drop for ReadHalf {
+    fn drop(&mut self) {
+        self.connection.to(self.side).leave(!self.front.is_empty());
+    }
+}
+
+impl Drop for WriteHalf {
+    fn drop(&mut self) {
+        let unread = self.connection.to(self.side).reader() == Reader::GoneWithDataUnread;
+        self.connection.from(self.side).end(if unread { End::Reset } else { End::Finished });
+    }
+}
+
+impl AsyncRead for ReadHalf {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if buf.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        ready!(self.poll_readable(cx));
+        match self.try_read(buf.remaining()) {
+            TryRead::Data(bytes) => buf.put_slice(&bytes),
+            TryRead::Reset => return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+            TryRead::End | TryRead::Empty => {}
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for WriteHalf {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if buf.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        let room = ready!(self.poll_room(cx))?;
+        let part = buf.get(..room).unwrap_or(buf);
+        Poll::Ready(self.write_now(Bytes::copy_from_slice(part)))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let wanted: usize = bufs.iter().map(|buf| buf.len()).sum();
+        if wanted == 0 {
+            return Poll::Ready(Ok(0));
+        }
+        let mut room = ready!(self.poll_room(cx))?;
+        let mut joined = BytesMut::with_capacity(room.min(wanted));
+        for buf in bufs {
+            let part = buf.get(..room).unwrap_or(buf);
+            joined.extend_from_slice(part);
+            room -= part.len();
+        }
+        Poll::Ready(self.write_now(joined.freeze()))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.shutdown();
+        Poll::Ready(Ok(()))
+    }
 }
 
 impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
-        let _ = (cx, buf);
-        Poll::Pending
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.reader).poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
-        let _ = (cx, buf);
-        Poll::Pending
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.writer).poll_write(cx, buf)
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.writer).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.writer.shutdown();
         Poll::Ready(Ok(()))
     }
 }
+
+#[cfg(test)]
+mod tests;
