@@ -6,9 +6,17 @@
 //! One thread writes the log (one fsync for all commands that wait), applies what is durable, and wakes those who
 //! wait. Reads take a snapshot and never wait for it.
 
+mod checkpoint;
 mod command;
+mod disk;
+mod memory;
 mod object;
+mod open;
+mod plan;
 mod read;
+#[cfg(test)]
+mod tests;
+mod writer;
 
 pub use command::{Applied, Command, Conflict, Expect, ProposeError};
 pub use object::{Encoded, Entry, Index};
@@ -17,12 +25,16 @@ pub use read::{Change, ChangeKind, Expired, Snapshot, Watch};
 use std::path::Path;
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
 use wherry_api::{Resource, Revision};
+
+use crate::memory::shelf_of;
+use crate::plan::Proposal;
 
 /// An open store, cheap to clone; closes when the last clone goes.
 #[derive(Clone)]
 pub struct Store {
-    inner: Arc<()>,
+    inner: Arc<open::Running>,
 }
 
 /// Limits of a store.
@@ -30,13 +42,15 @@ pub struct Store {
 pub struct Limits {
     /// How many changes the watch history holds, over all resources; older revisions answer `Expired`.
     pub watch_history_changes_max: usize,
+    /// How many bytes of JSON the watch history holds, over all resources; whichever bound is met first counts.
+    pub watch_history_bytes_max: usize,
     /// How many commands may wait for the disk; more are refused with `Overloaded`.
     pub commands_waiting_max: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { watch_history_changes_max: 65_536, commands_waiting_max: 8_192 }
+        Self { watch_history_changes_max: 65_536, watch_history_bytes_max: 64 << 20, commands_waiting_max: 8_192 }
     }
 }
 
@@ -67,38 +81,42 @@ pub enum OpenError {
 }
 
 impl Store {
-    /// Opens the store in `directory`, replaying the log onto the last durable state.
+    /// Opens the store in `directory` (made where it is missing), replaying the log onto the last durable state.
     pub fn open(directory: &Path, limits: Limits) -> Result<Self, OpenError> {
-        let _ = (directory, limits);
-        Ok(Self { inner: Arc::new(()) })
+        let directory = disk::Directory::create(directory)?;
+        Ok(Self { inner: Arc::new(open::open(Arc::new(directory), limits)?) })
     }
 
     /// A store in memory, for tests.
     pub fn in_memory(limits: Limits) -> Self {
-        let _ = limits;
-        Self { inner: Arc::new(()) }
+        #[expect(clippy::expect_used, reason = "an empty database in memory always opens")]
+        let inner = open::open(Arc::new(disk::Volatile), limits).expect("memory opens");
+        Self { inner: Arc::new(inner) }
     }
 
     /// Carries out a command; resolves once it is durable (unless the resource is volatile) and applied.
+    /// It is carried out also where the caller no longer waits for it.
     pub async fn propose(&self, command: Command) -> Result<Applied, ProposeError> {
-        let _ = (command, &self.inner);
-        Err(ProposeError::Closed)
+        let (Command::Put { resource, .. } | Command::Delete { resource, .. }) = command;
+        let shelf = shelf_of(resource).ok_or(ProposeError::Closed)?;
+        let (answer, answered) = oneshot::channel();
+        self.inner.submit(Proposal::new(shelf, command, answer))?;
+        answered.await.unwrap_or(Err(ProposeError::Closed))
     }
 
     /// All objects of a resource, and the revision at which they stood so.
     pub fn snapshot(&self, resource: &'static Resource) -> Snapshot {
-        let _ = resource;
-        Snapshot { revision: Revision::default(), objects: Arc::default() }
+        self.inner.memory.snapshot(shelf_of(resource))
     }
 
-    /// The changes of a resource after `from`.
+    /// The changes of a resource after `from`; a revision that is yet to come is waited for.
     pub fn watch(&self, resource: &'static Resource, from: Revision) -> Result<Watch, Expired> {
-        let _ = resource;
-        Err(Expired { asked: from, oldest: Revision::default() })
+        let shelf = shelf_of(resource).unwrap_or(usize::MAX);
+        Watch::new(Arc::clone(&self.inner.memory), shelf, from)
     }
 
     /// The newest revision.
     pub fn revision(&self) -> Revision {
-        Revision::default()
+        self.inner.memory.revision()
     }
 }

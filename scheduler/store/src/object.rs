@@ -1,9 +1,15 @@
 //! Objects as bytes: encoded once per version, with a small index of what selectors and controllers ask.
+//!
+//! Knows JSON's syntax and where an object keeps its revision; knows nothing of any kind's fields but the
+//! paths that its row calls selectable.
+
+mod encode;
+mod scan;
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use wherry_api::Revision;
+use wherry_api::{Resource, Revision};
 
 /// An encoded object with a hole where its `resourceVersion` goes, which is known only when it is applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,16 +19,19 @@ pub struct Encoded {
 }
 
 impl Encoded {
-    /// Encodes an object, leaving out its `metadata.resourceVersion`.
+    /// Encodes an object, leaving out its `metadata.resourceVersion`. What is no JSON object counts as an empty one.
     pub fn new(object: &serde_json::Value) -> Self {
-        let _ = object;
-        Self { json: Bytes::new(), revision_at: 0 }
+        let (json, hole) = encode::with_hole(object);
+        Self { json: json.into(), revision_at: u32::try_from(hole).unwrap_or(u32::MAX) }
     }
 
     /// The whole object, with its revision.
     pub fn at(&self, revision: Revision) -> Bytes {
-        let _ = (revision, &self.json, self.revision_at);
-        Bytes::new()
+        encode::splice(&self.json, self.revision_at as usize..self.revision_at as usize, revision)
+    }
+
+    pub(crate) fn index(&self, resource: &Resource) -> Index {
+        Index::of(resource, &self.json)
     }
 }
 
@@ -37,6 +46,23 @@ pub struct Entry {
     pub index: Index,
 }
 
+impl Entry {
+    /// The same object with another revision: how a deletion tells its last state.
+    pub(crate) fn restamped(&self, revision: Revision) -> Self {
+        let json = match scan::revision_range(&self.json) {
+            Some(range) => encode::splice(&self.json, range, revision),
+            None => self.json.clone(),
+        };
+        Self { revision, json, index: self.index.clone() }
+    }
+
+    /// An object as it was stored.
+    pub(crate) fn stored(resource: &Resource, revision: Revision, json: Bytes) -> Self {
+        let index = Index::of(resource, &json);
+        Self { revision, json, index }
+    }
+}
+
 /// What selectors and owners ask of an object, so that it need not be decoded for them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Index {
@@ -46,4 +72,11 @@ pub struct Index {
     pub fields: Box<[Box<str>]>,
     /// `metadata.uid`.
     pub uid: Box<str>,
+}
+
+impl Index {
+    /// Reads the index out of an object's JSON; what is missing or of another type stays empty.
+    pub(crate) fn of(resource: &Resource, json: &[u8]) -> Self {
+        scan::index(resource.selectable, json)
+    }
 }

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use imbl::OrdMap;
+use tokio::sync::watch;
 use wherry_api::{ObjectKey, Revision};
 
+use crate::memory::Memory;
 use crate::object::Entry;
 
 /// All objects of one resource at one revision.
@@ -44,7 +46,11 @@ pub enum ChangeKind {
 
 /// A watch reads the shared history at its own pace: nothing is queued for it.
 pub struct Watch {
-    next: Revision,
+    memory: Arc<Memory>,
+    shelf: usize,
+    /// Every change up to here was handed out.
+    cursor: Revision,
+    changed: watch::Receiver<()>,
 }
 
 /// The revision is older than the history, or the watch fell behind it.
@@ -58,14 +64,35 @@ pub struct Expired {
 }
 
 impl Watch {
-    /// The next changes of the resource, in order, at least one, in as large a batch as there is (up to `max`).
-    pub async fn next(&mut self, max: usize) -> Result<Vec<Arc<Change>>, Expired> {
-        let _ = (max, self.next);
-        std::future::pending().await
+    pub(crate) fn new(memory: Arc<Memory>, shelf: usize, from: Revision) -> Result<Self, Expired> {
+        memory.changes_after(shelf, from, 0)?;
+        let changed = memory.subscribe(shelf);
+        Ok(Self { memory, shelf, cursor: from, changed })
     }
 
-    /// Every change of the resource up to this revision was handed out: what a bookmark says.
+    /// The next changes of the resource, in order, at least one, in as large a batch as there is (up to `max`,
+    /// at least one). Cancelling it loses nothing.
+    pub async fn next(&mut self, max: usize) -> Result<Vec<Arc<Change>>, Expired> {
+        loop {
+            self.changed.mark_unchanged();
+            let batch = self.memory.changes_after(self.shelf, self.cursor, max.max(1))?;
+            if let Some(last) = batch.last() {
+                self.cursor = last.revision;
+                return Ok(batch);
+            }
+            if self.changed.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Every change of the resource up to this revision was handed out: what a bookmark says. Advances with the
+    /// store's revision also while only other resources change.
     pub fn position(&self) -> Revision {
-        self.next
+        let now = self.memory.revision();
+        match self.memory.changes_after(self.shelf, self.cursor, 1) {
+            Ok(batch) if batch.is_empty() => self.cursor.max(now),
+            _ => self.cursor,
+        }
     }
 }

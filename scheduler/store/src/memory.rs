@@ -1,0 +1,174 @@
+//! What is published: each resource's objects as a persistent map, and the bounded history that watches read.
+//!
+//! One writer publishes; everyone reads. The order of publication makes reads consistent without a lock: history
+//! first, then the maps, then the store's revision, then the wake-up.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use arc_swap::ArcSwap;
+use imbl::OrdMap;
+use tokio::sync::watch;
+use wherry_api::{ObjectKey, RESOURCES, Resource, Revision};
+
+use crate::Limits;
+use crate::object::Entry;
+use crate::read::{Change, Expired, Snapshot};
+
+/// A resource's objects.
+pub(crate) type Objects = OrdMap<ObjectKey, Arc<Entry>>;
+
+/// One change, and the place of its resource among the shelves.
+pub(crate) type Shelved = (usize, Arc<Change>);
+
+/// Everything that readers see.
+pub(crate) struct Memory {
+    shelves: Vec<Shelf>,
+    revision: AtomicU64,
+}
+
+/// One resource.
+struct Shelf {
+    published: ArcSwap<Snapshot>,
+    history: RwLock<History>,
+    changed: watch::Sender<()>,
+}
+
+/// The newest changes of one resource, oldest first.
+struct History {
+    changes: VecDeque<Arc<Change>>,
+    /// Changes up to this revision are no longer known.
+    forgotten: Revision,
+}
+
+/// The place of a resource's shelf: its row's place in the table.
+pub(crate) fn shelf_of(resource: &Resource) -> Option<usize> {
+    RESOURCES
+        .iter()
+        .position(|row| std::ptr::eq(row, resource))
+        .or_else(|| RESOURCES.iter().position(|row| row.group == resource.group && row.plural == resource.plural))
+}
+
+impl Memory {
+    /// What a store shows that has just been opened: objects, and no history.
+    pub(crate) fn new(objects: Vec<Objects>, revision: Revision) -> Self {
+        let shelves = objects.into_iter().map(|objects| Shelf::new(objects, revision)).collect();
+        Self { shelves, revision: AtomicU64::new(revision.0) }
+    }
+
+    pub(crate) fn revision(&self) -> Revision {
+        Revision(self.revision.load(Ordering::Acquire))
+    }
+
+    /// The map may be newer than the revision read before it, never older.
+    pub(crate) fn snapshot(&self, shelf: Option<usize>) -> Snapshot {
+        let revision = self.revision();
+        match shelf.and_then(|shelf| self.shelves.get(shelf)) {
+            Some(shelf) => {
+                let published = shelf.published.load();
+                Snapshot { revision: revision.max(published.revision), objects: Arc::clone(&published.objects) }
+            }
+            None => Snapshot { revision, objects: Arc::default() },
+        }
+    }
+
+    /// Up to `max` changes after a revision, oldest first.
+    pub(crate) fn changes_after(&self, shelf: usize, from: Revision, max: usize) -> Result<Vec<Arc<Change>>, Expired> {
+        let Some(shelf) = self.shelves.get(shelf) else { return Ok(Vec::new()) };
+        shelf.history.read().unwrap_or_else(PoisonError::into_inner).after(from, max)
+    }
+
+    /// Wakes with every change of the resource.
+    pub(crate) fn subscribe(&self, shelf: usize) -> watch::Receiver<()> {
+        match self.shelves.get(shelf) {
+            Some(shelf) => shelf.changed.subscribe(),
+            None => watch::channel(()).1,
+        }
+    }
+
+    /// Shows a group of changes, given the maps that they lead to. `revision` is that of the last.
+    pub(crate) fn publish(&self, changes: &[Shelved], objects: &[Objects], revision: Revision, keep: &mut Keep) {
+        let touched = self.touched(changes);
+        for (place, change) in changes {
+            self.with_history(*place, |history| history.changes.push_back(Arc::clone(change)));
+            keep.add(*place, change);
+        }
+        while let Some(place) = keep.forget_one() {
+            self.with_history(place, History::forget_oldest);
+        }
+        for (place, shelf) in &touched {
+            let objects = objects.get(*place).cloned().unwrap_or_default();
+            shelf.published.store(Arc::new(Snapshot { revision, objects: Arc::new(objects) }));
+        }
+        self.revision.store(revision.0, Ordering::Release);
+        for (_, shelf) in &touched {
+            shelf.changed.send_replace(());
+        }
+    }
+
+    fn touched(&self, changes: &[Shelved]) -> Vec<(usize, &Shelf)> {
+        let is_touched = |place: usize| changes.iter().any(|(other, _)| *other == place);
+        self.shelves.iter().enumerate().filter(|(place, _)| is_touched(*place)).collect()
+    }
+
+    fn with_history(&self, place: usize, act: impl FnOnce(&mut History)) {
+        if let Some(shelf) = self.shelves.get(place) {
+            act(&mut shelf.history.write().unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+}
+
+impl Shelf {
+    fn new(objects: Objects, revision: Revision) -> Self {
+        Self {
+            published: ArcSwap::from_pointee(Snapshot { revision, objects: Arc::new(objects) }),
+            history: RwLock::new(History { changes: VecDeque::new(), forgotten: revision }),
+            changed: watch::Sender::new(()),
+        }
+    }
+}
+
+impl History {
+    fn after(&self, from: Revision, max: usize) -> Result<Vec<Arc<Change>>, Expired> {
+        if from < self.forgotten {
+            return Err(Expired { asked: from, oldest: self.forgotten });
+        }
+        let start = self.changes.partition_point(|change| change.revision <= from);
+        Ok(self.changes.range(start..).take(max).cloned().collect())
+    }
+
+    fn forget_oldest(&mut self) {
+        if let Some(change) = self.changes.pop_front() {
+            self.forgotten = change.revision;
+        }
+    }
+}
+
+/// How much history there is, over all resources, and whose turn it is to be forgotten.
+pub(crate) struct Keep {
+    limits: Limits,
+    bytes: usize,
+    order: VecDeque<(usize, usize)>,
+}
+
+impl Keep {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self { limits, bytes: 0, order: VecDeque::new() }
+    }
+
+    fn add(&mut self, place: usize, change: &Change) {
+        let bytes = change.entry.json.len();
+        self.bytes += bytes;
+        self.order.push_back((place, bytes));
+    }
+
+    /// Whose oldest change must go, if any.
+    fn forget_one(&mut self) -> Option<usize> {
+        let full = self.order.len() > self.limits.watch_history_changes_max
+            || self.bytes > self.limits.watch_history_bytes_max;
+        let (place, bytes) = if full { self.order.pop_front()? } else { return None };
+        self.bytes -= bytes;
+        Some(place)
+    }
+}

@@ -1,0 +1,133 @@
+//! Decides a group of commands against the objects as they stand: which take effect, as which change, and what is
+//! answered to the others. Pure: nothing is written and nobody answered here.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use wherry_api::{ObjectKey, RESOURCES, Resource, Revision};
+
+use crate::command::{Applied, Command, Conflict, Expect, ProposeError};
+use crate::disk::record;
+use crate::memory::{Objects, Shelved};
+use crate::object::{Encoded, Entry, Index};
+use crate::read::{Change, ChangeKind};
+
+/// How a proposer hears what became of its command.
+pub(crate) type Answer = oneshot::Sender<Result<Applied, ProposeError>>;
+
+/// A command on its way to the writer.
+pub(crate) struct Proposal {
+    pub(crate) shelf: usize,
+    pub(crate) key: ObjectKey,
+    pub(crate) expect: Expect,
+    /// The object with its index; none for a deletion.
+    pub(crate) object: Option<(Encoded, Index)>,
+    pub(crate) answer: Answer,
+}
+
+impl Proposal {
+    /// Reads the object's index here, on the proposer's time.
+    pub(crate) fn new(shelf: usize, command: Command, answer: Answer) -> Self {
+        match command {
+            Command::Put { resource, key, expect, object } => {
+                let index = object.index(resource);
+                Self { shelf, key, expect, object: Some((object, index)), answer }
+            }
+            Command::Delete { key, expect, .. } => Self { shelf, key, expect, object: None, answer },
+        }
+    }
+}
+
+/// What a group of commands comes to.
+pub(crate) struct Plan {
+    /// The objects afterwards.
+    pub(crate) objects: Vec<Objects>,
+    /// What changes, in order.
+    pub(crate) changes: Vec<Shelved>,
+    /// Who waits for each change.
+    pub(crate) accepted: Vec<Answer>,
+    /// Conflicts with what stands already: true whatever becomes of the group.
+    pub(crate) refused: Vec<(Answer, Conflict)>,
+    /// Conflicts with changes of the same group: true only if it is written.
+    pub(crate) refused_by_group: Vec<(Answer, Conflict)>,
+    /// The durable changes, as the log has them.
+    pub(crate) group: Vec<u8>,
+    /// The revision of the last change.
+    pub(crate) revision: Revision,
+}
+
+/// Decides commands in order, each seeing the effects of those before it.
+pub(crate) fn plan(base: &[Objects], revision: Revision, proposals: Vec<Proposal>) -> Plan {
+    let mut plan = Plan {
+        objects: base.to_vec(),
+        changes: Vec::with_capacity(proposals.len()),
+        accepted: Vec::with_capacity(proposals.len()),
+        refused: Vec::new(),
+        refused_by_group: Vec::new(),
+        group: Vec::new(),
+        revision,
+    };
+    for proposal in proposals {
+        plan.decide(base, proposal);
+    }
+    plan
+}
+
+impl Plan {
+    fn decide(&mut self, base: &[Objects], proposal: Proposal) {
+        let Proposal { shelf, key, expect, object, answer } = proposal;
+        let (Some(objects), Some(resource)) = (self.objects.get_mut(shelf), RESOURCES.get(shelf)) else { return };
+        let present = objects.get(&key).cloned();
+        if let Some(conflict) = conflict(present.as_ref(), expect, object.is_some()) {
+            let stood = base.get(shelf).and_then(|objects| objects.get(&key));
+            let is_settled = stood.map(Arc::as_ptr) == present.as_ref().map(Arc::as_ptr);
+            let refused = if is_settled { &mut self.refused } else { &mut self.refused_by_group };
+            refused.push((answer, conflict));
+            return;
+        }
+        self.revision.0 += 1;
+        let change = change(key, self.revision, object, present);
+        match change.kind {
+            ChangeKind::Deleted => objects.remove(&change.key),
+            _ => objects.insert(change.key.clone(), Arc::clone(&change.entry)),
+        };
+        self.log(resource, &change);
+        self.changes.push((shelf, Arc::new(change)));
+        self.accepted.push(answer);
+    }
+
+    fn log(&mut self, resource: &Resource, change: &Change) {
+        if !resource.volatile {
+            let kept = (change.kind != ChangeKind::Deleted).then_some(&*change.entry);
+            record::write(&mut self.group, resource, &change.key, change.revision, kept);
+        }
+    }
+}
+
+/// What stands in a command's way, if anything.
+fn conflict(present: Option<&Arc<Entry>>, expect: Expect, is_put: bool) -> Option<Conflict> {
+    match (present, expect) {
+        (None, Expect::Absent) if is_put => None,
+        (Some(entry), Expect::Revision(revision)) if entry.revision == revision => None,
+        (Some(entry), _) => Some(Conflict::Exists(Arc::clone(entry))),
+        (None, _) => Some(Conflict::Missing),
+    }
+}
+
+/// The change that an accepted command makes.
+fn change(
+    key: ObjectKey,
+    revision: Revision,
+    object: Option<(Encoded, Index)>,
+    previous: Option<Arc<Entry>>,
+) -> Change {
+    let (kind, entry) = match (object, &previous) {
+        (Some((encoded, index)), _) => {
+            let kind = if previous.is_some() { ChangeKind::Updated } else { ChangeKind::Created };
+            (kind, Entry { revision, json: encoded.at(revision), index })
+        }
+        (None, Some(last)) => (ChangeKind::Deleted, last.restamped(revision)),
+        (None, None) => (ChangeKind::Deleted, Entry { revision, json: bytes::Bytes::new(), index: Index::default() }),
+    };
+    Change { key, revision, kind, entry: Arc::new(entry), previous }
+}
