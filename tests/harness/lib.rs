@@ -1,1 +1,9 @@
-//! harness
+//! Starts real `wherry` processes for tests: on free ports, in a directory of their own, ended by pid.
+
+mod cluster;
+mod http;
+mod kubectl;
+
+pub use cluster::{Cluster, PATIENCE, Ports, until};
+pub use http::{Answer, get};
+pub use kubectl::{Kubectl, Printed};

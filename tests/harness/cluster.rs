@@ -1,0 +1,192 @@
+//! One `wherry up` process and its data directory.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use serde::Deserialize;
+use wherry_client::{Client, Kubeconfig};
+
+/// How long a condition may take before a test gives up. Generous: it is reached only by a failing test.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(20);
+
+/// What `ports.json` says.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Ports {
+    /// The API.
+    pub api: u16,
+    /// The ingress, http.
+    pub http: u16,
+    /// The ingress, https.
+    pub https: u16,
+    /// The node's endpoints.
+    pub kubelet: u16,
+    /// The image registry.
+    pub registry: u16,
+}
+
+/// A running cluster. Killed, by its pid, when dropped.
+pub struct Cluster {
+    binary: PathBuf,
+    arguments: Vec<String>,
+    data: tempfile::TempDir,
+    process: Child,
+    errors: Arc<Mutex<String>>,
+}
+
+impl Cluster {
+    /// Starts `wherry up` on free ports and waits until it is ready.
+    pub fn start(binary: impl AsRef<Path>) -> anyhow::Result<Self> {
+        Self::start_with(binary, &[])
+    }
+
+    /// The same, with further arguments.
+    pub fn start_with(binary: impl AsRef<Path>, arguments: &[&str]) -> anyhow::Result<Self> {
+        let data = tempfile::tempdir()?;
+        let arguments: Vec<String> = arguments.iter().map(|&a| a.to_owned()).collect();
+        let (process, errors) = spawn(binary.as_ref(), data.path(), &arguments)?;
+        let mut cluster = Self { binary: binary.as_ref().to_owned(), arguments, data, process, errors };
+        cluster.await_ready()?;
+        Ok(cluster)
+    }
+
+    /// The data directory.
+    pub fn data(&self) -> &Path {
+        self.data.path()
+    }
+
+    /// The kubeconfig.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.data.path().join("kubeconfig")
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// The ports that were picked.
+    pub fn ports(&self) -> anyhow::Result<Ports> {
+        let text = std::fs::read_to_string(self.data.path().join("ports.json")).context("ports.json")?;
+        Ok(serde_json::from_str(&text)?)
+    }
+
+    /// An administrator's client.
+    pub fn client(&self) -> anyhow::Result<Client> {
+        Ok(Client::from_kubeconfig(&Kubeconfig::load(&self.kubeconfig())?)?)
+    }
+
+    /// Runs the binary's own verbs against this cluster.
+    pub fn wherry(&self, arguments: &[&str]) -> anyhow::Result<std::process::Output> {
+        let mut command = Command::new(&self.binary);
+        command.args(arguments).env("KUBECONFIG", self.kubeconfig()).stdin(Stdio::null());
+        Ok(command.output()?)
+    }
+
+    /// Loads a guest example as `NAME:v1`.
+    pub fn load_guest(&self, name: &str) -> anyhow::Result<()> {
+        let (_, module) = wherry::GUESTS.iter().find(|(guest, _)| *guest == name).context("no such guest")?;
+        let file = self.data.path().join(format!("{name}.wasm"));
+        std::fs::write(&file, module)?;
+        let output = self.wherry(&["image", "load", &file.display().to_string(), &format!("{name}:v1")])?;
+        if !output.status.success() {
+            bail!("image load {name}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(())
+    }
+
+    /// SIGTERM, and waits for the end. The exit code.
+    pub fn terminate(&mut self) -> anyhow::Result<Option<i32>> {
+        self.signal(libc::SIGTERM);
+        let status = self.process.wait()?;
+        Ok(status.code())
+    }
+
+    /// SIGKILL, as a power cut would.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        self.signal(libc::SIGKILL);
+        self.process.wait()?;
+        Ok(())
+    }
+
+    /// Starts again on the same data directory.
+    pub fn restart(&mut self) -> anyhow::Result<()> {
+        (self.process, self.errors) = spawn(&self.binary, self.data.path(), &self.arguments)?;
+        self.await_ready()
+    }
+
+    /// What the process has written to stderr.
+    pub fn errors(&self) -> String {
+        self.errors.lock().map(|text| text.clone()).unwrap_or_default()
+    }
+
+    fn signal(&self, signal: i32) {
+        let pid = i32::try_from(self.process.id()).unwrap_or(0);
+        if pid > 0 {
+            // SAFETY: kill(2) takes no pointers; the pid is that of our own child, which has not been waited for.
+            unsafe { libc::kill(pid, signal) };
+        }
+    }
+
+    fn await_ready(&mut self) -> anyhow::Result<()> {
+        let ready = until("the cluster is ready", || {
+            if let Some(status) = self.process.try_wait()? {
+                bail!("wherry up ended with {status}:\n{}", self.errors());
+            }
+            Ok(self.errors().contains("ready").then_some(()))
+        });
+        ready.with_context(|| self.errors())
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if matches!(self.process.try_wait(), Ok(None)) {
+            self.signal(libc::SIGKILL);
+            drop(self.process.wait());
+        }
+    }
+}
+
+/// Asks until there is an answer, or the patience is over.
+pub fn until<T>(what: &str, mut ask: impl FnMut() -> anyhow::Result<Option<T>>) -> anyhow::Result<T> {
+    let tries = PATIENCE.as_millis() / POLL.as_millis();
+    for _ in 0..tries {
+        if let Some(answer) = ask()? {
+            return Ok(answer);
+        }
+        thread::sleep(POLL);
+    }
+    bail!("gave up waiting until {what}")
+}
+
+fn spawn(binary: &Path, data: &Path, arguments: &[String]) -> anyhow::Result<(Child, Arc<Mutex<String>>)> {
+    let mut command = Command::new(binary);
+    command.arg("up").arg("--data-dir").arg(data);
+    for port in ["api", "http", "https", "kubelet", "registry"] {
+        command.args([format!("--{port}-port"), "0".to_owned()]);
+    }
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut process = command.spawn().with_context(|| format!("cannot start {}", binary.display()))?;
+    let errors = Arc::new(Mutex::new(String::new()));
+    if let Some(stderr) = process.stderr.take() {
+        collect(stderr, errors.clone());
+    }
+    Ok((process, errors))
+}
+
+fn collect(from: impl Read + Send + 'static, into: Arc<Mutex<String>>) {
+    thread::spawn(move || {
+        for line in BufReader::new(from).lines().map_while(Result::ok) {
+            if let Ok(mut text) = into.lock() {
+                text.push_str(&line);
+                text.push('\n');
+            }
+        }
+    });
+}

@@ -1,0 +1,5 @@
+//! The binary that the tests start: the same as `wherry`.
+
+fn main() -> std::process::ExitCode {
+    wherry::main()
+}
