@@ -1,4 +1,18 @@
 //! What `kubectl get` prints: columns and cells of each kind, as Kubernetes' own printers have them.
+//!
+//! Follows `k8s.io/kubernetes/pkg/printers/internalversion`, always with its wide columns. Owns no encoding of the
+//! `Table` object itself.
+
+mod age;
+mod columns;
+mod objects;
+mod pod;
+mod services;
+mod view;
+mod workloads;
+
+#[cfg(test)]
+mod tests;
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -22,12 +36,28 @@ pub struct Column {
 
 /// The columns of a resource.
 pub fn columns(resource: &Resource) -> &'static [Column] {
-    let _ = resource;
-    &[]
+    columns::of(resource.kind)
 }
 
 /// The cells of an object, one a column; ages are counted to `now`.
 pub fn cells(resource: &Resource, object: &Value, now: Timestamp) -> Vec<Value> {
-    let _ = (resource, object, now);
-    Vec::new()
+    match resource.kind {
+        "Pod" => pod::cells(object, now),
+        "Deployment" => workloads::deployment(object, now),
+        "ReplicaSet" => workloads::replica_set(object, now),
+        "Service" => services::service(object, now),
+        "Endpoints" => services::endpoints(object, now),
+        "EndpointSlice" => services::endpoint_slice(object, now),
+        "Ingress" => services::ingress(object, now),
+        "IngressClass" => services::ingress_class(object, now),
+        "Node" => objects::node(object, now),
+        "Namespace" => objects::namespace(object, now),
+        "ConfigMap" => objects::config_map(object, now),
+        "Secret" => objects::secret(object, now),
+        "ServiceAccount" => objects::service_account(object, now),
+        "Event" => objects::event(object, now),
+        "Lease" => objects::lease(object, now),
+        "RuntimeClass" => objects::runtime_class(object, now),
+        _ => objects::plain(object, now),
+    }
 }
