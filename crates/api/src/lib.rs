@@ -13,6 +13,7 @@ pub mod quantity;
 pub mod resource;
 pub mod selector;
 pub mod table;
+mod validate;
 pub mod yaml;
 
 pub use error::{Cause, Error, Reason};

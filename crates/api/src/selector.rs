@@ -1,8 +1,15 @@
 //! Label and field selectors: parsed from a query string or a `LabelSelector`, matched against maps.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
+
+use crate::validate::names;
+
+mod parse;
+#[cfg(test)]
+mod tests;
 
 /// A parsed label selector; the empty one matches everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,14 +59,15 @@ pub struct FieldRequirement {
 impl Labels {
     /// Parses `a=b,c!=d,e in (f,g),h notin (i),j,!k`; the error names the place.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let _ = text;
-        Err("not written yet".into())
+        parse::labels(text).map(Self)
     }
 
-    /// The selector of an object's spec; `None`-like empty selectors match everything.
+    /// The selector of an object's spec; the empty one matches everything. The error names the requirement.
     pub fn from_selector(selector: &LabelSelector) -> Result<Self, String> {
-        let _ = selector;
-        Err("not written yet".into())
+        let labels = selector.match_labels.iter().flatten();
+        let equal = labels.map(|(key, value)| Requirement::new(key, Operator::In(vec![value.clone()])));
+        let expressions = selector.match_expressions.iter().flatten().map(Requirement::from_expression);
+        equal.chain(expressions).collect::<Result<_, _>>().map(Self)
     }
 
     /// A selector that asks for these very labels (`Service.spec.selector`).
@@ -84,6 +92,81 @@ impl Labels {
     }
 }
 
+impl Requirement {
+    /// A requirement whose key and values are labels'; the error tells what is not.
+    fn new(key: &str, operator: Operator) -> Result<Self, String> {
+        if let Some(fault) = names::qualified_name(key).into_iter().next() {
+            return Err(format!("key: Invalid value: \"{key}\": {fault}"));
+        }
+        let operator = match operator {
+            Operator::In(values) => Operator::In(checked(key, values)?),
+            Operator::NotIn(values) => Operator::NotIn(checked(key, values)?),
+            other => other,
+        };
+        Ok(Self { key: key.to_owned(), operator })
+    }
+
+    fn from_expression(expression: &LabelSelectorRequirement) -> Result<Self, String> {
+        let values = expression.values.clone().unwrap_or_default();
+        let operator = match expression.operator.as_str() {
+            "In" => Operator::In(values),
+            "NotIn" => Operator::NotIn(values),
+            "Exists" if values.is_empty() => Operator::Exists,
+            "DoesNotExist" if values.is_empty() => Operator::DoesNotExist,
+            "Exists" | "DoesNotExist" => {
+                return Err("values: values set must be empty for exists and does not exist".into());
+            }
+            other => return Err(format!("\"{other}\" is not a valid label selector operator")),
+        };
+        Self::new(&expression.key, operator)
+    }
+}
+
+/// The values of `in` and `notin`: sorted, once each, some.
+fn checked(key: &str, mut values: Vec<String>) -> Result<Vec<String>, String> {
+    if values.is_empty() {
+        return Err("values: Invalid value: []: for 'in', 'notin' operators, values set can't be empty".into());
+    }
+    for (index, value) in values.iter().enumerate() {
+        if let Some(fault) = names::label_value(value).into_iter().next() {
+            return Err(format!("values[{index}][{key}]: Invalid value: \"{value}\": {fault}"));
+        }
+    }
+    values.sort_unstable();
+    values.dedup();
+    Ok(values)
+}
+
+impl fmt::Display for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, requirement) in self.0.iter().enumerate() {
+            let comma = if index > 0 { "," } else { "" };
+            write!(f, "{comma}{requirement}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Requirement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = &self.key;
+        match &self.operator {
+            Operator::In(values) => match values.as_slice() {
+                [one] => write!(f, "{key}={one}"),
+                more => write!(f, "{key} in ({})", more.join(",")),
+            },
+            Operator::NotIn(values) => match values.as_slice() {
+                [one] => write!(f, "{key}!={one}"),
+                more => write!(f, "{key} notin ({})", more.join(",")),
+            },
+            Operator::Exists => f.write_str(key),
+            Operator::DoesNotExist => write!(f, "!{key}"),
+            Operator::GreaterThan(bound) => write!(f, "{key}>{bound}"),
+            Operator::LessThan(bound) => write!(f, "{key}<{bound}"),
+        }
+    }
+}
+
 impl Operator {
     /// Whether a label with this value (`None`: no such label) is accepted.
     pub fn accepts(&self, value: Option<&str>) -> bool {
@@ -102,8 +185,7 @@ impl Operator {
 impl Fields {
     /// Parses `a.b=c,d!=e`; the error names the place.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let _ = text;
-        Err("not written yet".into())
+        parse::fields(text).map(Self)
     }
 
     /// Whether the fields that `value` looks up (missing ones are empty) fulfil every requirement.
