@@ -1,16 +1,29 @@
 //! A local, always fresh picture of a collection, reduced to what its reader decides on.
 //!
 //! One task an informer lists, then watches, and starts over with back-off when the watch breaks or its revision
-//! has expired. Readers take a consistent snapshot without a lock, or wait for the keys that changed.
+//! has expired. Readers take a consistent snapshot without a lock, or wait for the keys that changed. Events that
+//! arrive together are shown together: a burst of thousands swaps the picture a few times.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use arc_swap::ArcSwap;
+use futures::StreamExt;
+use futures::stream::BoxStream;
 use imbl::OrdMap;
-use tokio::sync::broadcast;
-use wherry_api::{Kind, ObjectKey};
-use wherry_base::Drain;
+use tokio::sync::{broadcast, watch};
+use wherry_api::{Error, Kind, ObjectKey};
+use wherry_base::{Backoff, Drain};
 
-use crate::api::Api;
+use crate::api::{Api, Event};
+use crate::transport::{ListOptions, WatchOptions};
+
+/// How many changed keys a slow reader may be behind before it must look at all keys again.
+const CHANGES_WAITING_MAX: usize = 16_384;
+/// How many events are shown at once at the most.
+const EVENTS_TOGETHER_MAX: usize = 512;
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_MOST: Duration = Duration::from_secs(10);
 
 /// A small struct with just what a reader decides on, made from an object.
 pub trait Projection<K>: Clone + Send + Sync + 'static {
@@ -31,9 +44,9 @@ pub struct Informer<P> {
 }
 
 struct Shared<P> {
-    objects: arc_swap::ArcSwap<OrdMap<ObjectKey, P>>,
+    objects: ArcSwap<OrdMap<ObjectKey, P>>,
     changes: broadcast::Sender<ObjectKey>,
-    synced: tokio::sync::watch::Sender<bool>,
+    synced: watch::Sender<bool>,
 }
 
 impl<P: Clone + Send + Sync + 'static> Informer<P> {
@@ -42,10 +55,13 @@ impl<P: Clone + Send + Sync + 'static> Informer<P> {
     where
         P: Projection<K>,
     {
-        let _ = (api, labels, fields, drain);
-        let (changes, _) = broadcast::channel(1);
-        let (synced, _) = tokio::sync::watch::channel(false);
-        Self { shared: Arc::new(Shared { objects: arc_swap::ArcSwap::default(), changes, synced }) }
+        let (changes, _) = broadcast::channel(CHANGES_WAITING_MAX);
+        let (synced, _) = watch::channel(false);
+        let shared = Arc::new(Shared { objects: ArcSwap::default(), changes, synced });
+        let reflector =
+            Reflector { api, labels: labels.to_owned(), fields: fields.to_owned(), shared: Arc::clone(&shared) };
+        drain.spawn(reflector.run());
+        Self { shared }
     }
 
     /// The whole picture at one moment.
@@ -68,4 +84,103 @@ impl<P: Clone + Send + Sync + 'static> Informer<P> {
     pub fn changes(&self) -> broadcast::Receiver<ObjectKey> {
         self.shared.changes.subscribe()
     }
+}
+
+/// The task's own things.
+struct Reflector<K, P> {
+    api: Api<K>,
+    labels: String,
+    fields: String,
+    shared: Arc<Shared<P>>,
+}
+
+impl<K: Kind, P: Projection<K>> Reflector<K, P> {
+    async fn run(self) {
+        let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MOST);
+        loop {
+            if let Err(error) = self.follow(&mut backoff).await {
+                tracing::debug!(resource = ?K::resource(), %error, "a watch broke; listing again");
+            }
+            tokio::time::sleep(backoff.fail()).await;
+        }
+    }
+
+    /// Lists, then watches until the watch breaks.
+    async fn follow(&self, backoff: &mut Backoff) -> Result<(), Error> {
+        let (labels, fields) = (self.labels.clone(), self.fields.clone());
+        let list = self.api.list(ListOptions { labels, fields, ..ListOptions::default() }).await?;
+        self.replace(list.items);
+        self.shared.synced.send_replace(true);
+        backoff.reset();
+        let mut resource_version = list.resource_version;
+        loop {
+            let mut events = self.open(resource_version.clone()).await?;
+            while let Some(first) = events.next().await {
+                let batch = gather(first?, &mut events)?;
+                if let Some(newest) = self.show(batch) {
+                    resource_version = newest;
+                }
+                backoff.reset();
+            }
+            tokio::time::sleep(backoff.fail()).await;
+        }
+    }
+
+    async fn open(&self, resource_version: String) -> Result<BoxStream<'static, Result<Event<K>, Error>>, Error> {
+        let (labels, fields) = (self.labels.clone(), self.fields.clone());
+        self.api.watch(WatchOptions { labels, fields, resource_version, bookmarks: true }).await
+    }
+
+    /// Shows a new list; keys that are gone, new or perhaps changed are told.
+    fn replace(&self, items: Vec<K>) {
+        let fresh: OrdMap<ObjectKey, P> = items.into_iter().map(|item| (item.key(), P::project(item))).collect();
+        let old = self.shared.objects.swap(Arc::new(fresh.clone()));
+        let gone = old.keys().filter(|key| !fresh.contains_key(*key));
+        gone.chain(fresh.keys()).for_each(|key| self.tell(key.clone()));
+    }
+
+    /// Shows a batch of events; the newest revision among them.
+    fn show(&self, batch: Vec<Event<K>>) -> Option<String> {
+        let mut objects = OrdMap::clone(&self.shared.objects.load());
+        let (mut newest, mut changed) = (None, Vec::with_capacity(batch.len()));
+        for event in batch {
+            match event {
+                Event::Bookmark(revision) => newest = Some(revision),
+                Event::Applied(object) => {
+                    newest = object.metadata().resource_version.clone();
+                    changed.push(object.key());
+                    objects.insert(object.key(), P::project(object));
+                }
+                Event::Deleted(object) => {
+                    newest = object.metadata().resource_version.clone();
+                    objects.remove(&object.key());
+                    changed.push(object.key());
+                }
+            }
+        }
+        self.shared.objects.store(Arc::new(objects));
+        changed.into_iter().for_each(|key| self.tell(key));
+        newest
+    }
+
+    /// Nobody listening is fine.
+    fn tell(&self, key: ObjectKey) {
+        let _heard = self.shared.changes.send(key);
+    }
+}
+
+/// The events that have arrived already, behind the first.
+fn gather<K>(
+    first: Event<K>,
+    events: &mut BoxStream<'static, Result<Event<K>, Error>>,
+) -> Result<Vec<Event<K>>, Error> {
+    let mut batch = vec![first];
+    while batch.len() < EVENTS_TOGETHER_MAX {
+        let ready = futures::FutureExt::now_or_never(events.next());
+        match ready {
+            Some(Some(event)) => batch.push(event?),
+            Some(None) | None => break,
+        }
+    }
+    Ok(batch)
 }

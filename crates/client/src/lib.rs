@@ -12,6 +12,6 @@ pub use api::{Api, Client, Event, List};
 pub use informer::{Informer, Projection};
 pub use queue::WorkQueue;
 pub use transport::{
-    DeleteOptions, EventKind, ListOptions, PatchKind, Precondition, Propagation, RawEvent, RawWatch, Request, Transport,
-    Verb, WatchOptions,
+    DeleteOptions, EventKind, ListOptions, PatchKind, Precondition, Propagation, RawEvent, RawWatch, Request,
+    Transport, Verb, WatchOptions,
 };
