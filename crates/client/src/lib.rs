@@ -4,12 +4,16 @@
 //! directly; a remote node and the command line hold one over HTTPS. Nothing above can tell which.
 
 mod api;
+mod https;
 mod informer;
+mod kubeconfig;
 mod queue;
 mod transport;
 
 pub use api::{Api, Client, Event, List};
+pub use https::{ConnectError, Https};
 pub use informer::{Informer, Projection};
+pub use kubeconfig::{Kubeconfig, KubeconfigError};
 pub use queue::WorkQueue;
 pub use transport::{
     DeleteOptions, EventKind, ListOptions, PatchKind, Precondition, Propagation, RawEvent, RawWatch, Request,
