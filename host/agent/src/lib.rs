@@ -1,1 +1,24 @@
-//! stub
+//! The node's agent, a kubelet for Wherry: registers the node, runs the pods bound to it, reports what becomes of them.
+//!
+//! Owns the pod state machine, probes, volumes, environment, logs, status, events and the kubelet's HTTPS endpoints.
+//! Knows containers only as [`wherry_runtime::Runtime`] and networks only as [`wherry_vnet::Network`].
+
+mod agent;
+mod config;
+mod context;
+mod downward;
+mod env;
+mod events;
+pub mod logs;
+mod node;
+mod objects;
+pub mod pod;
+mod probes;
+pub mod server;
+mod services;
+pub mod status;
+mod volumes;
+mod worker;
+
+pub use agent::{Agent, AgentHandle, SHUTDOWN_GRACE_MAX};
+pub use config::{AgentConfig, PODS_MAX_DEFAULT, Runtimes};

@@ -1,0 +1,274 @@
+//! The agent as a whole: registers the node, watches the pods bound to it, and stops them when it ends.
+//!
+//! Spawns the heartbeat of the node, the recorder of events and whatever the pods need; all of that ends in `run`.
+
+use std::collections::HashSet;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use wherry_api::kinds::{ObjectMeta, Pod};
+use wherry_api::{Error, Kind, Reason};
+use wherry_base::{Backoff, Clock, Drain, Trigger};
+use wherry_client::{Client, EventKind, ListOptions, RawEvent, Request, Verb, WatchOptions};
+use wherry_runtime::PodRef;
+use wherry_vnet::Network;
+
+use crate::config::{AgentConfig, Runtimes};
+use crate::context::{Context, Parts};
+use crate::logs::Logs;
+use crate::node;
+use crate::pod::{Event, State, Why};
+use crate::status;
+use crate::volumes;
+use crate::worker::Worker;
+
+/// How long the pods of a node that ends may take, whatever their own grace.
+pub const SHUTDOWN_GRACE_MAX: Duration = Duration::from_secs(25);
+/// How long tasks may take that are left after the pods have ended.
+const TASKS_PATIENCE: Duration = Duration::from_secs(2);
+/// The first and the longest wait before the watch is opened again.
+const WATCH_RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+/// How long to wait for the list of Services before pods are started without it.
+const SERVICES_PATIENCE: Duration = Duration::from_secs(2);
+/// The grace of a pod whose object is gone without a deletion that names one.
+const GONE_GRACE: Duration = Duration::from_secs(1);
+
+/// A node's agent.
+pub struct Agent {
+    context: Arc<Context>,
+    tasks: Trigger,
+}
+
+/// What others may ask of an agent that runs.
+#[derive(Clone)]
+pub struct AgentHandle {
+    pub(crate) context: Arc<Context>,
+}
+
+#[derive(Deserialize)]
+struct Peek {
+    metadata: ObjectMeta,
+}
+
+#[derive(Deserialize)]
+struct WireList<'a> {
+    metadata: ObjectMeta,
+    #[serde(borrow, default)]
+    items: Vec<&'a RawValue>,
+}
+
+impl Agent {
+    /// An agent that has not begun yet. Fails where its directories cannot be made.
+    pub fn new(
+        config: AgentConfig,
+        client: Client,
+        runtimes: Runtimes,
+        network: Arc<Network>,
+        clock: Arc<dyn Clock>,
+    ) -> io::Result<Self> {
+        let tasks = Trigger::new();
+        let logs = Logs::start(config.data_dir.join("logs"), clock.clone())?;
+        let machine = node::machine();
+        let drain = tasks.drain();
+        let context = Context::new(Parts { config, client, runtimes, network, clock, logs, machine, drain });
+        Ok(Self { context, tasks })
+    }
+
+    /// What others may ask of it.
+    pub fn handle(&self) -> AgentHandle {
+        AgentHandle { context: self.context.clone() }
+    }
+
+    /// Runs the node until the drain; then stops its pods, whose objects stay, and resolves.
+    pub async fn run(self, drain: Drain) {
+        node::spawn(self.context.clone());
+        tokio::select! {
+            () = drain.ended() => {}
+            () = self.context.clone().watch() => {}
+        }
+        self.context.shut_down().await;
+        if !self.tasks.stop(TASKS_PATIENCE).await {
+            tracing::warn!("some of the agent's tasks did not end in time");
+        }
+    }
+}
+
+impl Context {
+    async fn watch(self: Arc<Self>) {
+        let _late = tokio::time::timeout(SERVICES_PATIENCE, self.services.synced()).await;
+        let mut backoff = Backoff::new(WATCH_RETRY.0, WATCH_RETRY.1);
+        let mut first = true;
+        loop {
+            match self.list(first).await {
+                Ok(mut revision) => {
+                    first = false;
+                    while let Err(error) = self.follow(&mut revision, &mut backoff).await {
+                        if error.reason == Reason::Expired {
+                            break;
+                        }
+                        tracing::debug!(%error, "the watch of pods broke");
+                        tokio::time::sleep(backoff.fail()).await;
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "pods cannot be listed; trying again"),
+            }
+            tokio::time::sleep(backoff.fail()).await;
+        }
+    }
+
+    /// Takes up all pods that are bound to this node, and drops those that are not any more.
+    async fn list(self: &Arc<Self>, first: bool) -> Result<String, Error> {
+        let options = ListOptions { fields: self.own_pods(), ..ListOptions::default() };
+        let request = Request {
+            resource: Pod::resource(),
+            namespace: None,
+            name: String::new(),
+            subresource: "",
+            verb: Verb::List(options),
+        };
+        let bytes = self.client.transport().send(request).await?;
+        let list: WireList<'_> = serde_json::from_slice(&bytes).map_err(unreadable)?;
+        let mut known = HashSet::new();
+        for item in &list.items {
+            let object = Bytes::copy_from_slice(item.get().as_bytes());
+            known.extend(self.applied(object));
+        }
+        for worker in self.all().into_iter().filter(|worker| !known.contains(&worker.pod.uid)) {
+            worker.feed(Event::Stop { why: Why::Gone, grace: GONE_GRACE });
+        }
+        if first {
+            self.remove_orphans(known);
+        }
+        Ok(list.metadata.resource_version.unwrap_or_default())
+    }
+
+    fn remove_orphans(&self, known: HashSet<String>) {
+        let (pods, logs) = (self.pods_folder(), self.logs.clone());
+        self.drain.spawn(async move {
+            let remove = move || {
+                volumes::remove_orphans(&pods, |uid| known.contains(uid));
+                logs.remove_orphans(|uid| known.contains(uid));
+            };
+            let _ended = tokio::task::spawn_blocking(remove).await;
+        });
+    }
+
+    /// Follows the pods' changes from `revision` on, which it keeps up to date, until the watch ends.
+    async fn follow(self: &Arc<Self>, revision: &mut String, backoff: &mut Backoff) -> Result<(), Error> {
+        let options = WatchOptions {
+            fields: self.own_pods(),
+            resource_version: revision.clone(),
+            bookmarks: true,
+            ..WatchOptions::default()
+        };
+        let mut events = self.client.transport().watch(Pod::resource(), None, options).await?;
+        while let Some(event) = events.next().await {
+            if let Some(newer) = self.heard(event?) {
+                *revision = newer;
+            }
+            backoff.reset();
+        }
+        Err(Error::new(Reason::Timeout, "the server closed the watch"))
+    }
+
+    /// One event of the watch; gives its revision.
+    fn heard(self: &Arc<Self>, event: RawEvent) -> Option<String> {
+        let peek: Peek = serde_json::from_slice(&event.object).ok()?;
+        let uid = peek.metadata.uid.unwrap_or_default();
+        match event.kind {
+            EventKind::Added | EventKind::Modified => drop(self.applied(event.object)),
+            EventKind::Deleted => self.gone(&uid),
+            EventKind::Bookmark => {}
+        }
+        peek.metadata.resource_version
+    }
+
+    fn gone(&self, uid: &str) {
+        let worker = self.pods().get(uid).cloned();
+        if let Some(worker) = worker {
+            worker.feed(Event::Stop { why: Why::Gone, grace: GONE_GRACE });
+        }
+    }
+
+    /// A pod of this node is there, or changed; gives its uid.
+    fn applied(self: &Arc<Self>, object: Bytes) -> Option<String> {
+        let peek: Peek = serde_json::from_slice(&object).ok()?;
+        let uid = peek.metadata.uid.clone()?;
+        let known = self.pods().get(&uid).cloned();
+        let worker = match known {
+            Some(worker) => {
+                worker.update(object);
+                worker
+            }
+            None => self.taken_up(object)?,
+        };
+        if let Some(deleted) = &peek.metadata.deletion_timestamp {
+            let seconds = peek.metadata.deletion_grace_period_seconds.unwrap_or_default();
+            let grace = left_of(deleted.0, seconds, self.clock.now());
+            worker.feed(Event::Stop { why: Why::Deleted, grace });
+        }
+        Some(uid)
+    }
+
+    fn taken_up(self: &Arc<Self>, object: Bytes) -> Option<Arc<Worker>> {
+        let pod: Pod =
+            serde_json::from_slice(&object).map_err(|error| tracing::warn!(%error, "unreadable pod")).ok()?;
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let meta = &pod.metadata;
+        let name = PodRef { namespace: text(&meta.namespace), name: text(&meta.name), uid: text(&meta.uid) };
+        let uid = name.uid.clone();
+        let worker = if status::is_terminal(&pod) {
+            Worker::rest(self, name, object, status::over(&pod, self.clock.now()))
+        } else {
+            let state = status::resume(&pod, self.clock.now());
+            Worker::begin(self, name, object, pod, state)
+        };
+        self.pods().insert(uid, worker.clone());
+        Some(worker)
+    }
+
+    fn own_pods(&self) -> String {
+        format!("spec.nodeName={}", self.config.node_name)
+    }
+
+    /// Stops all pods within `SHUTDOWN_GRACE_MAX`.
+    async fn shut_down(&self) {
+        let pods = self.all();
+        for worker in &pods {
+            let own = worker.inspect(|state| Duration::from_secs(state.outline.grace_seconds.into()));
+            worker.feed(Event::Stop { why: Why::Shutdown, grace: own.min(SHUTDOWN_GRACE_MAX) });
+        }
+        let ended = async {
+            loop {
+                let settled = self.settled.notified();
+                let mut settled = std::pin::pin!(settled);
+                settled.as_mut().enable();
+                if pods.iter().all(|worker| worker.inspect(State::is_over)) {
+                    return;
+                }
+                settled.await;
+            }
+        };
+        if tokio::time::timeout(SHUTDOWN_GRACE_MAX + TASKS_PATIENCE, ended).await.is_err() {
+            tracing::warn!("some pods did not end in time");
+        }
+    }
+}
+
+/// What is left of a deletion's grace: `deleted` is when it ends.
+fn left_of(deleted: Timestamp, seconds: i64, now: Timestamp) -> Duration {
+    let left = deleted.duration_since(now).min(SignedDuration::from_secs(seconds));
+    // The API has whole seconds: what was cut off is given back.
+    let left = if seconds > 0 { left + SignedDuration::from_secs(1) } else { left };
+    Duration::try_from(left.min(SignedDuration::from_secs(seconds))).unwrap_or_default()
+}
+
+fn unreadable(error: serde_json::Error) -> Error {
+    Error::new(Reason::InternalError, format!("unreadable list of pods: {error}"))
+}

@@ -1,0 +1,125 @@
+//! What all pods of a node share, and the table of the pods themselves.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use wherry_base::{Clock, Drain, Rng};
+use wherry_client::{Client, Informer};
+use wherry_runtime::PodRef;
+use wherry_vnet::Network;
+
+use crate::config::{AgentConfig, Runtimes};
+use crate::downward::Machine;
+use crate::events::Recorder;
+use crate::logs::Logs;
+use crate::pod::State;
+use crate::services::ServiceRow;
+use crate::volumes;
+use crate::worker::Worker;
+
+/// What all pods of a node share.
+pub struct Context {
+    pub config: AgentConfig,
+    pub client: Client,
+    pub runtimes: Runtimes,
+    pub network: Arc<Network>,
+    pub clock: Arc<dyn Clock>,
+    pub recorder: Recorder,
+    pub logs: Arc<Logs>,
+    pub services: Informer<ServiceRow>,
+    pub machine: Machine,
+    pub rng: Rng,
+    /// Owns all tasks of pods; ends after the pods have been stopped.
+    pub drain: Drain,
+    /// Tells whoever waits for pods to end that one has.
+    pub settled: Notify,
+    /// The pods by uid.
+    pods: Mutex<HashMap<String, Arc<Worker>>>,
+}
+
+/// The parts that a context is made of.
+pub struct Parts {
+    pub config: AgentConfig,
+    pub client: Client,
+    pub runtimes: Runtimes,
+    pub network: Arc<Network>,
+    pub clock: Arc<dyn Clock>,
+    pub logs: Arc<Logs>,
+    pub machine: Machine,
+    pub drain: Drain,
+}
+
+impl Context {
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let Parts { config, client, runtimes, network, clock, logs, machine, drain } = parts;
+        let recorder = Recorder::spawn(client.clone(), config.node_name.clone(), clock.clone(), &drain);
+        let services = Informer::spawn(client.all(), "", "", &drain);
+        Arc::new(Self {
+            config,
+            client,
+            runtimes,
+            network,
+            clock,
+            recorder,
+            logs,
+            services,
+            machine,
+            drain,
+            rng: Rng::from_entropy(),
+            settled: Notify::new(),
+            pods: Mutex::default(),
+        })
+    }
+
+    /// The pods, by uid. Nothing may be asked of a pod while this is held: pods leave the table under their own lock.
+    pub fn pods(&self) -> MutexGuard<'_, HashMap<String, Arc<Worker>>> {
+        self.pods.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All pods at this moment.
+    pub fn all(&self) -> Vec<Arc<Worker>> {
+        self.pods().values().cloned().collect()
+    }
+
+    /// A pod by its name; where two have it, the one that is not ending.
+    pub fn named(&self, namespace: &str, name: &str) -> Option<Arc<Worker>> {
+        let mut named = self.all();
+        named.retain(|worker| worker.pod.namespace == namespace && worker.pod.name == name);
+        let newest = named.iter().find(|worker| !worker.inspect(State::is_ending)).cloned();
+        newest.or_else(|| named.pop())
+    }
+
+    /// A pod's object is gone, and so is all that was kept for it.
+    pub fn forget(&self, pod: &PodRef) {
+        self.pods().remove(&pod.uid);
+        let (logs, folder, pod) = (self.logs.clone(), self.pod_folder(pod), pod.clone());
+        self.drain.spawn(async move {
+            let remove = move || {
+                volumes::remove(&folder);
+                logs.remove(&pod);
+            };
+            let _ended = tokio::task::spawn_blocking(remove).await;
+        });
+        self.settled.notify_waiters();
+    }
+
+    /// Where the folders of pods are.
+    pub fn pods_folder(&self) -> PathBuf {
+        self.config.data_dir.join("pods")
+    }
+
+    pub fn volumes_folder(&self, pod: &PodRef) -> PathBuf {
+        self.pod_folder(pod).join("volumes")
+    }
+
+    fn pod_folder(&self, pod: &PodRef) -> PathBuf {
+        self.pods_folder().join(&pod.uid)
+    }
+}
+
+/// An id as containers have it: 64 hexadecimal digits.
+pub fn random_id(rng: &Rng) -> String {
+    (0..4).map(|_| format!("{:016x}", rng.next())).collect()
+}

@@ -1,0 +1,234 @@
+//! The Node object and its Lease: registration, capacity, heartbeats.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::LeaseSpec;
+use k8s_openapi::api::core::v1::{
+    DaemonEndpoint, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeSpec, NodeStatus, NodeSystemInfo,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use serde_json::json;
+use wherry_api::kinds::{Lease, Node, ObjectMeta, OwnerReference, Time};
+use wherry_api::{Error, Reason};
+use wherry_base::Backoff;
+
+use crate::context::Context;
+use crate::downward::Machine;
+
+/// How often the Lease is renewed.
+const LEASE_PERIOD: Duration = Duration::from_secs(10);
+/// How long a Lease holds without being renewed.
+const LEASE_SECONDS: i32 = 40;
+/// How many renewals pass between two heartbeats in the Node's conditions.
+const HEARTBEAT_RENEWALS: u32 = 30;
+/// The first and the longest wait before a failed registration is tried again.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+const LEASE_NAMESPACE: &str = "kube-node-lease";
+
+/// What this machine has.
+pub fn machine() -> Machine {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total =
+        text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse().ok());
+    Machine {
+        cpu_milli: i64::try_from(cores).unwrap_or(1) * 1000,
+        memory_bytes: total.map_or(1 << 30, |kibibytes: i64| kibibytes * 1024),
+    }
+}
+
+/// Registers the node and keeps its Lease, until the drain of the context.
+pub fn spawn(context: Arc<Context>) {
+    let drain = context.drain.clone();
+    drain.spawn(async move {
+        let mut backoff = Backoff::new(RETRY.0, RETRY.1);
+        let mut uid = String::new();
+        let mut renewals = 0_u32;
+        loop {
+            let beat = renewals.is_multiple_of(HEARTBEAT_RENEWALS);
+            match context.beat(&mut uid, beat).await {
+                Ok(()) => {
+                    renewals = renewals.wrapping_add(1);
+                    backoff.reset();
+                    tokio::time::sleep(LEASE_PERIOD).await;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the node's heartbeat failed; trying again");
+                    renewals = 0;
+                    tokio::time::sleep(backoff.fail()).await;
+                }
+            }
+        }
+    });
+}
+
+impl Context {
+    async fn beat(&self, uid: &mut String, whole: bool) -> Result<(), Error> {
+        if whole {
+            let node = self.register().await?;
+            *uid = node.metadata.uid.clone().unwrap_or_default();
+            self.write_status(&node).await?;
+        }
+        self.renew(uid).await
+    }
+
+    /// Creates the Node, or takes over the one of this name: labels are merged.
+    async fn register(&self) -> Result<Node, Error> {
+        let nodes = self.client.all::<Node>();
+        let node = Node {
+            metadata: ObjectMeta {
+                name: Some(self.config.node_name.clone()),
+                labels: Some(self.labels()),
+                ..ObjectMeta::default()
+            },
+            spec: Some(self.spec()),
+            status: Some(self.status(None)),
+        };
+        match nodes.create(&node).await {
+            Err(error) if error.reason == Reason::AlreadyExists => {
+                let spec = self.spec();
+                let patch = json!({ "metadata": { "labels": self.labels() }, "spec": { "podCIDR": spec.pod_cidr, "podCIDRs": spec.pod_cidrs } });
+                nodes.merge(&self.config.node_name, &patch).await
+            }
+            created => created,
+        }
+    }
+
+    async fn write_status(&self, node: &Node) -> Result<(), Error> {
+        let patch = json!({ "status": self.status(node.status.as_ref()) });
+        self.client.all::<Node>().merge_status(&self.config.node_name, &patch).await.map(drop)
+    }
+
+    async fn renew(&self, uid: &str) -> Result<(), Error> {
+        let leases = self.client.namespaced::<Lease>(LEASE_NAMESPACE);
+        let now = MicroTime(self.clock.now());
+        let patch = json!({ "spec": { "renewTime": now, "holderIdentity": self.config.node_name, "leaseDurationSeconds": LEASE_SECONDS } });
+        match leases.merge(&self.config.node_name, &patch).await {
+            Err(error) if error.reason == Reason::NotFound => leases.create(&self.lease(uid, now)).await.map(drop),
+            renewed => renewed.map(drop),
+        }
+    }
+
+    fn lease(&self, uid: &str, now: MicroTime) -> Lease {
+        let owner = OwnerReference {
+            api_version: "v1".into(),
+            kind: "Node".into(),
+            name: self.config.node_name.clone(),
+            uid: uid.to_owned(),
+            ..OwnerReference::default()
+        };
+        Lease {
+            metadata: ObjectMeta {
+                name: Some(self.config.node_name.clone()),
+                namespace: Some(LEASE_NAMESPACE.into()),
+                owner_references: Some(vec![owner]),
+                ..ObjectMeta::default()
+            },
+            spec: Some(LeaseSpec {
+                holder_identity: Some(self.config.node_name.clone()),
+                lease_duration_seconds: Some(LEASE_SECONDS),
+                renew_time: Some(now),
+                ..LeaseSpec::default()
+            }),
+        }
+    }
+
+    fn labels(&self) -> BTreeMap<String, String> {
+        let mut labels = self.config.labels.clone();
+        let own = [
+            ("kubernetes.io/os", "linux"),
+            ("kubernetes.io/arch", architecture()),
+            ("kubernetes.io/hostname", &self.config.node_name),
+        ];
+        labels.extend(own.map(|(key, value)| (key.to_owned(), value.to_owned())));
+        labels
+            .extend(self.runtimes.names().iter().map(|name| (format!("wherry.dev/runtime.{name}"), "true".to_owned())));
+        labels
+    }
+
+    fn spec(&self) -> NodeSpec {
+        let cidr = self.network.config().pod_cidr.to_string();
+        NodeSpec { pod_cidr: Some(cidr.clone()), pod_cidrs: Some(vec![cidr]), ..NodeSpec::default() }
+    }
+
+    fn status(&self, before: Option<&NodeStatus>) -> NodeStatus {
+        let capacity = BTreeMap::from([
+            ("cpu".to_owned(), Quantity(format!("{}m", self.machine.cpu_milli))),
+            ("memory".to_owned(), Quantity(format!("{}Ki", self.machine.memory_bytes / 1024))),
+            ("pods".to_owned(), Quantity(self.config.pods_max.to_string())),
+        ]);
+        let address = |kind: &str, address: String| NodeAddress { type_: kind.into(), address };
+        NodeStatus {
+            allocatable: Some(capacity.clone()),
+            capacity: Some(capacity),
+            conditions: Some(conditions(before, self.clock.now())),
+            addresses: Some(vec![
+                address("InternalIP", self.config.node_ip.to_string()),
+                address("Hostname", self.config.node_name.clone()),
+            ]),
+            daemon_endpoints: Some(NodeDaemonEndpoints {
+                kubelet_endpoint: Some(DaemonEndpoint { port: i32::from(self.config.kubelet_port) }),
+            }),
+            node_info: Some(self.system_info()),
+            ..NodeStatus::default()
+        }
+    }
+
+    fn system_info(&self) -> NodeSystemInfo {
+        let read = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+        let uname = rustix::system::uname();
+        let version = env!("CARGO_PKG_VERSION");
+        NodeSystemInfo {
+            architecture: architecture().into(),
+            operating_system: "linux".into(),
+            kernel_version: uname.release().to_string_lossy().into_owned(),
+            os_image: os_name(&read("/etc/os-release")),
+            boot_id: read("/proc/sys/kernel/random/boot_id"),
+            machine_id: read("/etc/machine-id"),
+            container_runtime_version: format!("{}://{version}", self.runtimes.names().first().unwrap_or(&"none")),
+            kubelet_version: format!("v1.36.0+wherry-{version}"),
+            ..NodeSystemInfo::default()
+        }
+    }
+}
+
+fn os_name(release: &str) -> String {
+    let name = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
+    name.unwrap_or("Linux").trim_matches('"').to_owned()
+}
+
+/// As Go names it.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+fn conditions(before: Option<&NodeStatus>, now: Timestamp) -> Vec<NodeCondition> {
+    let rows = [
+        ("MemoryPressure", "False", "KubeletHasSufficientMemory", "the node has sufficient memory available"),
+        ("DiskPressure", "False", "KubeletHasNoDiskPressure", "the node has no disk pressure"),
+        ("PIDPressure", "False", "KubeletHasSufficientPID", "the node has sufficient PID available"),
+        ("Ready", "True", "KubeletReady", "the node takes pods"),
+    ];
+    let one = |(kind, status, reason, message): (&str, &str, &str, &str)| {
+        let same = before
+            .and_then(|before| before.conditions.as_ref()?.iter().find(|c| c.type_ == kind && c.status == status));
+        NodeCondition {
+            type_: kind.into(),
+            status: status.into(),
+            reason: Some(reason.into()),
+            message: Some(message.into()),
+            last_heartbeat_time: Some(Time(now)),
+            last_transition_time: same.and_then(|same| same.last_transition_time.clone()).or(Some(Time(now))),
+        }
+    };
+    rows.into_iter().map(one).collect()
+}

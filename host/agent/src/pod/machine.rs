@@ -1,0 +1,424 @@
+//! The transitions behind `step`: one method an event, and `advance` and `wind_down`, which look at the whole pod.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::outline::{ContainerOutline, RestartPolicy, Role};
+use super::slot::{Ending, Live, Slot, Stage};
+use super::{Effect, Event, Hindrance, Notice, Phase, ProbeKind, State, Timer, Urgency, Why};
+
+/// The first and the longest wait of an image that is not to be had.
+const PULL_BACKOFF: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(300));
+/// The first and the longest wait of a configuration that is not to be had.
+const CONFIG_BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// How long `ErrImagePull` is shown before `ImagePullBackOff` is.
+const PULL_ERROR_SHOWN: Duration = Duration::from_secs(1);
+/// The exit code of a container that did not start.
+const NOT_STARTED_CODE: i32 = 128;
+
+/// A step in progress.
+pub struct Machine {
+    pub state: State,
+    pub at: Timestamp,
+    pub effects: Vec<Effect>,
+}
+
+impl Machine {
+    pub fn apply(&mut self, event: Event) {
+        match event {
+            Event::Begin => self.begin(),
+            Event::SetUp(address) => self.set_up(address),
+            Event::SetUpFailed { hindrance, retry } => self.set_up_failed(hindrance, retry),
+            Event::Started { index, id, digest } => self.started(index, id, digest),
+            Event::NotStarted { index, hindrance } => self.not_started(index, hindrance),
+            Event::StartFailed { index, reason, message } => {
+                let ending = Ending {
+                    id: Arc::from(""),
+                    code: NOT_STARTED_CODE,
+                    reason: reason.into(),
+                    message,
+                    since: None,
+                    at: self.at,
+                };
+                self.warn(Some(index), "Failed", format!("Error: {}", ending.message));
+                self.ended(index, ending);
+            }
+            Event::Exited { index, exit } => {
+                if let Some(slot) = self.state.slots.get(index) {
+                    let ending = slot.ending(exit, self.at);
+                    self.ended(index, ending);
+                }
+            }
+            Event::Probed { index, run, probe, verdict, grace } => {
+                if self.state.slots.get(index).is_some_and(|slot| slot.turn == run) {
+                    self.probed(index, probe, verdict, grace);
+                }
+            }
+            Event::Timer(timer) => self.timer(timer),
+            Event::Stop { why, grace } => self.stop(why, grace),
+        }
+    }
+
+    fn begin(&mut self) {
+        let since = *self.state.since.get_or_insert(self.at);
+        self.effects.push(Effect::SetUp);
+        if let Some(seconds) = self.state.outline.deadline_seconds {
+            let spent = Duration::try_from(self.at.duration_since(since)).unwrap_or_default();
+            let left = Duration::from_secs(seconds.into()).saturating_sub(spent);
+            self.effects.push(Effect::Timer(left, Timer::Deadline));
+        }
+        self.report(Urgency::Soon);
+    }
+
+    fn set_up(&mut self, address: IpAddr) {
+        match self.state.phase {
+            Phase::Pending | Phase::Stuck(_) => {
+                self.state.address = Some(address);
+                self.state.phase = Phase::Starting;
+                self.advance();
+            }
+            Phase::Terminated(_) => self.effects.push(Effect::Release),
+            Phase::Starting | Phase::Running | Phase::Terminating { .. } => {}
+        }
+    }
+
+    fn set_up_failed(&mut self, hindrance: Hindrance, retry: Option<Duration>) {
+        if matches!(self.state.phase, Phase::Pending | Phase::Stuck(_)) {
+            self.state.phase = Phase::Stuck(hindrance);
+            self.effects.extend(retry.map(|after| Effect::Timer(after, Timer::SetUp)));
+            self.report(Urgency::Now);
+        }
+    }
+
+    fn started(&mut self, index: usize, id: Arc<str>, digest: Arc<str>) {
+        let Some((outline, slot)) = slot_of(&mut self.state, index) else { return };
+        let started = !outline.startup;
+        let ready = started && !outline.readiness;
+        let probed = outline.startup || outline.liveness || outline.readiness;
+        let name = outline.name.clone();
+        slot.enter(Stage::Running(Live { id, since: self.at, started, ready, condemned: false, stopping: None }));
+        slot.digest = Some(digest);
+        self.tell(Some(index), "Created", format!("Created container: {name}"));
+        self.tell(Some(index), "Started", format!("Started container {name}"));
+        if self.state.is_ending() {
+            return self.wind_down();
+        }
+        self.effects.extend(probed.then_some(Effect::Probe(index)));
+        self.advance();
+        let urgency = if self.all_ready() { Urgency::Now } else { Urgency::Soon };
+        self.report(urgency);
+    }
+
+    fn all_ready(&self) -> bool {
+        let ready = |(outline, slot): (&ContainerOutline, &Slot)| {
+            outline.role == Role::Init || slot.running().is_some_and(|live| live.ready)
+        };
+        self.state.outline.containers.iter().zip(&self.state.slots).all(ready)
+    }
+
+    fn not_started(&mut self, index: usize, hindrance: Hindrance) {
+        let ending = self.state.is_ending();
+        let Some((_, slot)) = slot_of(&mut self.state, index) else { return };
+        let (first, most) = if is_of_image(hindrance.reason) { PULL_BACKOFF } else { CONFIG_BACKOFF };
+        let wait = slot.miss(first, most);
+        let shown = if hindrance.reason == "ErrImagePull" { PULL_ERROR_SHOWN } else { wait };
+        let message = hindrance.message.clone();
+        slot.enter(Stage::Held(hindrance));
+        let timer = Timer::Slot { index, turn: slot.turn };
+        if ending {
+            return self.wind_down();
+        }
+        self.warn(Some(index), "Failed", message);
+        self.effects.push(Effect::Timer(shown, timer));
+        self.report(Urgency::Now);
+    }
+
+    fn ended(&mut self, index: usize, ending: Ending) {
+        let ending_pod = self.state.is_ending();
+        let restart = self.state.outline.restart;
+        let Some((outline, slot)) = slot_of(&mut self.state, index).filter(|(_, slot)| slot.is_live()) else { return };
+        let role = outline.role;
+        let condemned = slot.running().is_some_and(|live| live.condemned) && restart != RestartPolicy::Never;
+        if ending_pod {
+            slot.enter(Stage::Ended(Box::new(ending)));
+            return self.wind_down();
+        }
+        if restart.restarts(role, ending.code) || condemned {
+            return self.crashed(index, ending);
+        }
+        let failed = ending.code != 0;
+        slot.enter(Stage::Ended(Box::new(ending)));
+        if role == Role::Init && failed {
+            self.finish(Why::Finished)
+        } else {
+            self.advance()
+        }
+        self.report(Urgency::Now);
+    }
+
+    /// A container ended and is to be started again: at once the first time, later and later after that.
+    fn crashed(&mut self, index: usize, ending: Ending) {
+        let title = self.state.outline.title.clone();
+        let Some((outline, slot)) = slot_of(&mut self.state, index) else { return };
+        let name = outline.name.clone();
+        let wait = slot.crash(ending.since, self.at);
+        slot.last = Some(Box::new(ending));
+        if wait.is_zero() {
+            self.start(index, true);
+        } else {
+            let seconds = wait.as_secs();
+            let message = format!("back-off {seconds}s restarting failed container={name} pod={title}");
+            slot.enter(Stage::Held(Hindrance { reason: "CrashLoopBackOff", message }));
+            let timer = Timer::Slot { index, turn: slot.turn };
+            self.effects.push(Effect::Timer(wait, timer));
+            self.warn(Some(index), "BackOff", format!("Back-off restarting failed container {name} in pod {title}"));
+        }
+        self.report(Urgency::Now);
+    }
+
+    fn start(&mut self, index: usize, again: bool) {
+        if let Some(slot) = self.state.slots.get_mut(index) {
+            slot.restarts += u32::from(again);
+            slot.enter(Stage::Creating);
+            self.effects.push(Effect::Start(index));
+        }
+    }
+
+    fn probed(&mut self, index: usize, probe: ProbeKind, verdict: Result<(), String>, grace: Option<Duration>) {
+        let grace = grace.unwrap_or_else(|| self.grace());
+        let Some((outline, slot)) = slot_of(&mut self.state, index) else { return };
+        let readiness = outline.readiness;
+        let name = outline.name.clone();
+        let Some(live) = slot.running_mut() else { return };
+        match (probe, &verdict) {
+            (ProbeKind::Startup, Ok(())) => {
+                live.started = true;
+                live.ready = !readiness;
+            }
+            (ProbeKind::Readiness, verdict) => live.ready = verdict.is_ok(),
+            (ProbeKind::Liveness, Ok(())) => return,
+            (ProbeKind::Startup | ProbeKind::Liveness, Err(_)) => live.condemned = true,
+        }
+        let condemned = live.condemned;
+        if let Err(message) = verdict {
+            self.warn(Some(index), "Unhealthy", format!("{} probe failed: {message}", probe.word()));
+        }
+        if condemned && !self.state.is_ending() {
+            let probe = probe.word().to_lowercase();
+            let why = format!("Container {name} failed {probe} probe, will be restarted");
+            return self.stop_slot(index, self.after(grace), why);
+        }
+        self.advance();
+        self.report(Urgency::Now);
+    }
+
+    fn timer(&mut self, timer: Timer) {
+        match timer {
+            Timer::SetUp if matches!(self.state.phase, Phase::Stuck(_)) => self.effects.push(Effect::SetUp),
+            Timer::Deadline if !self.state.is_ending() => {
+                self.tell(
+                    None,
+                    "DeadlineExceeded",
+                    "Pod was active on the node longer than the specified deadline".into(),
+                );
+                self.finish(Why::Deadline);
+                self.report(Urgency::Now);
+            }
+            Timer::Slot { index, turn } if !self.state.is_ending() => self.held_long_enough(index, turn),
+            Timer::SetUp | Timer::Deadline | Timer::Slot { .. } => {}
+        }
+    }
+
+    fn held_long_enough(&mut self, index: usize, turn: u32) {
+        let Some((outline, slot)) = slot_of(&mut self.state, index).filter(|(_, slot)| slot.turn == turn) else {
+            return;
+        };
+        let Stage::Held(hindrance) = &slot.stage else { return };
+        match hindrance.reason {
+            "ErrImagePull" => {
+                let back_off = format!("Back-off pulling image \"{}\"", outline.image);
+                let message = format!("{back_off}: ErrImagePull: {}", hindrance.message);
+                slot.failures = slot.failures.saturating_sub(1);
+                let wait = slot.miss(PULL_BACKOFF.0, PULL_BACKOFF.1).saturating_sub(PULL_ERROR_SHOWN);
+                slot.enter(Stage::Held(Hindrance { reason: "ImagePullBackOff", message }));
+                let timer = Timer::Slot { index, turn: slot.turn };
+                self.effects.push(Effect::Timer(wait, timer));
+                self.tell(Some(index), "BackOff", back_off);
+                self.report(Urgency::Now);
+            }
+            "CrashLoopBackOff" => self.start(index, true),
+            _ => self.start(index, false),
+        }
+    }
+
+    fn stop(&mut self, why: Why, grace: Duration) {
+        let until = self.after(grace);
+        match self.state.phase {
+            Phase::Terminated(before) => self.stop_again(before, why),
+            Phase::Terminating { why: before, until: sooner } => {
+                let why = if before.outranks(why) { before } else { why };
+                self.state.phase = Phase::Terminating { why, until: until.min(sooner) };
+                self.wind_down();
+            }
+            Phase::Pending | Phase::Stuck(_) | Phase::Starting | Phase::Running => {
+                self.state.phase = Phase::Terminating { why, until };
+                if why != Why::Gone {
+                    self.report(Urgency::Now);
+                }
+                self.wind_down();
+            }
+        }
+    }
+
+    fn stop_again(&mut self, before: Why, why: Why) {
+        if before.outranks(why) || before == why {
+            return;
+        }
+        self.state.phase = Phase::Terminated(why);
+        match why {
+            Why::Deleted => self.effects.extend([Effect::Report(Urgency::Now), Effect::Delete]),
+            Why::Gone => self.effects.push(Effect::Forget),
+            Why::Finished | Why::Deadline | Why::Shutdown => {}
+        }
+    }
+
+    fn finish(&mut self, why: Why) {
+        self.state.phase = Phase::Terminating { why, until: self.after(self.grace()) };
+        self.wind_down();
+    }
+
+    /// Starts what is due: the next init container, or all main ones; ends a pod whose main containers have ended.
+    fn advance(&mut self) {
+        if self.state.phase == Phase::Starting {
+            self.advance_inits();
+        }
+        if self.state.phase == Phase::Running {
+            let mains =
+                || self.state.outline.containers.iter().zip(&self.state.slots).filter(|(o, _)| o.role == Role::Main);
+            if mains().all(|(_, slot)| slot.ended().is_some()) {
+                self.finish(Why::Finished);
+            }
+        }
+    }
+
+    fn advance_inits(&mut self) {
+        let outline = self.state.outline.clone();
+        let inits = outline.containers.iter().enumerate().filter(|(_, o)| o.role != Role::Main);
+        for (index, container) in inits {
+            let Some(slot) = self.state.slots.get(index) else { return };
+            match (&slot.stage, container.role) {
+                (Stage::Ended(_), Role::Init) => {}
+                (Stage::Running(live), Role::Sidecar) if live.started => {}
+                (Stage::Idle, _) => return self.start(index, false),
+                _ => return,
+            }
+        }
+        self.state.phase = Phase::Running;
+        for (index, _) in outline.containers.iter().enumerate().filter(|(_, o)| o.role == Role::Main) {
+            self.start(index, false);
+        }
+    }
+
+    /// Stops what still runs: the main containers, then the sidecars from last to first; then the pod has ended.
+    fn wind_down(&mut self) {
+        let Phase::Terminating { why, until } = self.state.phase else { return };
+        let outline = self.state.outline.clone();
+        let live = |machine: &Self, index: usize| machine.state.slots.get(index).is_some_and(Slot::is_live);
+        let (sidecars, others): (Vec<_>, Vec<_>) =
+            outline.containers.iter().enumerate().partition(|(_, o)| o.role == Role::Sidecar);
+        let others: Vec<_> = others.into_iter().filter(|(index, _)| live(self, *index)).collect();
+        let last = sidecars.into_iter().rfind(|(index, _)| live(self, *index));
+        let due = if others.is_empty() { last.into_iter().collect() } else { others };
+        if due.is_empty() {
+            return self.terminated(why);
+        }
+        for (index, container) in due {
+            self.stop_slot(index, until, format!("Stopping container {}", container.name));
+        }
+    }
+
+    fn stop_slot(&mut self, index: usize, until: Timestamp, why: String) {
+        let grace = Duration::try_from(until.duration_since(self.at)).unwrap_or_default();
+        let Some(live) = self.state.slots.get_mut(index).and_then(Slot::running_mut) else { return };
+        if live.stopping.is_some_and(|stopping| stopping <= until) {
+            return;
+        }
+        let first = live.stopping.replace(until).is_none();
+        self.effects.push(Effect::Stop { index, grace });
+        if first {
+            self.tell(Some(index), "Killing", why);
+        }
+    }
+
+    fn terminated(&mut self, why: Why) {
+        self.state.phase = Phase::Terminated(why);
+        self.effects.push(Effect::Release);
+        match why {
+            Why::Finished | Why::Deadline => self.report(Urgency::Now),
+            Why::Deleted => self.effects.extend([Effect::Report(Urgency::Now), Effect::Delete]),
+            Why::Gone => self.effects.push(Effect::Forget),
+            Why::Shutdown => {}
+        }
+    }
+
+    fn grace(&self) -> Duration {
+        Duration::from_secs(self.state.outline.grace_seconds.into())
+    }
+
+    fn after(&self, grace: Duration) -> Timestamp {
+        let grace = SignedDuration::try_from(grace).unwrap_or(SignedDuration::MAX);
+        self.at.checked_add(grace).unwrap_or(Timestamp::MAX)
+    }
+
+    /// Asks for a status, once a step and as soon as any part of the step wants it.
+    fn report(&mut self, urgency: Urgency) {
+        match self.effects.iter_mut().find(|effect| matches!(effect, Effect::Report(_))) {
+            Some(Effect::Report(Urgency::Now)) => {}
+            Some(effect) => *effect = Effect::Report(urgency),
+            None => self.effects.push(Effect::Report(urgency)),
+        }
+    }
+
+    fn tell(&mut self, index: Option<usize>, reason: &'static str, message: String) {
+        self.effects.push(Effect::Emit(Notice { warning: false, reason, message, index }));
+    }
+
+    fn warn(&mut self, index: Option<usize>, reason: &'static str, message: String) {
+        self.effects.push(Effect::Emit(Notice { warning: true, reason, message, index }));
+    }
+}
+
+fn slot_of(state: &mut State, index: usize) -> Option<(&ContainerOutline, &mut Slot)> {
+    state.outline.containers.get(index).zip(state.slots.get_mut(index))
+}
+
+fn is_of_image(reason: &str) -> bool {
+    matches!(reason, "ErrImagePull" | "ErrImageNeverPull" | "InvalidImageName" | "ErrImageInspect")
+}
+
+impl ProbeKind {
+    /// As messages have it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Startup => "Startup",
+            Self::Liveness => "Liveness",
+            Self::Readiness => "Readiness",
+        }
+    }
+}
+
+impl Why {
+    /// Whether this reason stays when `other` comes later: the object's end is final, a node's end the least.
+    fn outranks(self, other: Self) -> bool {
+        let rank = |why| match why {
+            Self::Shutdown => 0,
+            Self::Finished | Self::Deadline => 1,
+            Self::Deleted => 2,
+            Self::Gone => 3,
+        };
+        rank(self) > rank(other)
+    }
+}

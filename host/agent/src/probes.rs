@@ -1,0 +1,190 @@
+//! Probes of a running container: one task a container that has any; it ends with the container.
+//!
+//! Only verdicts that change something are told. While a container is young, a refused connection is tried again within
+//! milliseconds and counts for nothing, so that a server is ready as soon as it listens, not a period later.
+
+mod check;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Container, Probe};
+use tokio::time::Instant;
+use wherry_api::kinds::Pod;
+use wherry_vnet::Network;
+
+use crate::pod::{Event, ProbeKind};
+use crate::worker::container_at;
+pub use check::http_get;
+use check::{Check, Trouble};
+
+/// How long after its first probe a container may refuse connections without this counting as a failure.
+const YOUNG: Duration = Duration::from_secs(1);
+/// The first wait between tries of a young container; it doubles.
+const YOUNG_WAIT_FIRST: Duration = Duration::from_millis(5);
+
+/// A probe with its defaults filled in.
+struct Plan<'a> {
+    kind: ProbeKind,
+    index: usize,
+    turn: u32,
+    check: Check<'a>,
+    delay: Duration,
+    period: Duration,
+    timeout: Duration,
+    successes: u32,
+    failures: u32,
+    grace: Option<Duration>,
+}
+
+/// Probes a container until it is dropped: first for startup, then for liveness and readiness.
+pub async fn run(
+    network: &Network,
+    address: IpAddr,
+    pod: &Pod,
+    index: usize,
+    turn: u32,
+    report: impl Fn(Event) + Sync,
+) {
+    let Some(container) = pod.spec.as_ref().and_then(|spec| container_at(spec, index)) else { return };
+    let plan = |kind, probe: &'_ Option<Probe>| {
+        probe.as_ref().map(|probe| Plan::new(kind, index, turn, container, probe.clone()))
+    };
+    if let Some(startup) = plan(ProbeKind::Startup, &container.startup_probe) {
+        startup.until_success(network, address, &report).await;
+    }
+    let endless = async |plan: Option<Plan<'_>>| {
+        if let Some(plan) = plan {
+            plan.endless(network, address, &report).await;
+        }
+    };
+    let liveness = endless(plan(ProbeKind::Liveness, &container.liveness_probe));
+    let readiness = endless(plan(ProbeKind::Readiness, &container.readiness_probe));
+    futures::join!(liveness, readiness);
+}
+
+impl<'a> Plan<'a> {
+    fn new(kind: ProbeKind, index: usize, turn: u32, container: &'a Container, probe: Probe) -> Self {
+        let seconds = |value: Option<i32>, default: u64| {
+            Duration::from_secs(value.and_then(|v| u64::try_from(v).ok()).filter(|v| *v > 0).unwrap_or(default))
+        };
+        let count = |value: Option<i32>, default: u32| {
+            value.and_then(|v| u32::try_from(v).ok()).filter(|v| *v > 0).unwrap_or(default)
+        };
+        let grace = probe.termination_grace_period_seconds.and_then(|s| u64::try_from(s).ok());
+        Self {
+            kind,
+            index,
+            turn,
+            delay: seconds(probe.initial_delay_seconds, 0),
+            period: seconds(probe.period_seconds, 10),
+            timeout: seconds(probe.timeout_seconds, 1),
+            successes: count(probe.success_threshold, 1),
+            failures: count(probe.failure_threshold, 3),
+            grace: grace.map(Duration::from_secs),
+            check: Check::new(container, probe),
+        }
+    }
+
+    async fn until_success(&self, network: &Network, address: IpAddr, report: &impl Fn(Event)) {
+        let mut judge = Judge::default();
+        let mut tick = self.first_tick().await;
+        loop {
+            let result = self.check_young(network, address, tick).await;
+            let failed = result.is_err();
+            if let Some(verdict) = judge.hear(result, self.successes, self.failures) {
+                report(self.event(verdict));
+                if !failed {
+                    return;
+                }
+            }
+            tick += self.period;
+            tokio::time::sleep_until(tick).await;
+        }
+    }
+
+    async fn endless(&self, network: &Network, address: IpAddr, report: &impl Fn(Event)) {
+        let mut judge = Judge { verdict: (self.kind == ProbeKind::Liveness).then_some(true), ..Judge::default() };
+        let mut tick = self.first_tick().await;
+        let mut result = self.check_young(network, address, tick).await;
+        loop {
+            if let Some(verdict) = judge.hear(result, self.successes, self.failures) {
+                report(self.event(verdict));
+            }
+            tick += self.period;
+            tokio::time::sleep_until(tick).await;
+            result = self.check(network, address).await.map_err(Trouble::into_message);
+        }
+    }
+
+    async fn first_tick(&self) -> Instant {
+        let tick = Instant::now() + self.delay;
+        if !self.delay.is_zero() {
+            tokio::time::sleep_until(tick).await;
+        }
+        tick
+    }
+
+    /// A check that is patient with a container that does not listen yet.
+    async fn check_young(&self, network: &Network, address: IpAddr, since: Instant) -> Result<(), String> {
+        let old = since + YOUNG.min(self.period);
+        let mut wait = YOUNG_WAIT_FIRST;
+        loop {
+            match self.check(network, address).await {
+                Err(Trouble::Refused(_)) if Instant::now() + wait < old => tokio::time::sleep(wait).await,
+                result => return result.map_err(Trouble::into_message),
+            }
+            wait *= 2;
+        }
+    }
+
+    async fn check(&self, network: &Network, address: IpAddr) -> Result<(), Trouble> {
+        let checked = tokio::time::timeout(self.timeout, self.check.run(network, address)).await;
+        checked.unwrap_or_else(|_| Err(Trouble::Failed(format!("no answer within {} s", self.timeout.as_secs()))))
+    }
+
+    fn event(&self, verdict: Result<(), String>) -> Event {
+        Event::Probed { index: self.index, run: self.turn, probe: self.kind, verdict, grace: self.grace }
+    }
+}
+
+/// Counts results against thresholds.
+#[derive(Default)]
+struct Judge {
+    /// What was told last; `None`: nothing.
+    verdict: Option<bool>,
+    row: u32,
+    row_of: bool,
+}
+
+impl Judge {
+    /// Hears one more result; gives a verdict where it is a new one.
+    fn hear(&mut self, result: Result<(), String>, successes: u32, failures: u32) -> Option<Result<(), String>> {
+        let good = result.is_ok();
+        self.row = if self.row_of == good { self.row.saturating_add(1) } else { 1 };
+        self.row_of = good;
+        let enough = self.row >= if good { successes } else { failures };
+        let news = enough && self.verdict != Some(good);
+        if news {
+            self.verdict = Some(good);
+        }
+        news.then_some(result)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_only_what_changes() {
+        let results = [true, false, false, true, false, false, false, false, true, true];
+        let mut judge = Judge::default();
+        let heard = results.map(|good| {
+            let result = if good { Ok(()) } else { Err(String::new()) };
+            judge.hear(result, 2, 3).map(|verdict| verdict.is_ok())
+        });
+        let expected = [None, None, None, None, None, None, Some(false), None, None, Some(true)];
+        assert_eq!(heard, expected);
+    }
+}

@@ -1,0 +1,219 @@
+//! One pod on this node: holds its state, feeds events to `pod::step`, carries out the effects.
+//!
+//! Effects that take time run as tasks that end with the next event; an idle pod has no task but the one a container
+//! that waits for its exit. The pod's object is kept as the bytes in which it came.
+
+mod report;
+mod set_up;
+mod start;
+mod stop;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use wherry_api::kinds::Pod;
+use wherry_runtime::{Container, Exit, PodRef, Usage};
+use wherry_vnet::Namespace;
+
+use crate::context::Context;
+use crate::logs::ContainerLog;
+use crate::pod::{Effect, Event, Notice, Role, State, Timer, step};
+use crate::probes;
+pub use start::container_at;
+
+/// A pod on this node.
+pub struct Worker {
+    /// Which pod.
+    pub pod: PodRef,
+    context: Arc<Context>,
+    live: Mutex<Live>,
+    /// Wakes the report that waits for more to come.
+    hurry: Notify,
+    /// Wakes those who wait until the status is written.
+    reported: Notify,
+}
+
+struct Live {
+    object: Bytes,
+    /// Counts the objects.
+    version: u32,
+    decoded: Option<Arc<Pod>>,
+    state: State,
+    network: Option<Arc<Namespace>>,
+    runs: Vec<Run>,
+    set_up_failures: u32,
+    report: report::Reporting,
+}
+
+/// What runs for a container.
+#[derive(Default)]
+struct Run {
+    container: Option<Arc<dyn Container>>,
+    log: Option<Arc<ContainerLog>>,
+    probes: Option<DropGuard>,
+}
+
+impl Worker {
+    /// Takes up a pod.
+    pub fn begin(context: &Arc<Context>, pod: PodRef, object: Bytes, decoded: Pod, state: State) -> Arc<Self> {
+        let worker = Self::rest(context, pod, object, state);
+        worker.live().decoded = Some(Arc::new(decoded));
+        worker.feed(Event::Begin);
+        worker
+    }
+
+    /// Takes up a pod that has ended already.
+    pub fn rest(context: &Arc<Context>, pod: PodRef, object: Bytes, state: State) -> Arc<Self> {
+        let live = Live {
+            object,
+            version: 0,
+            decoded: None,
+            runs: state.slots.iter().map(|_| Run::default()).collect(),
+            state,
+            network: None,
+            set_up_failures: 0,
+            report: report::Reporting::default(),
+        };
+        Arc::new(Self {
+            pod,
+            context: context.clone(),
+            live: Mutex::new(live),
+            hurry: Notify::new(),
+            reported: Notify::new(),
+        })
+    }
+
+    /// Lets something happen to the pod.
+    pub fn feed(self: &Arc<Self>, event: Event) {
+        self.feed_locked(&mut self.live(), event);
+    }
+
+    /// The pod's object changed.
+    pub fn update(&self, object: Bytes) {
+        self.live().replace(object);
+    }
+
+    /// The pod's object as it was last seen.
+    pub fn object(&self) -> Bytes {
+        self.live().object.clone()
+    }
+
+    /// Looks at the state.
+    pub fn inspect<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&self.live().state)
+    }
+
+    /// What each running container has used, by name.
+    pub fn usage(&self) -> Vec<(String, Usage)> {
+        let live = self.live();
+        let pairs = live.state.outline.containers.iter().zip(&live.runs);
+        pairs.filter_map(|(outline, run)| Some((outline.name.to_string(), run.container.as_ref()?.usage()))).collect()
+    }
+
+    fn live(&self) -> MutexGuard<'_, Live> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn feed_locked(self: &Arc<Self>, live: &mut Live, event: Event) {
+        let (state, effects) = step(std::mem::take(&mut live.state), self.context.clock.now(), event);
+        live.state = state;
+        for effect in effects {
+            self.carry_out(live, effect);
+        }
+    }
+
+    fn carry_out(self: &Arc<Self>, live: &mut Live, effect: Effect) {
+        match effect {
+            Effect::SetUp => self.context.drain.spawn(self.clone().set_up()),
+            Effect::Start(index) => self.context.drain.spawn(self.clone().start(index)),
+            Effect::Stop { index, grace } => self.stop(live, index, grace),
+            Effect::Probe(index) => self.probe(live, index),
+            Effect::Timer(after, timer) => self.set_timer(after, timer),
+            Effect::Report(urgency) => self.request_report(live, urgency),
+            Effect::Emit(notice) => self.emit(&live.state, notice),
+            Effect::Release => self.release(live),
+            Effect::Delete => self.request_delete(live),
+            Effect::Forget => self.context.forget(&self.pod),
+        }
+    }
+
+    fn set_timer(self: &Arc<Self>, after: Duration, timer: Timer) {
+        let worker = Arc::downgrade(self);
+        self.context.drain.spawn(async move {
+            tokio::time::sleep(after).await;
+            if let Some(worker) = worker.upgrade() {
+                worker.feed(Event::Timer(timer));
+            }
+        });
+    }
+
+    fn probe(self: &Arc<Self>, live: &mut Live, index: usize) {
+        let (Some(slot), Some(network)) = (live.state.slots.get(index), live.network.clone()) else { return };
+        let turn = slot.turn;
+        let pod = live.pod();
+        let token = CancellationToken::new();
+        let worker = self.clone();
+        let stopped = token.clone();
+        self.context.drain.spawn(async move {
+            let report = |event| worker.feed(event);
+            let probing = probes::run(&worker.context.network, network.address(), &pod, index, turn, report);
+            tokio::select! {
+                () = probing => {}
+                () = stopped.cancelled() => {}
+            }
+        });
+        if let Some(run) = live.runs.get_mut(index) {
+            run.probes = Some(token.drop_guard());
+        }
+    }
+
+    fn emit(&self, state: &State, notice: Notice) {
+        let outline = notice.index.and_then(|index| state.outline.containers.get(index));
+        let container = outline.map(|outline| (&*outline.name, outline.role != Role::Main));
+        self.context.recorder.pod(&self.pod, container, notice.warning, notice.reason, notice.message);
+    }
+
+    /// A container ended: its log is complete, its probes stop.
+    fn exited(self: &Arc<Self>, index: usize, exit: Exit) {
+        let mut live = self.live();
+        let run = live.runs.get_mut(index).map(std::mem::take).unwrap_or_default();
+        if let Some(log) = run.log {
+            log.end();
+        }
+        self.feed_locked(&mut live, Event::Exited { index, exit });
+    }
+
+    fn release(&self, live: &mut Live) {
+        if let Some(network) = live.network.take() {
+            network.close();
+        }
+        if crate::volumes::any(&live.pod()) {
+            let folder = self.context.volumes_folder(&self.pod);
+            self.context.drain.spawn(async move {
+                let _ended = tokio::task::spawn_blocking(move || crate::volumes::remove(&folder)).await;
+            });
+        }
+        self.context.settled.notify_waiters();
+    }
+}
+
+impl Live {
+    /// The pod, decoded; kept until the object changes or the pod comes to rest.
+    fn pod(&mut self) -> Arc<Pod> {
+        if let Some(pod) = &self.decoded {
+            return pod.clone();
+        }
+        let pod: Arc<Pod> = Arc::new(serde_json::from_slice(&self.object).unwrap_or_default());
+        self.decoded = Some(pod.clone());
+        pod
+    }
+
+    fn replace(&mut self, object: Bytes) {
+        self.object = object;
+        self.version = self.version.wrapping_add(1);
+        self.decoded = None;
+    }
+}

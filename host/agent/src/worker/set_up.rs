@@ -1,0 +1,111 @@
+//! What a pod needs before its first container: an address and its volumes.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use wherry_api::kinds::Pod;
+use wherry_vnet::{Egress, PodIdentity};
+
+use super::Worker;
+use crate::context::Context;
+use crate::downward::Facts;
+use crate::objects;
+use crate::pod::{Event, Hindrance};
+use crate::volumes;
+
+/// Annotate a pod with this and `allow` to let it reach addresses outside the cluster.
+const EGRESS_ANNOTATION: &str = "wherry.dev/egress";
+/// The first and the longest wait before address and volumes are tried again.
+const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(122));
+
+/// Why a pod is not set up.
+struct Failure {
+    hindrance: Hindrance,
+    event: &'static str,
+    retry: bool,
+}
+
+impl Worker {
+    pub(super) async fn set_up(self: Arc<Self>) {
+        let pod = self.live().pod();
+        let event = match self.try_set_up(&pod).await {
+            Ok(address) => Event::SetUp(address),
+            Err(failure) => self.failed(failure),
+        };
+        self.feed(event);
+    }
+
+    fn failed(&self, failure: Failure) -> Event {
+        self.context.recorder.pod(&self.pod, None, true, failure.event, failure.hindrance.message.clone());
+        let mut live = self.live();
+        let doubling = 1_u32 << live.set_up_failures.min(16);
+        live.set_up_failures += 1;
+        let retry = failure.retry.then(|| RETRY.0.saturating_mul(doubling).min(RETRY.1));
+        Event::SetUpFailed { hindrance: failure.hindrance, retry }
+    }
+
+    async fn try_set_up(&self, pod: &Arc<Pod>) -> Result<IpAddr, Failure> {
+        refuse(&self.context, pod)?;
+        let address = self.address(pod)?;
+        if volumes::any(pod) {
+            self.make_volumes(pod, address).await?;
+        }
+        Ok(address)
+    }
+
+    fn address(&self, pod: &Pod) -> Result<IpAddr, Failure> {
+        let mut live = self.live();
+        if let Some(network) = &live.network {
+            return Ok(network.address());
+        }
+        let annotations = pod.metadata.annotations.as_ref();
+        let allowed = annotations.and_then(|all| all.get(EGRESS_ANNOTATION)).is_some_and(|value| value == "allow");
+        let egress = if allowed { Egress::Allowed } else { Egress::Denied };
+        let identity = PodIdentity {
+            namespace: self.pod.namespace.clone(),
+            name: self.pod.name.clone(),
+            uid: self.pod.uid.clone(),
+        };
+        let network = self.context.network.namespace(identity, egress).map_err(|error| Failure {
+            hindrance: Hindrance { reason: "CreatePodSandboxError", message: error.to_string() },
+            event: "FailedCreatePodSandBox",
+            retry: true,
+        })?;
+        let address = network.address();
+        live.network = Some(network);
+        Ok(address)
+    }
+
+    async fn make_volumes(&self, pod: &Arc<Pod>, address: IpAddr) -> Result<(), Failure> {
+        let names = volumes::names(pod);
+        let found = objects::fetch(&self.context.client, &self.pod.namespace, &names).await;
+        let found = found.map_err(|error| mount_failure(error.to_string(), true))?;
+        let (folder, host, machine) =
+            (self.context.volumes_folder(&self.pod), self.context.config.node_ip, self.context.machine);
+        let pod = pod.clone();
+        let make = move || volumes::make(&folder, &Facts { pod: &pod, address, host, machine }, &found);
+        let made = tokio::task::spawn_blocking(make).await;
+        let made = made.map_err(|error| mount_failure(error.to_string(), true))?;
+        made.map_err(|error| mount_failure(error.to_string(), error.retry))
+    }
+}
+
+fn mount_failure(message: String, retry: bool) -> Failure {
+    let reason = if retry { "ContainerCreating" } else { "FailedMount" };
+    Failure { hindrance: Hindrance { reason, message }, event: "FailedMount", retry }
+}
+
+/// Refuses for good what this node cannot do.
+fn refuse(context: &Context, pod: &Pod) -> Result<(), Failure> {
+    let refused = |reason, message| Failure {
+        hindrance: Hindrance { reason, message },
+        event: "FailedCreatePodSandBox",
+        retry: false,
+    };
+    if pod.spec.as_ref().is_some_and(|spec| spec.host_network == Some(true)) {
+        let message = "hostNetwork: true is not supported: modules have the pod network, in user space";
+        return Err(refused("HostNetworkUnsupported", message.into()));
+    }
+    context.runtimes.select(pod).map(drop).map_err(|message| refused("RuntimeClassUnsupported", message))
+}

@@ -1,0 +1,160 @@
+//! Starting a container: image, environment, mounts, then the runtime.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{Container as ContainerFields, PodSpec};
+use wherry_api::kinds::Pod;
+use wherry_api::quantity;
+use wherry_runtime::{Container, ContainerSpec, Image, Limits, PullPolicy, Runtime};
+
+use super::Worker;
+use crate::context::random_id;
+use crate::downward::Facts;
+use crate::env::{self, Words};
+use crate::logs::ContainerLog;
+use crate::objects;
+use crate::pod::{Event, Hindrance};
+use crate::services;
+use crate::volumes;
+
+/// A container that runs.
+struct Started {
+    container: Arc<dyn Container>,
+    log: Arc<ContainerLog>,
+    id: String,
+    digest: String,
+}
+
+impl Worker {
+    pub(super) async fn start(self: Arc<Self>, index: usize) {
+        let pod = self.live().pod();
+        match self.try_start(&pod, index).await {
+            Ok(started) => self.running(index, started),
+            Err(event) => self.feed(event),
+        }
+    }
+
+    fn running(self: Arc<Self>, index: usize, started: Started) {
+        let container = started.container.clone();
+        let mut live = self.live();
+        if let Some(run) = live.runs.get_mut(index) {
+            run.container = Some(started.container);
+            run.log = Some(started.log);
+        }
+        self.feed_locked(&mut live, Event::Started { index, id: started.id.into(), digest: started.digest.into() });
+        drop(live);
+        let worker = self.clone();
+        self.context.drain.spawn(async move {
+            let exit = container.exited().await;
+            worker.exited(index, exit);
+        });
+    }
+
+    async fn try_start(&self, pod: &Pod, index: usize) -> Result<Started, Event> {
+        let failed = |reason, message| Event::NotStarted { index, hindrance: Hindrance { reason, message } };
+        let unknown = || failed("CreateContainerConfigError", "the pod has no such container".to_owned());
+        let spec = pod.spec.as_ref().ok_or_else(unknown)?;
+        let fields = container_at(spec, index).ok_or_else(unknown)?;
+        let runtime = self.context.runtimes.select(pod).map_err(|message| failed("CreateContainerError", message))?;
+        let image =
+            self.image(&**runtime, index, fields).await.map_err(|hindrance| Event::NotStarted { index, hindrance })?;
+        let digest = image.digest.clone();
+        let config = |message| failed("CreateContainerConfigError", message);
+        let words = self.words(pod, spec, fields).await.map_err(config)?;
+        let (id, log) = (random_id(&self.context.rng), self.open_log(index, fields));
+        let spec = self.container_spec(spec, fields, image, words, (&id, &log)).map_err(config)?;
+        let container = runtime.start(spec).await.map_err(|error| {
+            log.end();
+            Event::StartFailed { index, reason: error.reason, message: error.message }
+        })?;
+        Ok(Started { container, log, id: format!("{}://{id}", runtime.name()), digest })
+    }
+
+    async fn image(&self, runtime: &dyn Runtime, index: usize, fields: &ContainerFields) -> Result<Image, Hindrance> {
+        let reference = fields.image.as_deref().unwrap_or_default();
+        let policy = match fields.image_pull_policy.as_deref() {
+            Some("Always") => PullPolicy::Always,
+            Some("Never") => PullPolicy::Never,
+            _ => PullPolicy::IfNotPresent,
+        };
+        let tell = |reason, message| {
+            let init = self
+                .inspect(|state| state.outline.containers.get(index).is_some_and(|o| o.role != crate::pod::Role::Main));
+            self.context.recorder.pod(&self.pod, Some((&fields.name, init)), false, reason, message);
+        };
+        if policy == PullPolicy::Always {
+            tell("Pulling", format!("Pulling image \"{reference}\""));
+        }
+        let image = runtime.prepare(reference, policy).await;
+        let image = image.map_err(|error| Hindrance { reason: error.reason(), message: error.to_string() })?;
+        tell("Pulled", format!("Container image \"{reference}\" is present on the node ({})", image.digest));
+        Ok(image)
+    }
+
+    async fn words(&self, pod: &Pod, spec: &PodSpec, fields: &ContainerFields) -> Result<Words, String> {
+        let address = self.live().network.as_ref().map(|network| network.address());
+        let address = address.ok_or("the pod's address is gone")?;
+        let names = env::names(fields);
+        let found = objects::fetch(&self.context.client, &self.pod.namespace, &names).await;
+        let found = found.map_err(|error| error.to_string())?;
+        let facts = Facts { pod, address, host: self.context.config.node_ip, machine: self.context.machine };
+        let links = spec.enable_service_links != Some(false);
+        let services = services::variables(&self.context.services.snapshot(), &self.pod.namespace, links);
+        env::words(fields, &facts, &found, services).map_err(|error| error.to_string())
+    }
+
+    fn open_log(&self, index: usize, fields: &ContainerFields) -> Arc<ContainerLog> {
+        let run = self.inspect(|state| state.slots.get(index).map_or(0, |slot| slot.restarts));
+        self.context.logs.open(&self.pod, &fields.name, run)
+    }
+
+    fn container_spec(
+        &self,
+        spec: &PodSpec,
+        fields: &ContainerFields,
+        image: Image,
+        words: Words,
+        (id, log): (&str, &Arc<ContainerLog>),
+    ) -> Result<ContainerSpec, String> {
+        let network = self.live().network.clone().ok_or("the pod's address is gone")?;
+        let variable = |name: &str| words.env.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str());
+        let expand = |text: &str| env::expand(text, variable);
+        let mounts = volumes::mounts(&self.context.volumes_folder(&self.pod), spec, fields, expand)?;
+        let first_port = fields.ports.iter().flatten().next().map(|port| port.container_port);
+        Ok(ContainerSpec {
+            id: id.to_owned(),
+            pod: self.pod.clone(),
+            name: fields.name.clone(),
+            image,
+            mounts,
+            command: words.command,
+            args: words.args,
+            env: words.env,
+            working_dir: fields.working_dir.clone().unwrap_or_default(),
+            limits: limits(fields)?,
+            network,
+            http_port: first_port.and_then(|port| u16::try_from(port).ok()),
+            logs: log.clone(),
+            stdin: fields.stdin == Some(true),
+        })
+    }
+}
+
+/// The container at a place of the outline: init containers first.
+pub fn container_at(spec: &PodSpec, index: usize) -> Option<&ContainerFields> {
+    spec.init_containers.iter().flatten().chain(&spec.containers).nth(index)
+}
+
+fn limits(fields: &ContainerFields) -> Result<Limits, String> {
+    let limits = fields.resources.as_ref().and_then(|resources| resources.limits.as_ref());
+    let amount = |name: &str, read: fn(&_) -> Result<i64, quantity::NotAQuantity>| {
+        let limit = limits.and_then(|limits| limits.get(name)).map(read).transpose();
+        limit.map_err(|error| format!("limits.{name}: {error}"))
+    };
+    let cpu = amount("cpu", quantity::milli)?.filter(|milli| *milli > 0);
+    let memory = amount("memory", quantity::units)?.filter(|bytes| *bytes > 0);
+    Ok(Limits {
+        cpu_milli: cpu.map(|milli| u32::try_from(milli).unwrap_or(u32::MAX)),
+        memory_bytes: memory.and_then(|bytes| u64::try_from(bytes).ok()),
+    })
+}

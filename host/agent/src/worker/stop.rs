@@ -1,0 +1,65 @@
+//! Stopping a container: status first, then the `preStop` hook, then SIGTERM's equivalent, then SIGKILL's.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Container as ContainerFields, LifecycleHandler};
+use tokio::time::Instant;
+use wherry_runtime::Container;
+
+use super::start::container_at;
+use super::{Live, Worker};
+use crate::probes;
+
+impl Worker {
+    pub(super) fn stop(self: &Arc<Self>, live: &mut Live, index: usize, grace: Duration) {
+        let Some(container) = live.runs.get(index).and_then(|run| run.container.clone()) else { return };
+        if grace.is_zero() {
+            return container.kill();
+        }
+        self.context.drain.spawn(self.clone().stop_gently(index, container, grace));
+    }
+
+    async fn stop_gently(self: Arc<Self>, index: usize, container: Arc<dyn Container>, grace: Duration) {
+        let deadline = Instant::now() + grace;
+        if self.inspect(crate::pod::State::is_ending) {
+            self.reported().await;
+        }
+        let _late = tokio::time::timeout_at(deadline, self.pre_stop(index)).await;
+        container.stop();
+        if tokio::time::timeout_at(deadline, container.exited()).await.is_err() {
+            container.kill();
+        }
+    }
+
+    async fn pre_stop(&self, index: usize) {
+        let (pod, address) = {
+            let mut live = self.live();
+            (live.pod(), live.network.as_ref().map(|network| network.address()))
+        };
+        let fields = pod.spec.as_ref().and_then(|spec| container_at(spec, index));
+        let Some((fields, address)) = fields.zip(address) else { return };
+        let Some(hook) = fields.lifecycle.as_ref().and_then(|lifecycle| lifecycle.pre_stop.as_ref()) else { return };
+        if let Err(message) = self.run_hook(fields, hook, address).await {
+            self.context.recorder.pod(
+                &self.pod,
+                Some((&fields.name, false)),
+                true,
+                "FailedPreStopHook",
+                format!("PreStopHook failed: {message}"),
+            );
+        }
+    }
+
+    async fn run_hook(&self, fields: &ContainerFields, hook: &LifecycleHandler, address: IpAddr) -> Result<(), String> {
+        if let Some(sleep) = &hook.sleep {
+            tokio::time::sleep(Duration::from_secs(u64::try_from(sleep.seconds).unwrap_or(0))).await;
+            Ok(())
+        } else if let Some(get) = &hook.http_get {
+            probes::http_get(&self.context.network, address, fields, get).await
+        } else {
+            Err("only httpGet and sleep are supported for modules".into())
+        }
+    }
+}
