@@ -146,7 +146,8 @@ fn alt_name(name: &str) -> Result<SanType, PkiError> {
     if let Ok(address) = name.parse::<IpAddr>() {
         return Ok(SanType::IpAddress(address));
     }
-    DnsName::try_from(name).map_err(|_| PkiError::BadName(name.to_owned()))?;
+    let parent = name.strip_prefix("*.").unwrap_or(name);
+    DnsName::try_from(parent).map_err(|_| PkiError::BadName(name.to_owned()))?;
     let dns = name.try_into().map_err(|_| PkiError::BadName(name.to_owned()))?;
     Ok(SanType::DnsName(dns))
 }
