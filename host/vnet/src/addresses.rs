@@ -36,7 +36,7 @@ impl Addresses {
     }
 
     pub(crate) fn give_back(&mut self, address: IpAddr) {
-        if let Some(offset) = self.offset(address) {
+        if let Some(offset) = self.offset(address).filter(|offset| *offset < self.end) {
             self.returned.push_back(offset);
         }
     }

@@ -11,11 +11,12 @@ use crate::addresses::Addresses;
 use crate::dial::DialError;
 use crate::egress;
 use crate::http::HttpHandler;
-use crate::namespace::Namespace;
+use crate::namespace::{BindError, Namespace};
 use crate::ports::Ports;
 use crate::route::Route;
 use crate::services::{Protocol, Services};
 use crate::stream::{Stream, pair};
+use crate::udp::UdpSocket;
 
 /// The address ranges of a node.
 #[derive(Clone, Debug)]
@@ -63,6 +64,7 @@ pub struct Network {
     pods: RwLock<HashMap<IpAddr, Weak<Namespace>>>,
     handlers: RwLock<HashMap<SocketAddr, Arc<dyn HttpHandler>>>,
     node_ports: Mutex<Ports>,
+    node: Mutex<Weak<Namespace>>,
     drain: Drain,
 }
 
@@ -76,6 +78,7 @@ impl Network {
             pods: RwLock::default(),
             handlers: RwLock::default(),
             node_ports: Mutex::default(),
+            node: Mutex::default(),
             drain: Trigger::new().drain(),
         })
     }
@@ -114,6 +117,24 @@ impl Network {
     /// The handler that serves this very address on this node, if it is an HTTP module's.
     pub fn handler(&self, at: SocketAddr) -> Option<Arc<dyn HttpHandler>> {
         read(&self.handlers).get(&at).cloned()
+    }
+
+    /// A UDP socket on the node's behalf, at the node's address and a free port of the pod network: for node ports.
+    pub fn bind_node_udp(self: &Arc<Self>) -> Result<UdpSocket, BindError> {
+        let mut held = lock(&self.node);
+        let node = held.upgrade().unwrap_or_else(|| {
+            let name = String::from("node");
+            let identity = PodIdentity { namespace: String::new(), name, uid: String::new() };
+            Arc::new(Namespace::new(Arc::clone(self), identity, self.config.node_ip, Egress::Denied))
+        });
+        *held = Arc::downgrade(&node);
+        drop(held);
+        node.bind_udp(SocketAddr::new(self.config.node_ip, 0))
+    }
+
+    /// Where pods' answers to the node's datagrams go.
+    pub(crate) fn node_namespace(&self) -> Option<Arc<Namespace>> {
+        lock(&self.node).upgrade()
     }
 
     pub(crate) fn services(&self) -> &dyn Services {

@@ -30,13 +30,19 @@ impl Network {
         match self.services().translate(protocol, from, to) {
             Translation::Refused => Route::Refused,
             Translation::Endpoint(endpoint) if is_hosts_own(endpoint.ip()) => Route::Unreachable,
-            Translation::Endpoint(endpoint) => self.route_direct(endpoint),
+            Translation::Endpoint(endpoint) => self.route_direct(protocol, endpoint),
             Translation::Direct if self.config().service_cidr.contains(&to.ip()) => Route::Unreachable,
-            Translation::Direct => self.route_direct(to),
+            Translation::Direct => self.route_direct(protocol, to),
         }
     }
 
-    fn route_direct(&self, to: SocketAddr) -> Route {
+    fn route_direct(&self, protocol: Protocol, to: SocketAddr) -> Route {
+        if protocol == Protocol::Udp
+            && to.ip() == self.config().node_ip
+            && let Some(node) = self.node_namespace().filter(|node| node.inbox(to).is_some())
+        {
+            return Route::Pod(node, to);
+        }
         if let Some(pod) = self.pod_at(to.ip()) {
             return Route::Pod(pod, to);
         }

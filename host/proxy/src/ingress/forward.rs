@@ -1,0 +1,170 @@
+//! One request: matched to a Service, an endpoint chosen, its handler called or a connection used.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use http::{Method, Request, Response, header};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use tokio::time::timeout;
+use wherry_api::ObjectKey;
+use wherry_base::Drain;
+use wherry_vnet::{Body, HttpHandler, Network};
+
+use super::body::{Outgoing, incoming};
+use super::failure::Failure;
+use super::headers::{self, Client};
+use super::matcher::Matcher;
+use super::pool::{Pool, RESPONSE_HEADER_TIMEOUT, SendError};
+use super::upgrade;
+use crate::table::{Backends, Permit, Table};
+
+/// How many endpoints are asked before a request that none took fails.
+const ENDPOINTS_TRIED_MAX: usize = 4;
+
+/// Takes requests to pods.
+pub(crate) struct Forwarder {
+    matcher: ArcSwap<Matcher>,
+    table: Arc<Table>,
+    network: Arc<Network>,
+    pool: Arc<Pool>,
+    tasks: Drain,
+}
+
+/// A request on its way to a Service.
+struct Passage<'a> {
+    service: &'a ObjectKey,
+    backends: &'a Backends,
+    client: &'a Client,
+}
+
+type Answer = Result<Response<Outgoing>, Failure>;
+
+impl Forwarder {
+    pub(crate) fn new(table: Arc<Table>, network: Arc<Network>, tasks: Drain) -> Arc<Self> {
+        let pool = Pool::new(Arc::clone(&network), tasks.clone());
+        let sweeper = Arc::clone(&pool);
+        tasks.spawn(async move { sweeper.sweep().await });
+        Arc::new(Self { matcher: ArcSwap::default(), table, network, pool, tasks })
+    }
+
+    pub(crate) fn store(&self, matcher: Matcher) {
+        self.matcher.store(Arc::new(matcher));
+    }
+
+    /// Answers a client's request, whatever becomes of it.
+    pub(crate) async fn serve(&self, client: &Client, request: Request<Incoming>) -> Response<Outgoing> {
+        self.answer(client, request).await.unwrap_or_else(|failure| failure.response())
+    }
+
+    async fn answer(&self, client: &Client, mut request: Request<Incoming>) -> Answer {
+        let matcher = self.matcher.load_full();
+        let found = matcher.find(headers::host(&request), request.uri().path());
+        let backend = found.ok_or(Failure::NoRule)?;
+        let backends = self.table.backends(&backend.service, &backend.port);
+        let backends = backends.ok_or_else(|| Failure::NoService(backend.service.clone()))?;
+        let passage = Passage { service: &backend.service, backends: &backends, client };
+        let protocol = headers::upgrade(request.headers());
+        headers::prepare(&mut request, client);
+        let Some(protocol) = protocol else { return self.pass(&passage, request.map(incoming)).await };
+        let switched = hyper::upgrade::on(&mut request);
+        upgrade::ask(&mut request, protocol);
+        self.pass_upgrade(&passage, request.map(incoming), switched).await
+    }
+
+    async fn pass(&self, passage: &Passage<'_>, mut request: Request<Body>) -> Answer {
+        for _ in 0..ENDPOINTS_TRIED_MAX {
+            let endpoint = passage.choose()?;
+            let permit = endpoint.begin();
+            if let Some(handler) = self.network.handler(endpoint.address) {
+                return passage.call(&*handler, request, permit).await;
+            }
+            let again = repeatable(&request);
+            match self.pool.send(endpoint.address, request).await {
+                Ok((response, lease)) => {
+                    return Ok(finish(response, |body| Outgoing::Connection {
+                        body,
+                        lease: Some(lease),
+                        ended: false,
+                        _permit: permit,
+                    }));
+                }
+                Err(SendError::Unsent(unsent)) => {
+                    endpoint.avoid();
+                    request = *unsent;
+                }
+                Err(SendError::Broken { kept_alive: true }) if again.is_some() => {
+                    request = again.ok_or_else(|| passage.broken())?;
+                }
+                Err(SendError::Broken { .. }) => return Err(passage.broken()),
+                Err(SendError::TimedOut) => return Err(Failure::TimedOut(passage.service.clone())),
+            }
+        }
+        Err(Failure::NotConnected(passage.service.clone()))
+    }
+
+    /// Upgrades take a connection of their own, also to a module: a handler cannot switch protocols.
+    async fn pass_upgrade(&self, passage: &Passage<'_>, request: Request<Body>, client: OnUpgrade) -> Answer {
+        for _ in 0..ENDPOINTS_TRIED_MAX {
+            let endpoint = passage.choose()?;
+            let permit = endpoint.begin();
+            let Some(mut sender) = self.pool.connect(endpoint.address).await else {
+                endpoint.avoid();
+                continue;
+            };
+            let sent = timeout(RESPONSE_HEADER_TIMEOUT, sender.send_request(request)).await;
+            let sent = sent.map_err(|_| Failure::TimedOut(passage.service.clone()))?;
+            let mut response = sent.map_err(|_| passage.broken())?;
+            if !upgrade::agreed(&response) {
+                return Ok(finish(response, |body| Outgoing::Connection {
+                    body,
+                    lease: None,
+                    ended: false,
+                    _permit: permit,
+                }));
+            }
+            upgrade::join(&self.tasks, client, &mut response, permit);
+            return Ok(response.map(|_| Outgoing::text(String::new())));
+        }
+        Err(Failure::NotConnected(passage.service.clone()))
+    }
+}
+
+impl Passage<'_> {
+    fn choose(&self) -> Result<&Arc<crate::table::Endpoint>, Failure> {
+        self.backends.choose(self.client.ip).ok_or_else(|| Failure::NoEndpoint(self.service.clone()))
+    }
+
+    async fn call(&self, handler: &dyn HttpHandler, request: Request<Body>, permit: Permit) -> Answer {
+        let answered = timeout(RESPONSE_HEADER_TIMEOUT, handler.handle(request)).await;
+        let answered = answered.map_err(|_| Failure::TimedOut(self.service.clone()))?;
+        let response = answered.map_err(|_| self.broken())?;
+        Ok(finish(response, |body| Outgoing::Handler { body, _permit: permit }))
+    }
+
+    fn broken(&self) -> Failure {
+        Failure::Broken(self.service.clone())
+    }
+}
+
+/// The same request again, where asking twice does no harm and there is no body.
+fn repeatable(request: &Request<Body>) -> Option<Request<Body>> {
+    let harmless = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    if !harmless || !http_body::Body::is_end_stream(request.body()) {
+        return None;
+    }
+    let mut again = Request::new(wherry_vnet::full_body(bytes::Bytes::new()));
+    *again.method_mut() = request.method().clone();
+    *again.uri_mut() = request.uri().clone();
+    *again.headers_mut() = request.headers().clone();
+    Some(again)
+}
+
+fn finish<B>(mut response: Response<B>, wrap: impl FnOnce(B) -> Outgoing) -> Response<Outgoing> {
+    let headers = response.headers_mut();
+    if headers.contains_key(header::CONNECTION) || headers.contains_key(header::TRANSFER_ENCODING) {
+        headers::remove_hop_by_hop(headers);
+    }
+    *response.version_mut() = http::Version::HTTP_11;
+    response.map(wrap)
+}

@@ -1,0 +1,137 @@
+//! The connections of the ingress: accepted, limited in number and in patience, ended gracefully.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use wherry_base::Drain;
+
+use super::forward::Forwarder;
+use super::headers::Client;
+
+/// How many connections each listener serves at a time; further ones wait in the kernel's backlog.
+const CONNECTIONS_MAX: usize = 16_384;
+
+/// How long a client may take for its TLS handshake, and for the head of a request.
+const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Bytes of a request's head at most.
+const HEADER_BYTES_MAX: usize = 64 * 1024;
+
+/// Requests in flight on one HTTP/2 connection.
+const STREAMS_MAX: u32 = 250;
+
+/// How long requests in flight may take when the process ends.
+const DRAIN_MAX: Duration = Duration::from_secs(30);
+
+/// How long accepting rests after an error, such as too many open files.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves plain HTTP until the owner drains.
+pub(crate) async fn serve_http(listener: TcpListener, forwarder: Arc<Forwarder>, drain: Drain) {
+    accept(listener, &drain.clone(), move |connection| {
+        let (forwarder, drain) = (Arc::clone(&forwarder), drain.clone());
+        async move {
+            let client = connection.client(false);
+            serve_connection(connection.stream, client, forwarder, &drain).await;
+        }
+    })
+    .await;
+}
+
+/// Serves HTTPS until the owner drains.
+pub(crate) async fn serve_https(listener: TcpListener, tls: TlsAcceptor, forwarder: Arc<Forwarder>, drain: Drain) {
+    accept(listener, &drain.clone(), move |connection| {
+        let (tls, forwarder, drain) = (tls.clone(), Arc::clone(&forwarder), drain.clone());
+        async move {
+            let client = connection.client(true);
+            if let Ok(Ok(stream)) = timeout(TLS_HANDSHAKE_TIMEOUT, tls.accept(connection.stream)).await {
+                serve_connection(stream, client, forwarder, &drain).await;
+            }
+        }
+    })
+    .await;
+}
+
+struct Connection {
+    stream: TcpStream,
+    peer: SocketAddr,
+    _counted: OwnedSemaphorePermit,
+}
+
+impl Connection {
+    fn client(&self, tls: bool) -> Client {
+        let port = self.stream.local_addr().map_or(0, |local| local.port());
+        Client::new(self.peer, port, tls)
+    }
+}
+
+async fn accept<F>(listener: TcpListener, drain: &Drain, mut serve: impl FnMut(Connection) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let limit = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let Ok(counted) = Arc::clone(&limit).acquire_owned().await else { return };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = drain.ended() => return,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let _slower_but_works = stream.set_nodelay(true);
+                drain.spawn_graceful(serve(Connection { stream, peer, _counted: counted }));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the ingress cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Serves one connection until it ends, or until its requests in flight are done once the owner drains.
+pub(crate) async fn serve_connection<S>(stream: S, client: Client, forwarder: Arc<Forwarder>, drain: &Drain)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let client = Arc::new(client);
+    let service = service_fn(move |request| {
+        let (client, forwarder) = (Arc::clone(&client), Arc::clone(&forwarder));
+        async move { Ok::<_, Infallible>(forwarder.serve(&client, request).await) }
+    });
+    let builder = builder();
+    let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
+    tokio::select! {
+        _clients_come_and_go = connection.as_mut() => return,
+        () = drain.ended() => connection.as_mut().graceful_shutdown(),
+    }
+    let _in_flight_or_late = timeout(DRAIN_MAX, connection).await;
+}
+
+fn builder() -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_READ_TIMEOUT)
+        .max_buf_size(HEADER_BYTES_MAX)
+        .pipeline_flush(true);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(u32::try_from(HEADER_BYTES_MAX).unwrap_or(u32::MAX))
+        .max_concurrent_streams(STREAMS_MAX);
+    builder
+}
