@@ -1,1 +1,93 @@
+use serde_json::json;
 
+use super::*;
+use crate::pod::{Event, Hindrance, step};
+use wherry_runtime::{Exit, ExitReason};
+
+fn pod() -> Pod {
+    serde_json::from_value(json!({
+        "metadata": { "name": "web", "namespace": "default", "uid": "u" },
+        "spec": {
+            "containers": [{ "name": "a", "image": "i", "readinessProbe": { "tcpSocket": { "port": 80 } } }],
+            "restartPolicy": "Never",
+        },
+        "status": { "conditions": [{ "type": "PodScheduled", "status": "True" }] },
+    }))
+    .unwrap()
+}
+
+/// Phase, the conditions that hold, the container's state.
+fn summary(state: &State, pod: &Pod) -> String {
+    let status = of(state, pod, "10.0.0.1".parse().unwrap(), Timestamp::UNIX_EPOCH);
+    let conditions = status.conditions.unwrap();
+    let held: Vec<&str> = conditions.iter().filter(|c| c.status == "True").map(|c| c.type_.as_str()).collect();
+    let container = &status.container_statuses.as_ref().unwrap()[0];
+    let stage = container.state.as_ref().unwrap();
+    let waiting = stage.waiting.as_ref().and_then(|waiting| waiting.reason.clone());
+    let running = stage.running.as_ref().map(|_| "running".to_owned());
+    let ended = stage.terminated.as_ref().and_then(|ended| ended.reason.clone());
+    format!("{} [{}] {}", status.phase.unwrap(), held.join(" "), waiting.or(running).or(ended).unwrap())
+}
+
+#[test]
+fn follows_the_state() {
+    let pod = pod();
+    let up = || Event::SetUp("10.128.0.2".parse().unwrap());
+    let hindrance = || Hindrance { reason: "ErrImagePull", message: "m".into() };
+    let started = || Event::Started { index: 0, id: "fake://1".into(), digest: "d".into() };
+    let ready =
+        || Event::Probed { index: 0, run: 2, probe: crate::pod::ProbeKind::Readiness, verdict: Ok(()), grace: None };
+    let exited = |code| {
+        let reason = if code == 0 { ExitReason::Completed } else { ExitReason::OomKilled };
+        Event::Exited { index: 0, exit: Exit { code, reason, message: String::new() } }
+    };
+    let stop = || Event::Stop { why: Why::Deleted, grace: std::time::Duration::from_secs(1) };
+    let live = "PodReadyToStartContainers Initialized";
+    let cases: Vec<(Vec<Event>, String)> = vec![
+        (vec![Event::Begin], "Pending [Initialized PodScheduled] ContainerCreating".into()),
+        (
+            vec![up(), Event::NotStarted { index: 0, hindrance: hindrance() }],
+            format!("Pending [{live} PodScheduled] ErrImagePull"),
+        ),
+        (vec![up(), started()], format!("Running [{live} PodScheduled] running")),
+        (vec![up(), started(), ready()], format!("Running [{live} Ready ContainersReady PodScheduled] running")),
+        (vec![up(), started(), ready(), stop()], format!("Running [{live} PodScheduled] running")),
+        (vec![up(), started(), exited(0)], "Succeeded [Initialized PodScheduled] Completed".into()),
+        (vec![up(), started(), exited(137)], "Failed [Initialized PodScheduled] OOMKilled".into()),
+    ];
+    for (events, expected) in cases {
+        let mut state = resume(&pod, Timestamp::UNIX_EPOCH);
+        for event in events {
+            state = step(state, Timestamp::UNIX_EPOCH, event).0;
+        }
+        assert_eq!(summary(&state, &pod), expected);
+    }
+}
+
+#[test]
+fn takes_up_what_ran_with_one_restart_more() {
+    let mut pod = pod();
+    let status = json!([{ "name": "a", "image": "i", "imageID": "d", "ready": true, "restartCount": 2, "containerID": "fake://1",
+        "state": { "running": { "startedAt": "2026-01-01T00:00:00Z" } } }]);
+    pod.status.as_mut().unwrap().container_statuses = serde_json::from_value(status).unwrap();
+    let state = resume(&pod, Timestamp::UNIX_EPOCH);
+    assert_eq!(state.slots[0].restarts, 3);
+    assert_eq!(state.slots[0].last.as_ref().unwrap().code, 137);
+}
+
+#[test]
+fn classes_of_service() {
+    let cases = [
+        (json!({}), "BestEffort"),
+        (json!({ "requests": { "cpu": "1" } }), "Burstable"),
+        (json!({ "limits": { "cpu": "1", "memory": "1Gi" } }), "Guaranteed"),
+        (
+            json!({ "limits": { "cpu": "1", "memory": "1Gi" }, "requests": { "cpu": "500m", "memory": "1Gi" } }),
+            "Burstable",
+        ),
+    ];
+    for (resources, expected) in cases {
+        let spec = serde_json::from_value(json!({ "containers": [{ "name": "a", "resources": resources }] })).unwrap();
+        assert_eq!(qos(Some(&spec)), expected, "{resources}");
+    }
+}
