@@ -15,9 +15,7 @@ use crate::memory::Shelved;
 use crate::object::Entry;
 use crate::read::ChangeKind;
 
-/// A batch is written when it holds so many objects,
-const BATCH_OBJECTS: usize = 4096;
-/// or when its first change is so old.
+/// A batch is written when it is full, or when its first change is so old.
 const BATCH_AGE: Duration = Duration::from_secs(2);
 
 /// Changed objects, by shelf and key; none where the object is gone.
@@ -33,6 +31,8 @@ pub(crate) struct Pending {
     waiting: Mutex<Waiting>,
     wake: Condvar,
     settled: AtomicU64,
+    /// How many objects make a batch full.
+    full_objects: usize,
 }
 
 #[derive(Default)]
@@ -43,9 +43,9 @@ struct Waiting {
 
 impl Pending {
     /// Begins with what the log had beyond the state.
-    pub(crate) fn starting_with(batch: Batch) -> Self {
-        let settled = AtomicU64::new(0);
-        Self { waiting: Mutex::new(Waiting { batch, is_closing: false }), wake: Condvar::new(), settled }
+    pub(crate) fn starting_with(batch: Batch, full_objects: usize) -> Self {
+        let waiting = Mutex::new(Waiting { batch, is_closing: false });
+        Self { waiting, wake: Condvar::new(), settled: AtomicU64::new(0), full_objects }
     }
 
     /// Adds a group of durable changes.
@@ -97,7 +97,7 @@ impl Pending {
             }
             waiting = self.wake.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
-        let is_young = |waiting: &mut Waiting| !waiting.is_closing && waiting.batch.objects.len() < BATCH_OBJECTS;
+        let is_young = |waiting: &mut Waiting| !waiting.is_closing && waiting.batch.objects.len() < self.full_objects;
         let (mut waiting, _) =
             self.wake.wait_timeout_while(waiting, BATCH_AGE, is_young).unwrap_or_else(PoisonError::into_inner);
         Some((std::mem::take(&mut waiting.batch), waiting.is_closing))

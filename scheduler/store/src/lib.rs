@@ -46,11 +46,18 @@ pub struct Limits {
     pub watch_history_bytes_max: usize,
     /// How many commands may wait for the disk; more are refused with `Overloaded`.
     pub commands_waiting_max: usize,
+    /// How many changed objects are carried from the log to the state at once; fewer after two seconds.
+    pub checkpoint_objects: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { watch_history_changes_max: 65_536, watch_history_bytes_max: 64 << 20, commands_waiting_max: 8_192 }
+        Self {
+            watch_history_changes_max: 65_536,
+            watch_history_bytes_max: 64 << 20,
+            commands_waiting_max: 8_192,
+            checkpoint_objects: 4_096,
+        }
     }
 }
 

@@ -61,7 +61,7 @@ pub(crate) fn open(medium: Arc<dyn Medium>, limits: Limits) -> Result<Running, O
     let recovered = recover(&log, &state)?;
     let revision = Revision(recovered.revision);
     let memory = Arc::new(Memory::new(recovered.objects.clone(), revision));
-    let pending = Arc::new(Pending::starting_with(recovered.replayed));
+    let pending = Arc::new(Pending::starting_with(recovered.replayed, limits.checkpoint_objects));
     let (queue, commands) = mpsc::channel(limits.commands_waiting_max.max(1));
     let io = |source: std::io::Error| OpenError::Io { path: medium.path(File::State), source: source.into() };
     let checkpoint = {

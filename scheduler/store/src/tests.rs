@@ -1,9 +1,14 @@
 //! The store from outside: what was acknowledged is there, in order, once, and after any end of the process.
 
+mod crash;
+mod disk;
+mod model;
+
+use redb::{Database, TableDefinition};
 use serde_json::json;
 use wherry_api::{ObjectKey, Resource, Revision, resource::find};
 
-use crate::{Applied, Change, Command, Conflict, Encoded, Expect, Limits, ProposeError, Store};
+use crate::{Applied, Change, Command, Conflict, Encoded, Expect, Limits, OpenError, ProposeError, Store};
 
 fn pods() -> &'static Resource {
     find("", "v1", "pods").unwrap()
@@ -70,4 +75,55 @@ async fn reopened_it_is_as_it_was() {
         let store = Store::open(directory.path(), Limits::default()).unwrap();
         assert_eq!(dump(&store), before);
     }
+}
+
+#[tokio::test]
+async fn a_watch_that_falls_behind_expires() {
+    let store = Store::in_memory(Limits { watch_history_changes_max: 5, ..Limits::default() });
+    let mut slow = store.watch(pods(), Revision(0)).unwrap();
+    for i in 0..10 {
+        create(&store, &format!("p{i}")).await;
+    }
+    let expired = slow.next(10).await.unwrap_err();
+    assert_eq!((expired.asked, expired.oldest), (Revision(0), Revision(5)));
+    assert!(store.watch(pods(), Revision(4)).is_err());
+    let mut fresh = store.watch(pods(), Revision(5)).unwrap();
+    assert_eq!(fresh.next(2).await.unwrap().len(), 2);
+    assert_eq!(fresh.position(), Revision(7));
+    assert_eq!(fresh.next(100).await.unwrap().len(), 3);
+    assert_eq!(fresh.position(), Revision(10));
+}
+
+#[tokio::test]
+async fn a_bookmark_moves_on_while_others_change() {
+    let store = Store::in_memory(Limits::default());
+    let services = find("", "v1", "services").unwrap();
+    let watch = store.watch(services, store.revision()).unwrap();
+    let last = create(&store, "a").await.revision;
+    assert_eq!((watch.position(), store.snapshot(services).revision), (last, last));
+}
+
+#[tokio::test]
+async fn a_waiting_watch_is_woken() {
+    let store = Store::in_memory(Limits::default());
+    let mut watch = store.watch(pods(), store.revision()).unwrap();
+    let (changes, _) = tokio::join!(watch.next(10), create(&store, "a"));
+    assert_eq!(told(&changes.unwrap()), ["1 Created ns/a"]);
+}
+
+#[test]
+fn one_process_and_no_newer_format() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    let store = Store::open(path, Limits::default()).unwrap();
+    assert!(matches!(Store::open(path, Limits::default()), Err(OpenError::InUse(_))));
+    drop(store);
+    let database = Database::open(path.join("state.redb")).unwrap();
+    let write = database.begin_write().unwrap();
+    write.open_table(TableDefinition::<&str, u64>::new("meta")).unwrap().insert("format", 2).unwrap();
+    write.commit().unwrap();
+    drop(database);
+    let refused = Store::open(path, Limits::default());
+    assert!(matches!(refused, Err(OpenError::Newer { found: 2, known: 1, .. })));
+    assert!(matches!(Store::open(&path.join("state.redb"), Limits::default()), Err(OpenError::Io { .. })));
 }

@@ -1,0 +1,136 @@
+//! A disk that forgets what was not synced, and that can be made to refuse.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use redb::{Builder, Database, DatabaseError, StorageBackend};
+use wherry_base::Rng;
+
+use crate::disk::{File, Medium};
+use crate::{Limits, OpenError, Store, open};
+
+/// Both files, as they are in the cache and on the disk. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct Disk {
+    files: Arc<Mutex<HashMap<&'static str, Image>>>,
+    is_broken: Arc<AtomicBool>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Image {
+    cached: Vec<u8>,
+    synced: Vec<u8>,
+    /// What was done since the last sync.
+    unsynced: Vec<Op>,
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Resize(usize),
+    Write(usize, Vec<u8>),
+}
+
+impl Op {
+    fn apply(&self, bytes: &mut Vec<u8>) {
+        match self {
+            Self::Resize(length) => bytes.resize(*length, 0),
+            Self::Write(at, data) => {
+                bytes.resize(bytes.len().max(at + data.len()), 0);
+                bytes[*at..at + data.len()].copy_from_slice(data);
+            }
+        }
+    }
+}
+
+impl Image {
+    fn act(&mut self, op: Op) {
+        op.apply(&mut self.cached);
+        self.unsynced.push(op);
+    }
+}
+
+impl Disk {
+    pub fn open(&self) -> Result<Store, OpenError> {
+        let limits = Limits { checkpoint_objects: 7, ..Limits::default() };
+        Ok(Store { inner: Arc::new(open::open(Arc::new(self.clone()), limits)?) })
+    }
+
+    /// The disk as a power failure leaves it now: of what was not synced, any part may be there.
+    pub fn after_power_failure(&self, rng: &Rng) -> Self {
+        let mut files = self.lock().clone();
+        for image in files.values_mut() {
+            let mut bytes = std::mem::take(&mut image.synced);
+            let kept = image.unsynced.drain(..).filter(|_| rng.below(2) == 0);
+            kept.for_each(|op| op.apply(&mut bytes));
+            *image = Image { cached: bytes.clone(), synced: bytes, unsynced: Vec::new() };
+        }
+        Self { files: Arc::new(Mutex::new(files)), is_broken: Arc::default() }
+    }
+
+    pub fn set_broken(&self, is_broken: bool) {
+        self.is_broken.store(is_broken, Ordering::SeqCst);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<&'static str, Image>> {
+        self.files.lock().unwrap()
+    }
+}
+
+impl Medium for Disk {
+    fn path(&self, file: File) -> PathBuf {
+        format!("{file:?}").into()
+    }
+
+    fn open(&self, file: File, builder: &Builder) -> Result<Database, DatabaseError> {
+        let name = if file == File::Log { "log" } else { "state" };
+        builder.create_with_backend(Handle { disk: self.clone(), name })
+    }
+}
+
+#[derive(Debug)]
+struct Handle {
+    disk: Disk,
+    name: &'static str,
+}
+
+impl Handle {
+    fn with<T>(&self, act: impl FnOnce(&mut Image) -> T) -> io::Result<T> {
+        if self.disk.is_broken.load(Ordering::SeqCst) {
+            return Err(io::Error::other("the disk is broken"));
+        }
+        Ok(act(self.disk.lock().entry(self.name).or_default()))
+    }
+}
+
+impl StorageBackend for Handle {
+    fn len(&self) -> io::Result<u64> {
+        self.with(|image| image.cached.len() as u64)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let at = offset as usize;
+        self.with(|image| {
+            let bytes = image.cached.get(at..at + out.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+            out.copy_from_slice(bytes);
+            Ok(())
+        })?
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        self.with(|image| image.act(Op::Resize(length as usize)))
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.with(|image| {
+            let unsynced = std::mem::take(&mut image.unsynced);
+            unsynced.iter().for_each(|op| op.apply(&mut image.synced));
+        })
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.with(|image| image.act(Op::Write(offset as usize, data.to_vec())))
+    }
+}
