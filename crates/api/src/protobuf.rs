@@ -3,7 +3,7 @@
 //! Owns the envelope, and the walk from wire to JSON over a table of messages (`protobuf/fields.txt`). Writes no
 //! protobuf: answers are JSON. Bounded in size and depth; hostile bytes are an error, never a panic.
 
-mod schema;
+pub(crate) mod schema;
 #[cfg(test)]
 mod tests;
 mod values;

@@ -10,6 +10,9 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+/// The name of a field whose message is spread into the enclosing object.
+pub(super) const SPREAD: &str = "-";
+
 const TEXT: &str = include_str!("fields.txt");
 
 /// How a field's bytes are read.
@@ -34,6 +37,7 @@ pub(super) enum Kind {
 /// How many values a field has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
+    /// One value.
     One {
         /// Whether a zero or empty value says something.
         keep: bool,
@@ -52,8 +56,32 @@ pub(super) struct Field {
     pub kind: Kind,
 }
 
-/// The fields of a message, sorted by number.
-pub(super) type Message = Vec<Field>;
+/// A message: one Go type of the API.
+#[derive(Debug)]
+pub(crate) struct Message {
+    /// The type's name without its module, `PodSpec`.
+    pub name: &'static str,
+    /// Sorted by number.
+    pub(super) fields: Vec<Field>,
+}
+
+impl Message {
+    /// The message type of a field by its JSON name, fields of spread messages included; `None` for what is no
+    /// message, and for maps.
+    pub fn child(&self, name: &str) -> Option<&'static Self> {
+        if let Some(field) = self.fields.iter().find(|field| field.name == name) {
+            return if field.shape == Shape::Map { None } else { field.message() };
+        }
+        let spread = self.fields.iter().filter(|field| field.name == SPREAD);
+        spread.filter_map(|field| field.message()).find_map(|inner| inner.child(name))
+    }
+}
+
+impl Field {
+    fn message(&self) -> Option<&'static Message> {
+        if let Kind::Message(index) = self.kind { message(index) } else { None }
+    }
+}
 
 struct Schema {
     messages: Vec<Message>,
@@ -63,7 +91,7 @@ struct Schema {
 static SCHEMA: LazyLock<Schema> = LazyLock::new(Schema::parse);
 
 /// The message of a kind that may be the body of a request.
-pub(super) fn root(api_version: &str, kind: &str) -> Option<&'static Message> {
+pub(crate) fn root(api_version: &str, kind: &str) -> Option<&'static Message> {
     let module = match api_version {
         _ if kind == "DeleteOptions" => "meta",
         "v1" => "core",
@@ -93,10 +121,11 @@ impl Schema {
         for line in TEXT.lines() {
             if line.starts_with(' ') {
                 let field = field(line, module, &by_name);
-                messages.last_mut().into_iter().for_each(|message| message.extend(field));
+                messages.last_mut().into_iter().for_each(|message| message.fields.extend(field));
             } else {
-                module = line.split('.').next().unwrap_or_default();
-                messages.push(Message::new());
+                let name;
+                (module, name) = line.split_once('.').unwrap_or_default();
+                messages.push(Message { name, fields: Vec::new() });
             }
         }
         Self { messages, by_name }
@@ -141,7 +170,7 @@ mod tests {
 
     #[test]
     fn every_line_is_read() {
-        let fields: usize = SCHEMA.messages.iter().map(Vec::len).sum();
+        let fields: usize = SCHEMA.messages.iter().map(|message| message.fields.len()).sum();
         assert_eq!(fields, TEXT.lines().filter(|line| line.starts_with(' ')).count());
         assert_eq!(SCHEMA.by_name.len(), SCHEMA.messages.len());
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::schema::{Field, Kind, Message, Shape, message};
+use super::schema::{Field, Kind, Message, SPREAD, Shape, message};
 use super::values;
 use super::wire::{Payload, fields, packed};
 
@@ -19,7 +19,7 @@ pub(super) fn object(message: &Message, bytes: &[u8]) -> Result<Map<String, Valu
 fn walk(message: &Message, bytes: &[u8], depth: usize, object: &mut Map<String, Value>) -> Result<(), String> {
     for field in fields(bytes) {
         let (number, payload) = field?;
-        if let Some(field) = message.iter().find(|field| field.number == number) {
+        if let Some(field) = message.fields.iter().find(|field| field.number == number) {
             add(field, payload, depth, object).map_err(|error| format!("{}: {error}", field.name))?;
         }
     }
@@ -29,7 +29,7 @@ fn walk(message: &Message, bytes: &[u8], depth: usize, object: &mut Map<String, 
 fn add(field: &Field, payload: Payload<'_>, depth: usize, object: &mut Map<String, Value>) -> Result<(), String> {
     let depth = depth.checked_sub(1).ok_or("the message is nested too deeply")?;
     match (field.shape, field.kind, payload) {
-        (Shape::One { .. }, Kind::Message(inner), Payload::Bytes(bytes)) if field.name == "-" => {
+        (Shape::One { .. }, Kind::Message(inner), Payload::Bytes(bytes)) if field.name == SPREAD => {
             walk(message(inner).ok_or("unknown message")?, bytes, depth, object)
         }
         (Shape::One { keep }, kind, payload) => {
