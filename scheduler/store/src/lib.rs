@@ -19,7 +19,7 @@ mod tests;
 mod writer;
 
 pub use command::{Applied, Command, Conflict, Expect, ProposeError};
-pub use object::{Encoded, Entry, Index};
+pub use object::{Encoded, Entry, Index, Labels};
 pub use read::{Change, ChangeKind, Expired, Snapshot, Watch};
 
 use std::path::Path;

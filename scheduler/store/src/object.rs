@@ -4,9 +4,11 @@
 //! paths that its row calls selectable.
 
 mod encode;
+mod intern;
 mod scan;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use wherry_api::{Resource, Revision};
@@ -57,19 +59,25 @@ impl Entry {
     }
 
     /// An object as it was stored.
-    pub(crate) fn stored(resource: &Resource, revision: Revision, json: Bytes) -> Self {
-        let index = Index::of(resource, &json);
-        Self { revision, json, index }
+    pub(crate) fn stored(resource: &Resource, revision: Revision, json: Bytes, interner: &mut Interner) -> Arc<Self> {
+        let mut index = Index::of(resource, &json);
+        interner.share(&mut index);
+        Arc::new(Self { revision, json, index })
     }
 }
+
+pub(crate) use intern::Interner;
+
+/// An object's labels.
+pub type Labels = BTreeMap<Box<str>, Box<str>>;
 
 /// What selectors and owners ask of an object, so that it need not be decoded for them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Index {
-    /// `metadata.labels`.
-    pub labels: BTreeMap<Box<str>, Box<str>>,
+    /// `metadata.labels`; objects with equal labels share them.
+    pub labels: Arc<Labels>,
     /// The resource's selectable fields, in the order of its row; missing ones are empty.
-    pub fields: Box<[Box<str>]>,
+    pub fields: Box<[Arc<str>]>,
     /// `metadata.uid`.
     pub uid: Box<str>,
 }

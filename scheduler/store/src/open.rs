@@ -13,7 +13,7 @@ use crate::disk::record::Record;
 use crate::disk::state::State;
 use crate::disk::{File, Medium};
 use crate::memory::{Keep, Memory, Objects};
-use crate::object::Entry;
+use crate::object::{Entry, Interner};
 use crate::plan::Proposal;
 use crate::writer::Writer;
 use crate::{Limits, OpenError};
@@ -52,6 +52,7 @@ struct Recovered {
     /// What the log had beyond the state, for the next checkpoint.
     replayed: Batch,
     revision: u64,
+    interner: Interner,
 }
 
 /// Opens both files and starts the threads.
@@ -75,6 +76,7 @@ pub(crate) fn open(medium: Arc<dyn Medium>, limits: Limits) -> Result<Running, O
         reserved: recovered.revision,
         log,
         keep: Keep::new(limits),
+        interner: recovered.interner,
         pending: Arc::clone(&pending),
         checkpoint,
     };
@@ -91,10 +93,11 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<Jo
 
 /// The state, and the log's changes on top of it.
 fn recover(log: &Log, state: &State) -> Result<Recovered, OpenError> {
-    let (objects, through) = state.load()?;
+    let mut interner = Interner::default();
+    let (objects, through) = state.load(&mut interner)?;
     let reserved = log.reserved()?;
     let replayed = Batch { through, ..Batch::default() };
-    let mut recovered = Recovered { objects, replayed, revision: through.max(reserved) };
+    let mut recovered = Recovered { objects, replayed, revision: through.max(reserved), interner };
     log.replay(through, |record| recovered.apply(record))?;
     Ok(recovered)
 }
@@ -105,7 +108,7 @@ impl Recovered {
         self.replayed.through = record.revision.0;
         let Some(shelf) = record.shelf else { return };
         let (Some(objects), Some(resource)) = (self.objects.get_mut(shelf), RESOURCES.get(shelf)) else { return };
-        let entry = record.json.map(|json| Arc::new(Entry::stored(resource, record.revision, json)));
+        let entry = record.json.map(|json| Entry::stored(resource, record.revision, json, &mut self.interner));
         match &entry {
             Some(entry) => objects.insert(record.key.clone(), Arc::clone(entry)),
             None => objects.remove(&record.key),

@@ -9,7 +9,7 @@ use wherry_api::{ObjectKey, RESOURCES, Resource, Revision};
 use crate::command::{Applied, Command, Conflict, Expect, ProposeError};
 use crate::disk::record;
 use crate::memory::{Objects, Shelved};
-use crate::object::{Encoded, Entry, Index};
+use crate::object::{Encoded, Entry, Index, Interner};
 use crate::read::{Change, ChangeKind};
 
 /// How a proposer hears what became of its command.
@@ -57,7 +57,7 @@ pub(crate) struct Plan {
 }
 
 /// Decides commands in order, each seeing the effects of those before it.
-pub(crate) fn plan(base: &[Objects], revision: Revision, proposals: Vec<Proposal>) -> Plan {
+pub(crate) fn plan(base: &[Objects], revision: Revision, proposals: Vec<Proposal>, interner: &mut Interner) -> Plan {
     let mut plan = Plan {
         objects: base.to_vec(),
         changes: Vec::with_capacity(proposals.len()),
@@ -67,7 +67,10 @@ pub(crate) fn plan(base: &[Objects], revision: Revision, proposals: Vec<Proposal
         group: Vec::new(),
         revision,
     };
-    for proposal in proposals {
+    for mut proposal in proposals {
+        if let Some((_, index)) = &mut proposal.object {
+            interner.share(index);
+        }
         plan.decide(base, proposal);
     }
     plan

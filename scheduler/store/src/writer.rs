@@ -12,6 +12,7 @@ use crate::command::{Applied, ProposeError};
 use crate::disk::Fault;
 use crate::disk::log::{Append, Log};
 use crate::memory::{Keep, Memory, Objects};
+use crate::object::Interner;
 use crate::plan::{Plan, Proposal, plan};
 
 /// How many commands one fsync carries at the most.
@@ -29,6 +30,7 @@ pub(crate) struct Writer {
     pub(crate) reserved: u64,
     pub(crate) log: Log,
     pub(crate) keep: Keep,
+    pub(crate) interner: Interner,
     pub(crate) pending: Arc<Pending>,
     pub(crate) checkpoint: JoinHandle<()>,
 }
@@ -50,7 +52,7 @@ impl Writer {
     }
 
     fn carry_out(&mut self, group: Vec<Proposal>) {
-        let mut plan = plan(&self.objects, self.revision, group);
+        let mut plan = plan(&self.objects, self.revision, group, &mut self.interner);
         for (answer, conflict) in plan.refused.drain(..) {
             let _ = answer.send(Err(ProposeError::Conflict(conflict)));
         }

@@ -1,7 +1,5 @@
 //! How a change stands in the log and an object's key in the state: lengths and bytes, little-endian.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use wherry_api::{ObjectKey, RESOURCES, Resource, Revision};
 
@@ -75,8 +73,7 @@ pub(crate) fn state_value(entry: &Entry) -> Vec<u8> {
 }
 
 /// The inverse of [`state_value`].
-pub(crate) fn parse_state_value(resource: &Resource, bytes: &[u8]) -> Option<Arc<Entry>> {
+pub(crate) fn parse_state_value(bytes: &[u8]) -> Option<(Revision, Bytes)> {
     let (revision, json) = bytes.split_first_chunk()?;
-    let revision = Revision(u64::from_le_bytes(*revision));
-    Some(Arc::new(Entry::stored(resource, revision, Bytes::copy_from_slice(json))))
+    Some((Revision(u64::from_le_bytes(*revision)), Bytes::copy_from_slice(json)))
 }

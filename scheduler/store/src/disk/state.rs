@@ -9,6 +9,7 @@ use super::{Fault, File, META, Medium, record};
 use crate::OpenError;
 use crate::checkpoint::Batch;
 use crate::memory::Objects;
+use crate::object::{Entry, Interner};
 
 const OBJECTS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("objects");
 const META_THROUGH: &str = "through";
@@ -27,11 +28,11 @@ impl State {
     }
 
     /// All objects, shelf by shelf, and the revision up to which the log's changes are in them.
-    pub(crate) fn load(&self) -> Result<(Vec<Objects>, u64), OpenError> {
-        self.try_load().map_err(|source| OpenError::Io { path: self.medium.path(File::State), source })
+    pub(crate) fn load(&self, interner: &mut Interner) -> Result<(Vec<Objects>, u64), OpenError> {
+        self.try_load(interner).map_err(|source| OpenError::Io { path: self.medium.path(File::State), source })
     }
 
-    fn try_load(&self) -> Result<(Vec<Objects>, u64), Fault> {
+    fn try_load(&self, interner: &mut Interner) -> Result<(Vec<Objects>, u64), Fault> {
         let mut shelves: Vec<Vec<_>> = RESOURCES.iter().map(|_| Vec::new()).collect();
         let Some(database) = &self.database else { return Ok((Vec::new(), 0)) };
         let write = database.begin_write()?;
@@ -41,7 +42,8 @@ impl State {
             let (place, key) = record::parse_state_key(name.value()).ok_or_else(damaged)?;
             let found = place.and_then(|place| Some((RESOURCES.get(place)?, shelves.get_mut(place)?)));
             if let Some((resource, shelf)) = found {
-                shelf.push((key, record::parse_state_value(resource, value.value()).ok_or_else(damaged)?));
+                let (revision, json) = record::parse_state_value(value.value()).ok_or_else(damaged)?;
+                shelf.push((key, Entry::stored(resource, revision, json, interner)));
             }
         }
         let through = write.open_table(META)?.get(META_THROUGH)?.map_or(0, |through| through.value());

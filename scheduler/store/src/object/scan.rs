@@ -1,18 +1,18 @@
 //! Reads a few fields out of an object's JSON in one pass, without building the rest.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::Index;
+use super::{Index, Labels};
 
 /// The index of an object; what is missing or of another type stays empty.
 pub(super) fn index(selectable: &[&'static str], json: &[u8]) -> Index {
-    let mut found = Index { fields: vec![Box::default(); selectable.len()].into(), ..Index::default() };
+    let mut found = Index { fields: vec![Arc::default(); selectable.len()].into(), ..Index::default() };
     let paths = selectable.iter().enumerate().map(|(place, path)| (place, spelled_out(path))).collect();
     let mut deserializer = serde_json::Deserializer::from_slice(json);
     // The bytes are our own encoder's; were they not JSON, the index would hold what came before the fault.
@@ -70,16 +70,19 @@ impl Level<'_> {
     }
 
     fn keep(self, text: &str) {
+        let text: Arc<str> = text.into();
         for (place, _) in self.paths.iter().filter(|(_, rest)| rest.is_empty()) {
             if let Some(field) = self.found.fields.get_mut(*place) {
-                *field = text.into();
+                *field = Arc::clone(&text);
             }
         }
     }
 
     fn read_member<'de, A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
         match (self.inside, name) {
-            (Inside::Metadata, "labels") => self.found.labels = map.next_value::<Labels>()?.0,
+            (Inside::Metadata, "labels") => {
+                self.found.labels = Arc::new(map.next_value::<Option<Labels>>()?.unwrap_or_default())
+            }
             (Inside::Metadata, "uid") => self.found.uid = map.next_value()?,
             _ => {
                 let top = self.inside == Inside::Object;
@@ -157,15 +160,6 @@ impl<'de> Visitor<'de> for Level<'_> {
 #[derive(Deserialize)]
 #[serde(transparent)]
 struct Name<'a>(#[serde(borrow)] std::borrow::Cow<'a, str>);
-
-/// `null` counts as no labels.
-struct Labels(BTreeMap<Box<str>, Box<str>>);
-
-impl<'de> Deserialize<'de> for Labels {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self(Option::deserialize(deserializer)?.unwrap_or_default()))
-    }
-}
 
 #[cfg(test)]
 mod tests {
