@@ -78,3 +78,6 @@ impl Proxy {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -294,6 +294,17 @@ async fn what_is_in_flight_finishes_when_a_pod_or_the_process_ends() {
     assert!(world.trigger.stop(Duration::from_secs(5)).await, "connections without requests end at once");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_does_not_answer_is_a_504() {
+    let world = World::new();
+    let pod = world.pod();
+    let slow = Arc::new(Slow { gate: tokio::sync::Semaphore::new(0), begun: AtomicUsize::new(0) });
+    let at = serve_on(&pod, 8080, slow, &world.trigger.drain());
+    world.serve_from(&[at]);
+    let (status, text) = world.get("web.example", "/").await;
+    assert_eq!(status.as_u16(), 504, "{text}");
+}
+
 #[tokio::test]
 async fn a_drain_lets_the_request_in_flight_end() {
     let world = World::new();
