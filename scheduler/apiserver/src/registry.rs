@@ -1,42 +1,134 @@
 //! Verbs over the store: what every request, from wherever it comes, goes through.
+//!
+//! Stamps what is random or timed (uid, times, generated names, addresses) once, before the store's command.
+//! Reads are snapshots of bytes; writes are read-modify-propose, repeated where somebody else was quicker.
+
+mod bootstrap;
+mod create;
+mod delete;
+mod modify;
+mod object;
+mod read;
+mod service;
+mod subresource;
+mod transport;
+mod watch;
 
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use wherry_base::Clock;
+use tokio::sync::Mutex;
+use wherry_api::resource::FieldValidation;
+use wherry_api::{Error, ObjectKey, Reason, Resource};
+use wherry_base::{Clock, Rng};
 use wherry_client::Client;
-use wherry_store::Store;
+use wherry_store::{Entry, ProposeError, Store};
 
 use crate::identity::Identity;
+
+pub(crate) use read::Page;
+pub(crate) use watch::Frames;
+
+/// How often a write is tried again when somebody else was quicker.
+const WRITE_TRIES_MAX: usize = 16;
 
 /// What the registry needs to know of the cluster.
 #[derive(Clone, Debug)]
 pub struct RegistryConfig {
-    /// Where Services get their addresses.
+    /// Where Services get their addresses; the first is the Service `kubernetes`.
     pub service_cidr: IpNet,
+    /// Where the API itself is reached: the endpoint of the Service `kubernetes`.
+    pub advertise: std::net::SocketAddr,
 }
 
 /// Carries out verbs; cheap to clone.
 #[derive(Clone)]
 pub struct Registry {
-    inner: Arc<(Store, RegistryConfig, Arc<dyn Clock>)>,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    config: RegistryConfig,
+    clock: Arc<dyn Clock>,
+    rng: Rng,
+    /// Held from choosing a Service's address until it is stored.
+    services: Mutex<()>,
+}
+
+/// One object by its resource, namespace and name.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) resource: &'static Resource,
+    pub(crate) key: ObjectKey,
+}
+
+/// How a write is to be carried out.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct WriteOptions {
+    pub(crate) dry_run: bool,
+    pub(crate) field_validation: FieldValidation,
+    /// Who writes, for `managedFields`.
+    pub(crate) manager: String,
+}
+
+/// An object after a write.
+#[derive(Clone, Debug)]
+pub(crate) struct Written {
+    pub(crate) json: bytes::Bytes,
+    pub(crate) warnings: Vec<String>,
 }
 
 impl Registry {
     /// A registry over a store.
     pub fn new(store: Store, config: RegistryConfig, clock: Arc<dyn Clock>) -> Self {
-        Self { inner: Arc::new((store, config, clock)) }
-    }
-
-    /// Creates what every cluster has from the start: the four namespaces, the Service `kubernetes`, …
-    pub async fn bootstrap(&self) -> Result<(), wherry_api::Error> {
-        let _ = &self.inner;
-        Ok(())
+        let inner = Inner { store, config, clock, rng: Rng::from_entropy(), services: Mutex::new(()) };
+        Self { inner: Arc::new(inner) }
     }
 
     /// An in-process client that acts as `identity`.
     pub fn client(&self, identity: Identity) -> Client {
-        let _ = identity;
-        unimplemented!()
+        Client::new(Arc::new(transport::InProcess::new(self.clone(), identity)))
+    }
+
+    /// The moment, as Kubernetes writes it: to the second.
+    pub(crate) fn now(&self) -> String {
+        self.inner.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    }
+
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.inner.clock
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    fn entry(&self, target: &Target) -> Option<Arc<Entry>> {
+        self.inner.store.snapshot(target.resource).objects.get(&target.key).cloned()
     }
 }
+
+impl Target {
+    pub(crate) fn new(resource: &'static Resource, namespace: Option<&str>, name: &str) -> Self {
+        let namespace = namespace.filter(|_| resource.namespaced).unwrap_or_default();
+        Self { resource, key: ObjectKey::new(namespace, name) }
+    }
+
+    fn not_found(&self) -> Error {
+        self.resource.not_found(&self.key.name)
+    }
+}
+
+/// The error of a write that took no effect for reasons other than a conflict.
+fn unwritten(error: &ProposeError) -> Error {
+    let mut answer = match error {
+        ProposeError::Overloaded => Error::new(Reason::TooManyRequests, "too many writes wait for the disk; try again"),
+        other => Error::new(Reason::ServiceUnavailable, other.to_string()),
+    };
+    answer.retry_after_seconds = Some(1);
+    answer
+}
+
+#[cfg(test)]
+mod tests;

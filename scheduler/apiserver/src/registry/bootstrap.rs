@@ -1,0 +1,77 @@
+//! What every cluster has from the start. Made where it is missing, at each start; what exists is left alone.
+
+use serde_json::{Value, json};
+use wherry_api::kinds::{EndpointSlice, Endpoints, IngressClass, Kind, Namespace, RuntimeClass, Service};
+use wherry_api::{Error, Reason, Resource};
+
+use super::modify::ours;
+use super::{Registry, Target};
+
+const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
+
+impl Registry {
+    /// Creates what every cluster has from the start: the four namespaces, the Service `kubernetes`, the classes.
+    pub async fn bootstrap(&self) -> Result<(), Error> {
+        for name in NAMESPACES {
+            self.ensure(Namespace::resource(), None, json!({"metadata": {"name": name}})).await?;
+        }
+        let annotations = json!({"ingressclass.kubernetes.io/is-default-class": "true"});
+        let class = json!({"metadata": {"name": "wherry", "annotations": annotations}, "spec": {"controller": "wherry.dev/ingress"}});
+        self.ensure(IngressClass::resource(), None, class).await?;
+        self.ensure(RuntimeClass::resource(), None, json!({"metadata": {"name": "wasm"}, "handler": "wasm"})).await?;
+        self.ensure(Service::resource(), Some("default"), self.kubernetes_service()).await?;
+        self.ensure(Endpoints::resource(), Some("default"), self.kubernetes_endpoints()).await?;
+        self.ensure(EndpointSlice::resource(), Some("default"), self.kubernetes_slice()).await
+    }
+
+    async fn ensure(&self, resource: &'static Resource, namespace: Option<&str>, object: Value) -> Result<(), Error> {
+        let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+        let target = Target::new(resource, namespace, name);
+        let outcome = if self.entry(&target).is_some() {
+            self.update_address(&target, object).await
+        } else {
+            self.create(resource, namespace, object, &ours()).await.map(drop)
+        };
+        match outcome {
+            Err(error) if error.reason != Reason::AlreadyExists => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// The API's own endpoints follow the address that it is started with.
+    async fn update_address(&self, target: &Target, object: Value) -> Result<(), Error> {
+        if matches!(target.resource.kind, "Endpoints" | "EndpointSlice") {
+            self.update(target, "", object, &ours()).await?;
+        }
+        Ok(())
+    }
+
+    fn kubernetes_service(&self) -> Value {
+        let address = self.inner.config.service_cidr.hosts().next().map(|ip| ip.to_string());
+        let port = self.inner.config.advertise.port();
+        json!({
+            "metadata": {"name": "kubernetes", "labels": {"component": "apiserver", "provider": "kubernetes"}},
+            "spec": {"clusterIP": address, "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": port}]},
+        })
+    }
+
+    fn kubernetes_endpoints(&self) -> Value {
+        let advertise = self.inner.config.advertise;
+        let ports = json!([{"name": "https", "port": advertise.port(), "protocol": "TCP"}]);
+        // Kubernetes forbids loopback addresses here; a cluster of one machine has no other.
+        json!({
+            "metadata": {"name": "kubernetes", "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}},
+            "subsets": [{"addresses": [{"ip": advertise.ip()}], "ports": ports}],
+        })
+    }
+
+    fn kubernetes_slice(&self) -> Value {
+        let advertise = self.inner.config.advertise;
+        json!({
+            "metadata": {"name": "kubernetes", "labels": {"kubernetes.io/service-name": "kubernetes"}},
+            "addressType": "IPv4",
+            "endpoints": [{"addresses": [advertise.ip()], "conditions": {"ready": true}}],
+            "ports": [{"name": "https", "port": advertise.port(), "protocol": "TCP"}],
+        })
+    }
+}

@@ -1,0 +1,234 @@
+//! `update` and `patch`: read, change, admit, propose; again where somebody else was quicker.
+
+use serde_json::{Map, Value, json};
+use wherry_api::resource::{FieldValidation, Write};
+use wherry_api::{Error, Reason, Revision, merge};
+use wherry_client::PatchKind;
+use wherry_store::{Command, Conflict, Encoded, Entry, Expect, ProposeError};
+
+use super::object::{check_type, decode, is_deleting, may_go, meta, refused, set_meta};
+use super::{Registry, Target, WRITE_TRIES_MAX, WriteOptions, Written, service, unwritten};
+
+/// What only the server writes: a client's version of it is replaced by the present one.
+const SERVERS_OWN: [&str; 6] =
+    ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "namespace"];
+
+impl Registry {
+    /// Replaces an object, or its `status`.
+    pub(crate) async fn update(
+        &self,
+        target: &Target,
+        subresource: &str,
+        mut object: Value,
+        options: &WriteOptions,
+    ) -> Result<Written, Error> {
+        check_type(target.resource, &mut object)?;
+        let name = meta(&object, "name");
+        if !name.is_empty() && *name != *target.key.name {
+            let message =
+                format!("the name of the object ({name}) does not match the name on the URL ({})", target.key.name);
+            return Err(Error::new(Reason::BadRequest, message));
+        }
+        self.modify(target, subresource, options, |_| Ok(object.clone())).await
+    }
+
+    /// Changes an object, or its `status`, by a patch.
+    pub(crate) async fn patch(
+        &self,
+        target: &Target,
+        subresource: &str,
+        kind: PatchKind,
+        patch: &Value,
+        options: &WriteOptions,
+    ) -> Result<Written, Error> {
+        self.modify(target, subresource, options, |present| patched(target, present, kind, patch)).await
+    }
+
+    /// Reads, changes and writes an object; `change` is called anew after each lost race. A `resourceVersion` in the
+    /// changed object that is not the present one is a conflict, and final.
+    pub(super) async fn modify(
+        &self,
+        target: &Target,
+        subresource: &str,
+        options: &WriteOptions,
+        change: impl Fn(&Value) -> Result<Value, Error>,
+    ) -> Result<Written, Error> {
+        let write = if subresource == "status" { Write::UpdateStatus } else { Write::Update };
+        for _ in 0..WRITE_TRIES_MAX {
+            let entry = self.entry(target).ok_or_else(|| target.not_found())?;
+            let present = decode(&entry)?;
+            let wanted = change(&present)?;
+            check_identity(target, &present, &wanted)?;
+            let _held = service::hold(self, target.resource).await;
+            let (object, warnings) = self.admit_change(target, write, &present, wanted, options)?;
+            if is_same(&present, &object) || options.dry_run {
+                let json = if options.dry_run { object.to_string().into() } else { entry.json.clone() };
+                return Ok(Written { json, warnings });
+            }
+            if let Some(json) = self.put_changed(target, &entry, &object).await? {
+                return Ok(Written { json, warnings });
+            }
+        }
+        Err(target.resource.conflict(&target.key.name, "it changes too quickly; try again"))
+    }
+
+    fn admit_change(
+        &self,
+        target: &Target,
+        write: Write,
+        present: &Value,
+        mut wanted: Value,
+        options: &WriteOptions,
+    ) -> Result<(Value, Vec<String>), Error> {
+        keep_servers_own(present, &mut wanted)?;
+        service::keep_addresses(target.resource, present, &mut wanted);
+        let name = &target.key.name;
+        let admitted = (target.resource.admit)(write, options.field_validation, Some(present), wanted);
+        let mut admitted = admitted.map_err(|e| refused(target.resource, name, e))?;
+        service::allocate(self, target.resource, &mut admitted.object, Some(present))?;
+        set_meta(&mut admitted.object, "managedFields", present.pointer("/metadata/managedFields").cloned())?;
+        if !is_same(present, &admitted.object) {
+            note_manager(&mut admitted.object, Some(present), options, "Update", &self.now());
+        }
+        Ok((admitted.object, admitted.warnings))
+    }
+
+    /// Writes the changed object, or removes it where nothing keeps it any more. `None`: somebody else was quicker.
+    async fn put_changed(&self, target: &Target, entry: &Entry, object: &Value) -> Result<Option<bytes::Bytes>, Error> {
+        let (resource, key, expect) = (target.resource, target.key.clone(), Expect::Revision(entry.revision));
+        let command = if may_go(object) {
+            Command::Delete { resource, key, expect }
+        } else {
+            Command::Put { resource, key, expect, object: Encoded::new(object) }
+        };
+        match self.store().propose(command).await {
+            Ok(applied) => Ok(Some(applied.entry.json.clone())),
+            Err(ProposeError::Conflict(Conflict::Exists(_))) => Ok(None),
+            Err(ProposeError::Conflict(Conflict::Missing)) => Err(target.not_found()),
+            Err(other) => Err(unwritten(&other)),
+        }
+    }
+}
+
+/// What a patch makes of an object.
+fn patched(target: &Target, present: &Value, kind: PatchKind, patch: &Value) -> Result<Value, Error> {
+    let bad = |sentence: String| Error::new(Reason::BadRequest, sentence);
+    let mut object = present.clone();
+    set_meta(&mut object, "resourceVersion", None)?;
+    match kind {
+        PatchKind::Json => {
+            let operations: json_patch::Patch = serde_json::from_value(patch.clone())
+                .map_err(|e| bad(format!("the JSON patch cannot be read: {e}")))?;
+            json_patch::patch(&mut object, &operations).map_err(|e| {
+                Error::new(
+                    Reason::Invalid,
+                    format!("the server rejected our request due to an error in our request: {e}"),
+                )
+            })?;
+        }
+        PatchKind::Merge => json_patch::merge(&mut object, patch),
+        PatchKind::Strategic => {
+            merge::strategic(target.resource, &mut object, patch).map_err(|e| bad(e.to_string()))?;
+        }
+    }
+    check_type(target.resource, &mut object)?;
+    Ok(object)
+}
+
+/// The changed object must still be the same object, and the version that the client knows.
+fn check_identity(target: &Target, present: &Value, wanted: &Value) -> Result<(), Error> {
+    let resource = target.resource;
+    let uid = meta(wanted, "uid");
+    if !uid.is_empty() && uid != meta(present, "uid") {
+        let why =
+            format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", meta(present, "uid"));
+        return Err(resource.conflict(&target.key.name, &why));
+    }
+    let version = meta(wanted, "resourceVersion");
+    if !version.is_empty() && version != "0" && version != meta(present, "resourceVersion") {
+        let why = "the object has been modified; please apply your changes to the latest version and try again";
+        return Err(resource.conflict(&target.key.name, why));
+    }
+    Ok(())
+}
+
+fn keep_servers_own(present: &Value, wanted: &mut Value) -> Result<(), Error> {
+    for field in SERVERS_OWN {
+        set_meta(wanted, field, present.pointer(&format!("/metadata/{field}")).cloned())?;
+    }
+    set_meta(wanted, "name", Some(meta(present, "name").into()))?;
+    set_meta(wanted, "resourceVersion", None)?;
+    // Finalizers can be taken off an object that is being deleted, not put on.
+    if is_deleting(present) {
+        let before = present.pointer("/metadata/finalizers").cloned().unwrap_or_default();
+        let kept = wanted.pointer("/metadata/finalizers").and_then(Value::as_array).map(|finalizers| {
+            let known = |f: &&Value| before.as_array().is_some_and(|b| b.contains(f));
+            Value::Array(finalizers.iter().filter(known).cloned().collect())
+        });
+        set_meta(wanted, "finalizers", kept.filter(|k| k.as_array().is_some_and(|k| !k.is_empty())))?;
+    }
+    Ok(())
+}
+
+/// Whether two versions differ only in what the server itself writes.
+fn is_same(present: &Value, object: &Value) -> bool {
+    let (Some(a), Some(b)) = (present.as_object(), object.as_object()) else { return false };
+    let rest = |map: &Map<String, Value>| map.iter().filter(|(key, _)| *key != "metadata").count();
+    let equal = |key: &String| key == "metadata" || a.get(key) == b.get(key);
+    rest(a) == rest(b) && a.keys().all(equal) && same_meta(present.get("metadata"), object.get("metadata"))
+}
+
+fn same_meta(a: Option<&Value>, b: Option<&Value>) -> bool {
+    let ignored = |key: &String| key == "resourceVersion" || key == "managedFields";
+    let (Some(a), Some(b)) = (a.and_then(Value::as_object), b.and_then(Value::as_object)) else { return false };
+    let count = |map: &Map<String, Value>| map.keys().filter(|k| !ignored(k)).count();
+    count(a) == count(b) && a.iter().all(|(key, value)| ignored(key) || b.get(key) == Some(value))
+}
+
+/// Notes in `managedFields` who wrote last, and when: one entry a manager, without the field sets, which only
+/// server-side apply reads.
+pub(super) fn note_manager(
+    object: &mut Value,
+    present: Option<&Value>,
+    options: &WriteOptions,
+    operation: &str,
+    now: &str,
+) {
+    if options.manager.is_empty() {
+        return;
+    }
+    let before = present.and_then(|p| p.pointer("/metadata/managedFields")).and_then(Value::as_array);
+    let mut entries: Vec<Value> = before.cloned().unwrap_or_default();
+    entries.retain(|entry| entry.get("manager").and_then(Value::as_str) != Some(&options.manager));
+    let version = object.get("apiVersion").cloned().unwrap_or_default();
+    entries.push(json!({
+        "manager": options.manager, "operation": operation, "apiVersion": version, "time": now,
+        "fieldsType": "FieldsV1", "fieldsV1": {},
+    }));
+    let excess = entries.len().saturating_sub(MANAGERS_MAX);
+    entries.drain(..excess);
+    // `set_meta` fails only for an object without a map, which admission refused.
+    let _noted = set_meta(object, "managedFields", Some(entries.into()));
+}
+
+/// How many managers an object remembers.
+const MANAGERS_MAX: usize = 10;
+
+/// The revision that a `resourceVersion` text names; `None` for none at all.
+pub(super) fn revision(text: &str) -> Result<Option<Revision>, Error> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let parsed = text.parse().map(|number| Some(Revision(number)));
+    parsed.map_err(|_| {
+        Error::new(
+            Reason::BadRequest,
+            format!("resourceVersion: Invalid value: \"{text}\": strconv.ParseUint: invalid syntax"),
+        )
+    })
+}
+
+/// The options of our own writes.
+pub(super) fn ours() -> WriteOptions {
+    WriteOptions { dry_run: false, field_validation: FieldValidation::Ignore, manager: String::new() }
+}

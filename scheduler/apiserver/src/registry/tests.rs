@@ -1,0 +1,175 @@
+//! The verbs over a store in memory, through the in-process client: what a controller or a node sees.
+
+use futures::StreamExt;
+use serde_json::json;
+use wherry_api::kinds::{ConfigMap, Deployment, Kind, Namespace, Pod, Service};
+use wherry_api::{Error, Reason};
+use wherry_base::SystemClock;
+use wherry_client::{Client, DeleteOptions, Event, ListOptions, WatchOptions};
+use wherry_store::{Limits, Store};
+
+use super::*;
+
+async fn cluster() -> Client {
+    let config = RegistryConfig {
+        service_cidr: "10.96.0.0/12".parse().unwrap(),
+        advertise: "127.0.0.1:6443".parse().unwrap(),
+    };
+    let registry = Registry::new(Store::in_memory(Limits::default()), config, SystemClock::shared());
+    registry.bootstrap().await.unwrap();
+    registry.bootstrap().await.unwrap();
+    registry.client(Identity::admin())
+}
+
+fn object<K: Kind>(text: &str) -> K {
+    serde_json::from_value(wherry_api::yaml::parse(text).unwrap().remove(0)).unwrap()
+}
+
+fn config_map(name: &str, value: &str) -> ConfigMap {
+    object(&format!("metadata: {{name: {name}, labels: {{v: {value}}}}}\ndata: {{key: {value}}}"))
+}
+
+fn reason<T: std::fmt::Debug>(outcome: Result<T, Error>) -> Reason {
+    outcome.unwrap_err().reason
+}
+
+#[tokio::test]
+async fn an_object_lives_from_create_to_delete() {
+    let api = cluster().await.namespaced::<ConfigMap>("default");
+    let created = api.create(&config_map("a", "one")).await.unwrap();
+    assert!(created.metadata.uid.is_some() && created.metadata.creation_timestamp.is_some());
+    assert_eq!(reason(api.create(&config_map("a", "one")).await), Reason::AlreadyExists);
+    let changed = api.merge("a", &json!({"data": {"key": "two"}})).await.unwrap();
+    assert!(changed.metadata.resource_version > created.metadata.resource_version);
+    assert_eq!(reason(api.update(&created).await), Reason::Conflict);
+    let same = api.merge("a", &json!({"data": {"key": "two"}})).await.unwrap();
+    assert_eq!(same.metadata.resource_version, changed.metadata.resource_version, "no change writes nothing");
+    api.delete("a", DeleteOptions::default()).await.unwrap();
+    assert_eq!(reason(api.get("a").await), Reason::NotFound);
+}
+
+#[tokio::test]
+async fn lists_come_in_pages_and_by_labels() {
+    let client = cluster().await;
+    let api = client.namespaced::<ConfigMap>("default");
+    for index in 0..5 {
+        api.create(&config_map(&format!("c{index}"), if index < 3 { "one" } else { "two" })).await.unwrap();
+    }
+    let mut names = Vec::new();
+    let mut continue_token = String::new();
+    loop {
+        let page = api.list(ListOptions { limit: 2, continue_token, ..ListOptions::default() }).await.unwrap();
+        names.extend(page.items.iter().map(|item| item.key().name.to_string()));
+        continue_token = page.continue_token;
+        if continue_token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(names, ["c0", "c1", "c2", "c3", "c4"]);
+    let chosen = api.list(ListOptions { labels: "v notin (one)".into(), ..ListOptions::default() }).await.unwrap();
+    assert_eq!(chosen.items.len(), 2);
+    let unknown = ListOptions { fields: "spec.frob=1".into(), ..ListOptions::default() };
+    assert_eq!(reason(api.list(unknown).await), Reason::BadRequest);
+}
+
+#[tokio::test]
+async fn a_watch_sees_objects_enter_and_leave_its_selector() {
+    let api = cluster().await.namespaced::<ConfigMap>("default");
+    let mut watch = api.watch(WatchOptions { labels: "v=in".into(), ..WatchOptions::default() }).await.unwrap();
+    api.create(&config_map("a", "out")).await.unwrap();
+    api.merge("a", &json!({"metadata": {"labels": {"v": "in"}}})).await.unwrap();
+    api.merge("a", &json!({"metadata": {"labels": {"v": "out"}}})).await.unwrap();
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        match watch.next().await.unwrap().unwrap() {
+            Event::Applied(map) => seen.push(format!("applied {}", map.metadata.labels.unwrap()["v"])),
+            Event::Deleted(_) => seen.push("deleted".into()),
+            Event::Bookmark(_) => {}
+        }
+    }
+    assert_eq!(seen, ["applied in", "deleted"]);
+}
+
+#[tokio::test]
+async fn finalizers_keep_an_object_until_they_are_gone() {
+    let api = cluster().await.namespaced::<ConfigMap>("default");
+    let mut map = config_map("a", "one");
+    map.metadata.finalizers = Some(vec!["example.com/wait".into()]);
+    api.create(&map).await.unwrap();
+    api.delete("a", DeleteOptions::default()).await.unwrap();
+    assert!(api.get("a").await.unwrap().metadata.deletion_timestamp.is_some());
+    api.merge("a", &json!({"metadata": {"finalizers": null}})).await.unwrap();
+    assert_eq!(reason(api.get("a").await), Reason::NotFound);
+}
+
+#[tokio::test]
+async fn a_bound_pod_goes_when_its_node_says_so() {
+    let api = cluster().await.namespaced::<Pod>("default");
+    let pod: Pod = object("metadata: {generateName: web-}\nspec: {containers: [{name: c, image: i}]}");
+    let name = api.create(&pod).await.unwrap().key().name.to_string();
+    assert!(name.starts_with("web-") && name.len() == 9);
+    let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}, "target": {"kind": "Node", "name": "n1"}});
+    api.post(&name, "binding", &binding).await.unwrap();
+    assert_eq!(reason(api.post(&name, "binding", &binding).await), Reason::Conflict);
+    api.delete(&name, DeleteOptions::default()).await.unwrap();
+    assert_eq!(api.get(&name).await.unwrap().metadata.deletion_grace_period_seconds, Some(30));
+    api.merge_status(&name, &json!({"status": {"phase": "Running"}})).await.unwrap();
+    api.delete(&name, DeleteOptions { grace_period_seconds: Some(0), ..DeleteOptions::default() }).await.unwrap();
+    assert_eq!(reason(api.get(&name).await), Reason::NotFound);
+}
+
+#[tokio::test]
+async fn services_get_addresses_once() {
+    let api = cluster().await.namespaced::<Service>("default");
+    let service = |name: &str, more: &str| -> Service {
+        object(&format!("metadata: {{name: {name}}}\nspec: {{ports: [{{port: 80}}]{more}}}"))
+    };
+    let address = |service: &Service| service.spec.clone().unwrap().cluster_ip.unwrap();
+    assert_eq!(address(&api.get("kubernetes").await.unwrap()), "10.96.0.1");
+    let first = api.create(&service("a", "")).await.unwrap();
+    let second = api.create(&service("b", ", type: NodePort")).await.unwrap();
+    assert_ne!(address(&first), address(&second));
+    let port = second.spec.clone().unwrap().ports.unwrap()[0].node_port.unwrap();
+    let clash = object::<Service>(&format!(
+        "metadata: {{name: c}}\nspec: {{type: NodePort, ports: [{{port: 80, nodePort: {port}}}]}}"
+    ));
+    assert_eq!(reason(api.create(&clash).await), Reason::Invalid);
+    let headless = api.create(&service("d", ", clusterIP: None")).await.unwrap();
+    assert_eq!(address(&headless), "None");
+    let kept = api.update(&service("a", ", selector: {x: z}")).await.unwrap();
+    assert_eq!(address(&kept), address(&first));
+}
+
+#[tokio::test]
+async fn a_terminating_namespace_takes_nothing_new() {
+    let client = cluster().await;
+    let namespaces = client.all::<Namespace>();
+    namespaces.create(&object("metadata: {name: a}")).await.unwrap();
+    namespaces.delete("a", DeleteOptions::default()).await.unwrap();
+    let status = namespaces.get("a").await.unwrap().status.unwrap();
+    assert_eq!(status.phase.as_deref(), Some("Terminating"));
+    let inside = client.namespaced::<ConfigMap>("a");
+    assert_eq!(reason(inside.create(&config_map("x", "y")).await), Reason::Forbidden);
+    let nowhere = client.namespaced::<ConfigMap>("b");
+    assert_eq!(reason(nowhere.create(&config_map("x", "y")).await), Reason::NotFound);
+    namespaces.post("a", "finalize", &json!({})).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_deployment_is_scaled_through_its_scale() {
+    let client = cluster().await;
+    let api = client.namespaced::<Deployment>("default");
+    let deployment = object::<Deployment>(
+        "metadata: {name: web}\nspec: {selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, spec: {containers: [{name: c, image: i}]}}}",
+    );
+    api.create(&deployment).await.unwrap();
+    let request = wherry_client::Request {
+        resource: Deployment::resource(),
+        namespace: Some("default".into()),
+        name: "web".into(),
+        subresource: "scale",
+        verb: wherry_client::Verb::Patch(wherry_client::PatchKind::Merge, r#"{"spec":{"replicas":5}}"#.into()),
+    };
+    client.transport().send(request).await.unwrap();
+    assert_eq!(api.get("web").await.unwrap().spec.unwrap().replicas, Some(5));
+}

@@ -1,0 +1,175 @@
+//! The way of in-process clients: the same verbs and the same authorization as over HTTP, without HTTP.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde_json::{Value, json};
+use wherry_api::resource::{FieldValidation, Subresource};
+use wherry_api::{Error, Reason, Resource};
+use wherry_client::{RawWatch, Request, Transport, Verb, WatchOptions};
+
+use super::delete::Deleted;
+use super::{Page, Registry, Target, WriteOptions, subresource};
+use crate::authorize::{Attributes, authorize};
+use crate::identity::Identity;
+
+pub(super) struct InProcess {
+    registry: Registry,
+    identity: Identity,
+}
+
+impl InProcess {
+    pub(super) const fn new(registry: Registry, identity: Identity) -> Self {
+        Self { registry, identity }
+    }
+
+    fn options(&self) -> WriteOptions {
+        let manager = self.identity.user.strip_prefix("system:").unwrap_or(&self.identity.user).to_owned();
+        WriteOptions { dry_run: false, field_validation: FieldValidation::Ignore, manager }
+    }
+
+    fn check(&self, request: &Request) -> Result<(), Error> {
+        let verb = verb_word(&request.verb);
+        let namespace = request.namespace.as_deref();
+        let Request { resource, name, subresource, .. } = request;
+        authorize(&self.identity, &Attributes { verb, resource, subresource, namespace, name })
+    }
+}
+
+#[async_trait]
+impl Transport for InProcess {
+    async fn send(&self, request: Request) -> Result<Bytes, Error> {
+        self.check(&request)?;
+        let target = Target::new(request.resource, request.namespace.as_deref(), &request.name);
+        let subresource = subresource::named(&target, request.subresource)?;
+        let namespace = request.namespace.as_deref();
+        let (registry, options) = (&self.registry, self.options());
+        match (request.verb, subresource) {
+            (Verb::Get, Some(Subresource::Scale)) => registry.scale(&target).map(encode),
+            (Verb::Get, _) => registry.get(&target),
+            (Verb::List(list), _) => {
+                registry.list(request.resource, namespace, &list).map(|page| page.encode(request.resource))
+            }
+            (Verb::Create(body), Some(subresource)) => registry.post(&target, subresource, &parse(&body)?).await,
+            (Verb::Create(body), None) => {
+                Ok(registry.create(request.resource, namespace, parse(&body)?, &options).await?.json)
+            }
+            (Verb::Update(body), Some(Subresource::Scale)) => {
+                registry.set_scale(&target, None, &parse(&body)?, &options).await.map(encode)
+            }
+            (Verb::Update(body), Some(Subresource::Finalize)) => {
+                Ok(registry.finalize(&target, &parse(&body)?).await?.json)
+            }
+            (Verb::Update(body), _) => {
+                Ok(registry.update(&target, request.subresource, parse(&body)?, &options).await?.json)
+            }
+            (Verb::Patch(kind, body), Some(Subresource::Scale)) => {
+                registry.set_scale(&target, Some(kind), &parse(&body)?, &options).await.map(encode)
+            }
+            (Verb::Patch(kind, body), _) => {
+                Ok(registry.patch(&target, request.subresource, kind, &parse(&body)?, &options).await?.json)
+            }
+            (Verb::Delete(delete), _) => {
+                registry.delete(&target, &delete, false).await.map(|done| done.encode(&target))
+            }
+            (Verb::DeleteCollection(which, delete), _) => {
+                registry.delete_collection(request.resource, namespace, &which, &delete, false).await?;
+                Ok(encode(json!({"kind": "Status", "apiVersion": "v1", "status": "Success"})))
+            }
+        }
+    }
+
+    async fn watch(
+        &self,
+        resource: &'static Resource,
+        namespace: Option<String>,
+        options: WatchOptions,
+    ) -> Result<RawWatch, Error> {
+        let namespace = namespace.as_deref();
+        authorize(&self.identity, &Attributes { verb: "watch", resource, subresource: "", namespace, name: "" })?;
+        self.registry.watch(resource, namespace, &options, false)
+    }
+}
+
+impl Registry {
+    /// Posts to a subresource.
+    pub(crate) async fn post(&self, target: &Target, subresource: Subresource, body: &Value) -> Result<Bytes, Error> {
+        match subresource {
+            Subresource::Binding => self.bind(target, body).await?,
+            Subresource::Eviction => self.evict(target, body).await?,
+            _ => {
+                return Err(Error::new(
+                    Reason::MethodNotAllowed,
+                    "the server does not allow this method on the requested resource",
+                ));
+            }
+        }
+        Ok(encode(json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201})))
+    }
+}
+
+impl Page {
+    /// The list as JSON: the objects' bytes between a head and a tail.
+    pub(crate) fn encode(&self, resource: &Resource) -> Bytes {
+        let mut metadata = json!({"resourceVersion": self.revision.to_string()});
+        if let Some(map) = metadata.as_object_mut().filter(|_| !self.continue_token.is_empty()) {
+            map.insert("continue".into(), self.continue_token.clone().into());
+            if let Some(remaining) = self.remaining {
+                map.insert("remainingItemCount".into(), remaining.into());
+            }
+        }
+        let size: usize = self.entries.iter().map(|(_, entry)| entry.json.len() + 1).sum();
+        let head = format!(
+            "{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":{metadata},\"items\":[",
+            resource.kind,
+            resource.api_version()
+        );
+        let mut out = Vec::with_capacity(head.len() + size + 2);
+        out.extend_from_slice(head.as_bytes());
+        for (index, (_, entry)) in self.entries.iter().enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            out.extend_from_slice(&entry.json);
+        }
+        out.extend_from_slice(b"]}");
+        Bytes::from(out)
+    }
+}
+
+impl Deleted {
+    /// The answer to a deletion, as Kubernetes gives it.
+    pub(crate) fn encode(self, target: &Target) -> Bytes {
+        match self {
+            Self::Marked(json) => json,
+            Self::Gone(uid) => {
+                let details = json!({
+                    "name": target.key.name, "group": target.resource.group, "kind": target.resource.plural, "uid": uid,
+                });
+                encode(
+                    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}),
+                )
+            }
+        }
+    }
+}
+
+const fn verb_word(verb: &Verb) -> &'static str {
+    match verb {
+        Verb::Get => "get",
+        Verb::List(_) => "list",
+        Verb::Create(_) => "create",
+        Verb::Update(_) => "update",
+        Verb::Patch(..) => "patch",
+        Verb::Delete(_) => "delete",
+        Verb::DeleteCollection(..) => "deletecollection",
+    }
+}
+
+fn parse(body: &Bytes) -> Result<Value, Error> {
+    serde_json::from_slice(body).map_err(|e| Error::new(Reason::BadRequest, format!("the body is no JSON: {e}")))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "used as the last step of a chain")]
+fn encode(value: Value) -> Bytes {
+    Bytes::from(value.to_string())
+}
