@@ -1,8 +1,9 @@
 //! Places a batch: each pod on the node with the best score at its turn, the batch's own placements included.
 //!
-//! Pods that ask the same share their work. Nodes are filtered once for each set of rules; for each set of pods
-//! alike a heap has the nodes by score. Scores only fall during a batch, so a score computed earlier is an upper
-//! bound: the best node is found by renewing the top of the heap until a fresh one stays there.
+//! Pods that ask the same share their work. Nodes are filtered, scored and sorted once for a *family*: pods with the
+//! same rules and requests. The pods of one owner in it have a *queue*: the family's list, and a heap with those
+//! nodes of it that were looked at. Scores only fall during a batch, so a score computed earlier is an upper bound:
+//! the best node is found by renewing the best bound until a fresh one stays the best.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -76,16 +77,42 @@ struct Batch<'a> {
 struct Family {
     /// Each node that the rules accept, with the part of its score that does not change.
     fixed: Vec<(i64, usize)>,
-    candidates: Vec<Candidate>,
+    /// The best first.
+    candidates: Arc<[Candidate]>,
     /// When the candidates' scores were computed, in placements.
     computed_at: usize,
 }
 
 /// Pods with the same rules, requests and owner.
 enum Queue {
-    Open(BinaryHeap<Candidate>),
+    Open(Nodes),
     /// No node takes any more of them; free room only shrinks.
     Closed(Arc<str>),
+}
+
+/// The nodes for the pods of a queue.
+struct Nodes {
+    /// Those that were looked at.
+    renewed: BinaryHeap<Candidate>,
+    /// Those that were not, from `next` on, the best first.
+    rest: Arc<[Candidate]>,
+    next: usize,
+}
+
+impl Nodes {
+    fn best(&self) -> Option<Candidate> {
+        self.renewed.peek().max(self.rest.get(self.next)).copied()
+    }
+
+    fn take_best(&mut self) -> Option<Candidate> {
+        match (self.renewed.peek(), self.rest.get(self.next)) {
+            (renewed, Some(next)) if renewed < Some(next) => {
+                self.next += 1;
+                Some(*next)
+            }
+            _ => self.renewed.pop(),
+        }
+    }
 }
 
 impl<'a> Batch<'a> {
@@ -101,17 +128,17 @@ impl<'a> Batch<'a> {
 
     fn place(&mut self, pod: &'a Pod) -> Result<Arc<str>, Arc<str>> {
         let name = (&pod.rules, pod.requests, pod.owner.as_deref());
-        let mut heap = match self.queues.remove(&name) {
-            Some(Queue::Open(heap)) => heap,
+        let mut nodes = match self.queues.remove(&name) {
+            Some(Queue::Open(nodes)) => nodes,
             Some(Queue::Closed(why)) => {
                 self.queues.insert(name, Queue::Closed(Arc::clone(&why)));
                 return Err(why);
             }
-            None => self.heap(pod),
+            None => self.nodes(pod),
         };
-        match self.choose(pod, &mut heap) {
+        match self.choose(pod, &mut nodes) {
             Some(node) => {
-                self.queues.insert(name, Queue::Open(heap));
+                self.queues.insert(name, Queue::Open(nodes));
                 Ok(node)
             }
             None => {
@@ -122,35 +149,36 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Takes the best node, and puts it back into the heap with the pod on it.
-    fn choose(&mut self, pod: &'a Pod, heap: &mut BinaryHeap<Candidate>) -> Option<Arc<str>> {
+    /// Takes the best node, and keeps it among the nodes with the pod on it.
+    fn choose(&mut self, pod: &'a Pod, nodes: &mut Nodes) -> Option<Arc<str>> {
         let fixed = &self.families.get(&(&pod.rules, pod.requests))?.fixed;
-        while let Some((bound, Reverse(place))) = heap.pop() {
+        while let Some((bound, Reverse(place))) = nodes.take_best() {
             let Some(seat) = self.seats.get_mut(place) else { continue };
             if !reason::fits(pod.requests, seat.free) {
                 continue;
             }
             let score = seat.score(pod, fixed_score(fixed, place));
-            if score < bound && heap.peek().is_some_and(|next| (score, Reverse(place)) < *next) {
-                heap.push((score, Reverse(place)));
+            if score < bound && nodes.best().is_some_and(|next| (score, Reverse(place)) < next) {
+                nodes.renewed.push((score, Reverse(place)));
                 continue;
             }
             let name = seat.take(pod);
-            heap.push((seat.score(pod, fixed_score(fixed, place)), Reverse(place)));
+            nodes.renewed.push((seat.score(pod, fixed_score(fixed, place)), Reverse(place)));
             self.placed += 1;
             return Some(name);
         }
         None
     }
 
-    /// The nodes for pods alike, with scores that are not too low.
-    fn heap(&mut self, pod: &'a Pod) -> BinaryHeap<Candidate> {
+    /// The nodes for pods alike, with scores that are not too low, and not far too high.
+    fn nodes(&mut self, pod: &'a Pod) -> Nodes {
         let seats = &self.seats;
         let family = self.families.entry((&pod.rules, pod.requests)).or_insert_with(|| Family::new(pod, seats));
-        if family.computed_at + seats.len() / 4 < self.placed {
+        // Computing costs all seats once, and each placement since costs every new queue a look: this balances them.
+        if family.computed_at + 2 * seats.len().isqrt() < self.placed {
             family.compute(pod, seats, self.placed);
         }
-        BinaryHeap::from(family.candidates.clone())
+        Nodes { renewed: BinaryHeap::new(), rest: Arc::clone(&family.candidates), next: 0 }
     }
 
     fn explain(&self, pod: &Pod) -> String {
@@ -168,7 +196,7 @@ impl Family {
         let fits = |(_, seat): &(usize, &Seat<'_>)| reason::unfit(&pod.rules, seat.node).is_none();
         let accepted = seats.iter().enumerate().filter(fits);
         let fixed = accepted.map(|(place, seat)| (score::fixed(&pod.rules, seat.node), place)).collect();
-        let mut family = Self { fixed, candidates: Vec::new(), computed_at: 0 };
+        let mut family = Self { fixed, candidates: Arc::default(), computed_at: 0 };
         family.compute(pod, seats, 0);
         family
     }
@@ -179,7 +207,9 @@ impl Family {
             let seat = seats.get(*place).filter(|seat| reason::fits(pod.requests, seat.free))?;
             Some((fixed + seat.emptiness(pod), Reverse(*place)))
         });
-        self.candidates = scored.collect();
+        let mut candidates: Vec<Candidate> = scored.collect();
+        candidates.sort_unstable_by(|a, b| b.cmp(a));
+        self.candidates = candidates.into();
     }
 }
 

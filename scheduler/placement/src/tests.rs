@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
-use wherry_api::ObjectKey;
 use wherry_api::selector::{Operator, Requirement};
+use wherry_api::{ObjectKey, k8s_openapi};
 
 use crate::{Effect, Node, Pod, Preference, Resources, Snapshot, Taint, Term, Toleration, place};
 
@@ -205,6 +205,47 @@ fn higher_priority_goes_first() {
         x: 0/1 nodes are available: 1 Insufficient cpu.
     "#]],
     );
+}
+
+#[test]
+fn reads_the_api_types() {
+    let pod: k8s_openapi::api::core::v1::Pod = serde_json::from_value(serde_json::json!({
+        "metadata": {"namespace": "ns", "name": "p", "ownerReferences": [
+            {"apiVersion": "v1", "kind": "X", "name": "x", "uid": "no"},
+            {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "rs", "uid": "u", "controller": true}]},
+        "spec": {
+            "priority": 7,
+            "nodeSelector": {"a": "b"},
+            "containers": [
+                {"name": "a", "resources": {"requests": {"cpu": "100m"}, "limits": {"cpu": "1", "memory": "1Mi"}}},
+                {"name": "b", "resources": {"requests": {"cpu": "50m", "memory": "1Ki"}}}],
+            "initContainers": [
+                {"name": "s", "restartPolicy": "Always", "resources": {"requests": {"cpu": "10m"}}},
+                {"name": "i", "resources": {"requests": {"cpu": "300m"}}}],
+            "overhead": {"memory": "1"},
+            "tolerations": [{"operator": "Exists"}, {"key": "k", "value": "v", "effect": "NoSchedule"}],
+            "affinity": {"nodeAffinity": {
+                "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
+                    {"matchExpressions": [{"key": "cores", "operator": "Gt", "values": ["4"]}]}]},
+                "preferredDuringSchedulingIgnoredDuringExecution": [
+                    {"weight": 5, "preference": {"matchFields": [
+                        {"key": "metadata.name", "operator": "In", "values": ["n"]}]}}]}}}
+    }))
+    .unwrap();
+    expect![[r#"
+        Pod { key: ObjectKey { namespace: "ns", name: "p" }, requests: Resources { cpu_milli: 310, memory_bytes: 1049601, pods: 1 }, owner: Some("u"), priority: 7, rules: Rules { node_name: None, node_selector: {"a": "b"}, required: Some([Term { labels: [Requirement { key: "cores", operator: GreaterThan(4) }], fields: [] }]), preferred: [Preference { weight: 5, term: Term { labels: [], fields: [Requirement { key: "metadata.name", operator: In(["n"]) }] } }], tolerations: [Toleration { key: "", value: None, effect: None }, Toleration { key: "k", value: Some("v"), effect: Some(NoSchedule) }] } }
+    "#]]
+    .assert_eq(&format!("{:?}\n", Pod::from(&pod)));
+    let node: k8s_openapi::api::core::v1::Node = serde_json::from_value(serde_json::json!({
+        "metadata": {"name": "n", "labels": {"a": "b"}},
+        "spec": {"unschedulable": true, "taints": [{"key": "k", "effect": "NoExecute"}]},
+        "status": {"capacity": {"cpu": "9"}, "allocatable": {"cpu": "2", "memory": "1Gi", "pods": "110"}}
+    }))
+    .unwrap();
+    expect![[r#"
+        Node { name: "n", labels: {"a": "b"}, taints: [Taint { key: "k", value: "", effect: NoExecute }], unschedulable: true, allocatable: Resources { cpu_milli: 2000, memory_bytes: 1073741824, pods: 110 } }
+    "#]]
+    .assert_eq(&format!("{:?}\n", Node::from(&node)));
 }
 
 /// A cluster of random size and load, in the language above.
