@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use wherry_api::ObjectKey;
+use wherry_api::{ObjectKey, Revision};
 
 use crate::disk::state::State;
 use crate::memory::Shelved;
@@ -60,6 +60,19 @@ impl Pending {
         drop(waiting);
         if due > 0 {
             self.wake.notify_one();
+        }
+    }
+
+    /// Adds the volatile objects at the end of the store's life: they outlive it if it ends well.
+    pub(crate) fn add_last<'a>(
+        &self,
+        objects: impl Iterator<Item = (usize, (&'a ObjectKey, &'a Arc<Entry>))>,
+        revision: Revision,
+    ) {
+        let mut waiting = self.lock();
+        for (shelf, (key, entry)) in objects {
+            waiting.batch.objects.insert((shelf, key.clone()), Some(Arc::clone(entry)));
+            waiting.batch.through = revision.0;
         }
     }
 

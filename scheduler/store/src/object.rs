@@ -32,6 +32,10 @@ impl Encoded {
         encode::splice(&self.json, self.revision_at as usize..self.revision_at as usize, revision)
     }
 
+    pub(crate) fn bytes(&self) -> usize {
+        self.json.len()
+    }
+
     pub(crate) fn index(&self, resource: &Resource) -> Index {
         Index::of(resource, &self.json)
     }

@@ -1,10 +1,11 @@
 //! Opening and closing: recovery from the two files, and the lives of the two threads.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use tokio::sync::mpsc;
-use wherry_api::{RESOURCES, Revision};
+use wherry_api::{ObjectKey, RESOURCES, Revision};
 
 use crate::checkpoint::{Batch, Pending};
 use crate::command::ProposeError;
@@ -96,10 +97,17 @@ fn recover(log: &Log, state: &State) -> Result<Recovered, OpenError> {
     let mut interner = Interner::default();
     let (objects, through) = state.load(&mut interner)?;
     let reserved = log.reserved()?;
-    let replayed = Batch { through, ..Batch::default() };
+    let replayed = Batch { objects: volatile(&objects), through };
     let mut recovered = Recovered { objects, replayed, revision: through.max(reserved), interner };
     log.replay(through, |record| recovered.apply(record))?;
     Ok(recovered)
+}
+
+/// The removal of all volatile objects: they were written when the store was last closed, and will be again; until
+/// then the state must not have them, or a crash would bring them back as they were.
+fn volatile(objects: &[Objects]) -> BTreeMap<(usize, ObjectKey), Option<Arc<Entry>>> {
+    let volatile = RESOURCES.iter().zip(objects).enumerate().filter(|(_, (resource, _))| resource.volatile);
+    volatile.flat_map(|(shelf, (_, objects))| objects.keys().map(move |key| ((shelf, key.clone()), None))).collect()
 }
 
 impl Recovered {

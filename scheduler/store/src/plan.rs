@@ -36,6 +36,11 @@ impl Proposal {
             Command::Delete { key, expect, .. } => Self { shelf, key, expect, object: None, answer },
         }
     }
+
+    /// How much JSON it brings.
+    pub(crate) fn bytes(&self) -> usize {
+        self.object.as_ref().map_or(0, |(object, _)| object.bytes())
+    }
 }
 
 /// What a group of commands comes to.

@@ -18,6 +18,9 @@ use crate::plan::{Plan, Proposal, plan};
 /// How many commands one fsync carries at the most.
 const GROUP_COMMANDS_MAX: usize = 1024;
 
+/// A group with so many bytes of JSON takes no further command.
+const GROUP_BYTES_FULL: usize = 8 << 20;
+
 /// How many revisions are reserved at once: volatile changes need an fsync only when these are used up.
 const RESERVED_REVISIONS: u64 = 16_384;
 
@@ -38,15 +41,8 @@ pub(crate) struct Writer {
 impl Writer {
     /// Works until the last proposer is gone.
     pub(crate) fn run(mut self, mut queue: mpsc::Receiver<Proposal>) {
-        let mut group = Vec::new();
         while let Some(first) = queue.blocking_recv() {
-            group.push(first);
-            while group.len() < GROUP_COMMANDS_MAX
-                && let Ok(next) = queue.try_recv()
-            {
-                group.push(next);
-            }
-            self.carry_out(std::mem::take(&mut group));
+            self.carry_out(gather(first, &mut queue));
         }
         self.close();
     }
@@ -93,8 +89,11 @@ impl Writer {
         self.pending.add(plan.changes.iter().filter(|(shelf, _)| is_durable(*shelf)));
     }
 
-    /// Writes what is left and gives back the numbers that nobody had.
+    /// Writes what is left, volatile objects too, and gives back the numbers that nobody had.
     fn close(mut self) {
+        let volatile = RESOURCES.iter().zip(&self.objects).enumerate().filter(|(_, (resource, _))| resource.volatile);
+        let objects = volatile.flat_map(|(shelf, (_, objects))| objects.iter().map(move |object| (shelf, object)));
+        self.pending.add_last(objects, self.revision);
         self.pending.close();
         if self.checkpoint.join().is_err() {
             tracing::error!("the checkpoint's thread panicked; the log has everything");
@@ -107,6 +106,20 @@ impl Writer {
             }
         }
     }
+}
+
+/// The command and all that wait behind it, up to a group's size.
+fn gather(first: Proposal, queue: &mut mpsc::Receiver<Proposal>) -> Vec<Proposal> {
+    let mut bytes = first.bytes();
+    let mut group = vec![first];
+    while group.len() < GROUP_COMMANDS_MAX
+        && bytes < GROUP_BYTES_FULL
+        && let Ok(next) = queue.try_recv()
+    {
+        bytes += next.bytes();
+        group.push(next);
+    }
+    group
 }
 
 fn refuse(plan: Plan, error: &Fault) {

@@ -69,6 +69,26 @@ async fn replaying_twice_gives_the_same_bytes() {
     }
 }
 
+fn lease(name: &str) -> Command {
+    let object = Encoded::new(&json!({"metadata": {"name": name}}));
+    let resource = find("coordination.k8s.io", "v1", "leases").unwrap();
+    Command::Put { resource, key: ObjectKey::new("ns", name), expect: Expect::Absent, object }
+}
+
+#[tokio::test]
+async fn volatile_objects_outlive_a_store_that_ends_well() {
+    let leases = find("coordination.k8s.io", "v1", "leases").unwrap();
+    let disk = Disk::default();
+    let revision = {
+        let store = disk.open().unwrap();
+        store.propose(lease("a")).await.unwrap().revision
+    };
+    for _ in 0..2 {
+        let store = disk.open().unwrap();
+        assert_eq!((store.revision(), store.snapshot(leases).objects.len()), (revision, 1));
+    }
+}
+
 #[tokio::test]
 async fn revisions_of_volatile_objects_are_never_used_again() {
     let leases = find("coordination.k8s.io", "v1", "leases").unwrap();
@@ -77,10 +97,7 @@ async fn revisions_of_volatile_objects_are_never_used_again() {
     create(&store, "a").await;
     let mut revision = Revision(0);
     for i in 0..100 {
-        let key = ObjectKey::new("ns", &format!("lease-{i}"));
-        let object = Encoded::new(&json!({"metadata": {"name": key.name}}));
-        let command = Command::Put { resource: leases, key, expect: Expect::Absent, object };
-        revision = store.propose(command).await.unwrap().revision;
+        revision = store.propose(lease(&format!("lease-{i}"))).await.unwrap().revision;
     }
     let failed = disk.after_power_failure(&Rng::seeded(5)).open().unwrap();
     assert!(failed.revision() >= revision);
