@@ -143,18 +143,20 @@ impl Context {
             worker.feed(Event::Stop { why: Why::Gone, grace: GONE_GRACE });
         }
         if first {
-            self.remove_orphans(known);
+            self.remove_orphans();
         }
         Ok(list.metadata.resource_version.unwrap_or_default())
     }
 
-    fn remove_orphans(&self, known: HashSet<String>) {
-        let (pods, logs) = (self.pods_folder(), self.logs.clone());
+    /// Removes what earlier processes left of pods that are not there any more.
+    fn remove_orphans(self: &Arc<Self>) {
+        let context = self.clone();
+        let remove = move || {
+            let known = |uid: &str| context.pods().contains_key(uid);
+            volumes::remove_orphans(&context.pods_folder(), known);
+            context.logs.remove_orphans(known);
+        };
         self.drain.spawn(async move {
-            let remove = move || {
-                volumes::remove_orphans(&pods, |uid| known.contains(uid));
-                logs.remove_orphans(|uid| known.contains(uid));
-            };
             let _ended = tokio::task::spawn_blocking(remove).await;
         });
     }
@@ -223,13 +225,14 @@ impl Context {
         let meta = &pod.metadata;
         let name = PodRef { namespace: text(&meta.namespace), name: text(&meta.name), uid: text(&meta.uid) };
         let uid = name.uid.clone();
-        let worker = if status::is_terminal(&pod) {
-            Worker::rest(self, name, object, status::over(&pod, self.clock.now()))
-        } else {
-            let state = status::resume(&pod, self.clock.now());
-            Worker::begin(self, name, object, pod, state)
-        };
+        let over = status::is_terminal(&pod);
+        let now = self.clock.now();
+        let state = if over { status::over(&pod, now) } else { status::resume(&pod, now) };
+        let worker = Worker::new(self, name, object, state);
         self.pods().insert(uid, worker.clone());
+        if !over {
+            worker.begin(pod);
+        }
         Some(worker)
     }
 

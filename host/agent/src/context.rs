@@ -95,7 +95,7 @@ impl Context {
     pub fn forget(&self, pod: &PodRef) {
         self.pods().remove(&pod.uid);
         let (logs, folder, pod) = (self.logs.clone(), self.pod_folder(pod), pod.clone());
-        self.drain.spawn(async move {
+        self.drain.spawn_graceful(async move {
             let remove = move || {
                 volumes::remove(&folder);
                 logs.remove(&pod);

@@ -57,16 +57,8 @@ struct Run {
 }
 
 impl Worker {
-    /// Takes up a pod.
-    pub fn begin(context: &Arc<Context>, pod: PodRef, object: Bytes, decoded: Pod, state: State) -> Arc<Self> {
-        let worker = Self::rest(context, pod, object, state);
-        worker.live().decoded = Some(Arc::new(decoded));
-        worker.feed(Event::Begin);
-        worker
-    }
-
-    /// Takes up a pod that has ended already.
-    pub fn rest(context: &Arc<Context>, pod: PodRef, object: Bytes, state: State) -> Arc<Self> {
+    /// A pod in `state`, with which nothing happens yet.
+    pub fn new(context: &Arc<Context>, pod: PodRef, object: Bytes, state: State) -> Arc<Self> {
         let live = Live {
             object,
             version: 0,
@@ -84,6 +76,12 @@ impl Worker {
             hurry: Notify::new(),
             reported: Notify::new(),
         })
+    }
+
+    /// Takes the pod up.
+    pub fn begin(self: &Arc<Self>, decoded: Pod) {
+        self.live().decoded = Some(Arc::new(decoded));
+        self.feed(Event::Begin);
     }
 
     /// Lets something happen to the pod.
@@ -192,7 +190,7 @@ impl Worker {
         }
         if crate::volumes::any(&live.pod()) {
             let folder = self.context.volumes_folder(&self.pod);
-            self.context.drain.spawn(async move {
+            self.context.drain.spawn_graceful(async move {
                 let _ended = tokio::task::spawn_blocking(move || crate::volumes::remove(&folder)).await;
             });
         }

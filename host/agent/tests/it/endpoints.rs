@@ -1,0 +1,84 @@
+//! The kubelet's endpoints over mutual TLS.
+
+use std::sync::Arc;
+
+use http_body_util::{BodyExt, Empty};
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsConnector;
+use wherry_agent::server::serve;
+use wherry_base::{Clock, SystemClock, Trigger};
+use wherry_pki::{Authority, Subject};
+use wherry_runtime::fake::Script;
+
+use crate::world::{World, is_ready};
+
+struct Caller {
+    authority: Authority,
+    port: u16,
+}
+
+impl Caller {
+    /// Status and body of a GET by a client of this name and group.
+    async fn get(&self, user: &str, group: Option<&str>, path: &str) -> (u16, String) {
+        let issued = self.authority.issue(&Subject { user, group, names: &[] }, SystemClock.now()).unwrap();
+        let config = wherry_pki::client_config(&issued, &self.authority.certificate()).unwrap();
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
+        let name = "127.0.0.1".try_into().unwrap();
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        let request = http::Request::get(path).header("host", "n1").body(Empty::<bytes::Bytes>::new()).unwrap();
+        let answer = async {
+            let answer = sender.send_request(request).await.unwrap();
+            let status = answer.status().as_u16();
+            (status, String::from_utf8(answer.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap())
+        };
+        tokio::select! {
+            answer = answer => answer,
+            _ = connection => panic!("the connection ended"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn logs_pods_and_usage_for_administrators_only() {
+    let data = tempfile::tempdir().unwrap();
+    let world = World::new(data.path());
+    world.runtime.script("talks", Script { output: "one\ntwo\n".into(), ..Script::default() });
+    world.create("web", json!({ "containers": [{ "name": "a", "image": "talks" }] })).await;
+    world.wait("web", is_ready).await;
+    let authority = Authority::generate("test", SystemClock.now()).unwrap();
+    let own = Subject { user: "system:node:n1", group: Some("system:nodes"), names: &["127.0.0.1".into()] };
+    let own = authority.issue(&own, SystemClock.now()).unwrap();
+    let tls = wherry_pki::server_config(&own, &authority.certificate(), false).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let caller = Caller { port: listener.local_addr().unwrap().port(), authority };
+    let trigger = Trigger::new();
+    trigger.drain().spawn(serve(listener, Arc::new(tls), world.agent.clone(), trigger.drain()));
+    let admin = Some("system:masters");
+    let cases = [
+        ("/healthz", 200, "ok"),
+        ("/containerLogs/default/web/a", 200, "one\ntwo\n"),
+        ("/containerLogs/default/web/a?tailLines=1", 200, "two\n"),
+        (
+            "/containerLogs/default/web/a?previous=true",
+            400,
+            "previous terminated container \"a\" in pod \"web\" not found",
+        ),
+        ("/containerLogs/default/web/b", 400, "container b is not valid for pod web"),
+        ("/containerLogs/default/none/a", 404, "pod \"none\" not found\n"),
+        ("/exec", 404, "404: no /exec here\n"),
+    ];
+    for (path, status, body) in cases {
+        assert_eq!(caller.get("me", admin, path).await, (status, body.to_owned()), "{path}");
+    }
+    let (_, pods) = caller.get("me", admin, "/pods").await;
+    let pods: serde_json::Value = serde_json::from_str(&pods).unwrap();
+    assert_eq!(pods["items"][0]["metadata"]["name"], "web");
+    let (_, stats) = caller.get("me", admin, "/stats/summary").await;
+    assert!(stats.contains("workingSetBytes"), "{stats}");
+    assert_eq!(caller.get("system:node:n2", Some("system:nodes"), "/pods").await.0, 403);
+    assert_eq!(caller.get("kube-apiserver", None, "/pods").await.0, 200);
+    world.shut_down().await;
+}

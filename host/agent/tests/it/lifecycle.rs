@@ -1,0 +1,173 @@
+//! Pods from creation to their end, over a real store.
+
+use std::time::Duration;
+
+use serde_json::json;
+use wherry_api::kinds::{ConfigMap, Event, Lease, Node};
+use wherry_client::ListOptions;
+use wherry_runtime::fake::Script;
+use wherry_runtime::{ImageError, ImageKind};
+
+use crate::world::{World, gone, is_ready, waiting};
+
+#[tokio::test]
+async fn a_pod_runs_and_is_deleted() {
+    let data = tempfile::tempdir().unwrap();
+    let world = World::new(data.path());
+    world.runtime.script("hello", Script::answers(200));
+    let probe = json!({ "httpGet": { "path": "/", "port": "http" }, "periodSeconds": 1 });
+    let container = json!({ "name": "app", "image": "hello", "ports": [{ "name": "http", "containerPort": 80 }], "readinessProbe": probe,
+        "env": [{ "name": "IP", "valueFrom": { "fieldRef": { "fieldPath": "status.podIP" } } }],
+        "volumeMounts": [{ "name": "tmp", "mountPath": "/tmp" }] });
+    world.create("web", json!({ "containers": [container], "volumes": [{ "name": "tmp", "emptyDir": {} }] })).await;
+    let pod = world.wait("web", is_ready).await;
+    let status = &pod["status"];
+    assert_eq!(status["phase"], "Running");
+    assert_eq!(status["hostIP"], "127.0.0.1");
+    assert_eq!(status["containerStatuses"][0]["restartCount"], 0);
+    let started = world.runtime.started();
+    let spec = &started[0].spec;
+    assert_eq!(spec.image.kind, ImageKind::Http);
+    assert_eq!(spec.env, [("IP".to_owned(), status["podIP"].as_str().unwrap().to_owned())]);
+    assert!(spec.mounts[0].host.is_dir());
+    world.delete("web", 30).await;
+    world.wait("web", serde_json::Value::is_null).await;
+    gone(&data.path().join("pods").join(&spec.pod.uid)).await;
+    world.shut_down().await;
+}
+
+#[tokio::test]
+async fn the_node_is_registered() {
+    let data = tempfile::tempdir().unwrap();
+    let world = World::new(data.path());
+    world.create("any", json!({ "containers": [{ "name": "a", "image": "i" }] })).await;
+    world.wait("any", is_ready).await;
+    let nodes = world.client.all::<Node>();
+    let node = tokio::time::timeout(Duration::from_secs(10), async {
+        loop {
+            if let Ok(node) = nodes.get("n1").await
+                && world.client.namespaced::<Lease>("kube-node-lease").get("n1").await.is_ok()
+            {
+                return node;
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    let node = node.await.unwrap();
+    let labels = node.metadata.labels.unwrap();
+    assert_eq!(labels["kubernetes.io/os"], "linux");
+    assert_eq!(labels["zone"], "a");
+    assert_eq!(labels["wherry.dev/runtime.fake"], "true");
+    assert_eq!(node.status.unwrap().allocatable.unwrap()["pods"].0, "110");
+}
+
+#[tokio::test]
+async fn what_cannot_start_says_why() {
+    let data = tempfile::tempdir().unwrap();
+    let world = World::new(data.path());
+    let failing = |error| Script { image_error: Some(error), ..Script::default() };
+    world.runtime.script("never", failing(ImageError::NeverPull("never".into())));
+    world.runtime.script("pull", failing(ImageError::Pull("not found".into())));
+    world.runtime.script("bad", failing(ImageError::Unusable("wants wasi:nn".into())));
+    let plain = |image: &str| json!({ "containers": [{ "name": "a", "image": image }] });
+    let with = |field: &str, value: serde_json::Value| {
+        let mut spec = plain("i");
+        spec[field] = value;
+        spec
+    };
+    let env = json!([{ "name": "a", "image": "i", "envFrom": [{ "configMapRef": { "name": "none" } }] }]);
+    let cases = [
+        ("never", plain("never"), "ErrImageNeverPull"),
+        ("pull", plain("pull"), "ImagePullBackOff"),
+        ("bad", plain("bad"), "ErrImageInspect"),
+        ("config", json!({ "containers": env }), "CreateContainerConfigError"),
+        ("host", with("hostNetwork", json!(true)), "HostNetworkUnsupported"),
+        ("class", with("runtimeClassName", json!("docker")), "RuntimeClassUnsupported"),
+        ("volume", with("volumes", json!([{ "name": "v", "nfs": { "server": "s", "path": "/" } }])), "FailedMount"),
+    ];
+    for (name, spec, _) in &cases {
+        world.create(name, spec.clone()).await;
+    }
+    for (name, _, reason) in &cases {
+        let pod = world.wait(name, |pod| waiting(pod) == *reason).await;
+        assert_eq!(pod["status"]["phase"], "Pending", "{name}");
+    }
+    let map: ConfigMap =
+        serde_json::from_value(json!({ "metadata": { "name": "none", "namespace": "default" } })).unwrap();
+    world.client.namespaced("default").create(&map).await.unwrap();
+    world.wait("config", is_ready).await;
+    let events = world.client.all::<Event>().list(ListOptions::default()).await.unwrap();
+    let reasons: Vec<String> = events.items.into_iter().filter_map(|event| event.reason).collect();
+    for reason in ["Failed", "BackOff", "FailedMount", "Started"] {
+        assert!(reasons.iter().any(|r| r == reason), "{reason} of {reasons:?}");
+    }
+}
+
+#[tokio::test]
+async fn jobs_end_and_crashes_are_counted() {
+    let data = tempfile::tempdir().unwrap();
+    let world = World::new(data.path());
+    world.runtime.script("done", Script { output: "bye\n".into(), ..Script::exits(Duration::ZERO, 0) });
+    world.runtime.script("fails", Script::exits(Duration::ZERO, 7));
+    world.runtime.script("hog", Script::out_of_memory(Duration::ZERO));
+    let spec =
+        |image: &str, policy: &str| json!({ "restartPolicy": policy, "containers": [{ "name": "a", "image": image }] });
+    world.create("done", spec("done", "OnFailure")).await;
+    world.create("fails", spec("fails", "Never")).await;
+    world.create("hog", spec("hog", "Always")).await;
+    world.wait("done", |pod| pod["status"]["phase"] == "Succeeded").await;
+    let failed = world.wait("fails", |pod| pod["status"]["phase"] == "Failed").await;
+    assert_eq!(failed["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"], 7);
+    let hog = world.wait("hog", |pod| waiting(pod) == "CrashLoopBackOff").await;
+    let container = &hog["status"]["containerStatuses"][0];
+    assert_eq!(container["lastState"]["terminated"]["reason"], "OOMKilled");
+    assert_eq!(container["restartCount"], 1);
+    for name in ["done", "fails", "hog"] {
+        world.delete(name, 30).await;
+        world.wait(name, serde_json::Value::is_null).await;
+    }
+}
+
+#[tokio::test]
+async fn init_containers_and_sidecars_in_order() {
+    let data = tempfile::tempdir().unwrap();
+    let world = World::new(data.path());
+    world.runtime.script("init", Script::exits(Duration::from_millis(5), 0));
+    let inits = json!([{ "name": "first", "image": "init" }, { "name": "side", "image": "side", "restartPolicy": "Always" }, { "name": "last", "image": "init" }]);
+    world.create("web", json!({ "initContainers": inits, "containers": [{ "name": "app", "image": "app" }] })).await;
+    let pod = world.wait("web", is_ready).await;
+    let names: Vec<String> = world.runtime.started().iter().map(|container| container.spec.name.clone()).collect();
+    assert_eq!(names, ["first", "side", "last", "app"]);
+    assert_eq!(pod["status"]["initContainerStatuses"][1]["ready"], true);
+    world.delete("web", 30).await;
+    world.wait("web", serde_json::Value::is_null).await;
+}
+
+#[tokio::test]
+async fn a_stubborn_container_is_killed_after_its_grace() {
+    let data = tempfile::tempdir().unwrap();
+    let world = World::new(data.path());
+    world.runtime.script("stubborn", Script::stubborn());
+    world.create("web", json!({ "containers": [{ "name": "a", "image": "stubborn" }] })).await;
+    world.wait("web", is_ready).await;
+    world.delete("web", 1).await;
+    world.wait("web", |pod| !is_ready(pod)).await;
+    world.wait("web", serde_json::Value::is_null).await;
+}
+
+#[tokio::test]
+async fn pods_come_back_after_a_restart_of_the_node() {
+    let data = tempfile::tempdir().unwrap();
+    let world = World::new(data.path());
+    world.create("web", json!({ "containers": [{ "name": "a", "image": "i" }] })).await;
+    world.wait("web", is_ready).await;
+    std::fs::create_dir_all(data.path().join("pods/orphan/volumes")).unwrap();
+    let (store, runtime) = world.shut_down().await;
+    assert_eq!(runtime.started().len(), 1);
+    let world = World::over(store, runtime, data.path());
+    let pod =
+        world.wait("web", |pod| is_ready(pod) && pod["status"]["containerStatuses"][0]["restartCount"] == 1).await;
+    assert_eq!(pod["status"]["phase"], "Running");
+    gone(&data.path().join("pods/orphan")).await;
+    world.shut_down().await;
+}

@@ -1,0 +1,123 @@
+//! A node under test: store, client, agent, fake runtime, network; and waiting on conditions of its pods.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use serde_json::{Value, json};
+use wherry_agent::{Agent, AgentConfig, AgentHandle, Runtimes};
+use wherry_api::kinds::Pod;
+use wherry_base::{SystemClock, Trigger};
+use wherry_client::{Client, DeleteOptions, Event, WatchOptions};
+use wherry_runtime::fake::FakeRuntime;
+use wherry_store::{Limits, Store};
+use wherry_vnet::{Network, NetworkConfig, NoServices};
+
+use crate::store_client;
+
+/// No test waits longer than this for anything.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub struct World {
+    pub store: Store,
+    pub client: Client,
+    pub runtime: Arc<FakeRuntime>,
+    pub agent: AgentHandle,
+    trigger: Trigger,
+}
+
+impl World {
+    /// A node with nothing on it.
+    pub fn new(data: &Path) -> Self {
+        Self::over(Store::in_memory(Limits::default()), FakeRuntime::new(), data)
+    }
+
+    /// A node over a store that may have pods already.
+    pub fn over(store: Store, runtime: Arc<FakeRuntime>, data: &Path) -> Self {
+        let client = store_client::client(store.clone());
+        let config = NetworkConfig {
+            pod_cidr: "10.128.0.0/16".parse().unwrap(),
+            cluster_cidr: "10.128.0.0/10".parse().unwrap(),
+            service_cidr: "10.96.0.0/12".parse().unwrap(),
+            node_ip: "127.0.0.1".parse().unwrap(),
+        };
+        let network = Network::new(config, Arc::new(NoServices));
+        let config = AgentConfig {
+            node_name: "n1".into(),
+            node_ip: "127.0.0.1".parse().unwrap(),
+            kubelet_port: 10250,
+            data_dir: data.to_owned(),
+            pods_max: 110,
+            labels: [("zone".to_owned(), "a".to_owned())].into(),
+        };
+        let runtimes = Runtimes::new(vec![runtime.clone()]);
+        let agent = Agent::new(config, client.clone(), runtimes, network, SystemClock::shared()).unwrap();
+        let (handle, trigger) = (agent.handle(), Trigger::new());
+        let drain = trigger.drain();
+        trigger.drain().spawn_graceful(async move { agent.run(drain).await });
+        Self { store, client, runtime, agent: handle, trigger }
+    }
+
+    /// Ends the node's process in good order.
+    pub async fn shut_down(self) -> (Store, Arc<FakeRuntime>) {
+        assert!(self.trigger.stop(PATIENCE).await);
+        (self.store, self.runtime)
+    }
+
+    /// Creates a pod bound to the node.
+    pub async fn create(&self, name: &str, mut spec: Value) {
+        spec["nodeName"] = json!("n1");
+        let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name, "namespace": "default" }, "spec": spec });
+        let pod: Pod = serde_json::from_value(pod).unwrap();
+        self.client.namespaced::<Pod>("default").create(&pod).await.unwrap();
+    }
+
+    pub async fn delete(&self, name: &str, grace: i64) {
+        let options = DeleteOptions { grace_period_seconds: Some(grace), ..DeleteOptions::default() };
+        self.client.namespaced::<Pod>("default").delete(name, options).await.unwrap();
+    }
+
+    /// Waits until a pod (`Null` once it is gone) is as wanted.
+    pub async fn wait(&self, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let pods = self.client.namespaced::<Pod>("default");
+        let mut last = Value::Null;
+        let mut events = pods.watch(WatchOptions::default()).await.unwrap();
+        let waited = tokio::time::timeout(PATIENCE, async {
+            loop {
+                last = match pods.get(name).await {
+                    Ok(pod) => serde_json::to_value(pod).unwrap(),
+                    Err(_) => Value::Null,
+                };
+                if wanted(&last) {
+                    return;
+                }
+                while !matches!(events.next().await, Some(Ok(Event::Applied(_) | Event::Deleted(_)))) {}
+            }
+        });
+        let waited = waited.await;
+        assert!(waited.is_ok(), "{name} is {last:#}");
+        last
+    }
+}
+
+/// Whether a pod's condition Ready holds.
+pub fn is_ready(pod: &Value) -> bool {
+    let conditions = pod["status"]["conditions"].as_array();
+    conditions.is_some_and(|all| all.iter().any(|c| c["type"] == "Ready" && c["status"] == "True"))
+}
+
+/// Why the first container waits.
+pub fn waiting(pod: &Value) -> &str {
+    pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"].as_str().unwrap_or_default()
+}
+
+/// Waits until a folder is removed.
+pub async fn gone(folder: &Path) {
+    let gone = async {
+        while folder.exists() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, gone).await.unwrap();
+}
