@@ -46,6 +46,7 @@ async fn dispatch(store: &ImageStore, target: Target, request: Request) -> Resul
         }
         ("DELETE", Target::Manifest(repository, reference)) => {
             store.remove(&repository, &reference).await?;
+            store.collect_garbage().await?;
             Ok(answer::empty(202))
         }
         ("GET" | "HEAD", Target::Blob(digest)) => blobs::get(store, &digest, request).await,

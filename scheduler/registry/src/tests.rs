@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderMap, Request, StatusCode};
+use axum::http::{HeaderMap, Request};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -169,11 +169,33 @@ async fn garbage_is_what_no_image_needs() {
     let layer = format!("/v2/lib/hello/blobs/{}", Digest::of(b"second"));
     assert_eq!(registry.ask("DELETE", &layer, &[], Body::empty()).await.failure(), "405 UNSUPPORTED");
     assert_eq!(registry.store.collect_garbage().await.unwrap(), Collected::default());
-    let path = format!("/v2/lib/hello/manifests/{digest}");
-    assert_eq!(registry.ask("DELETE", &path, &[], Body::empty()).await.status, StatusCode::ACCEPTED);
+    registry.push_image("same", b"second").await;
+    let size = || registry.store.blob_size(&digest);
+    for (tag, is_left) in [("same", true), ("v2", false)] {
+        let path = format!("/v2/lib/hello/manifests/{tag}");
+        assert_eq!(registry.ask("DELETE", &path, &[], Body::empty()).await.status, 202);
+        assert_eq!(size().await.is_ok(), is_left);
+    }
     registry.push_blob(b"about to be used").await;
-    let collected = registry.store.collect_garbage().await.unwrap();
-    assert_eq!(collected, Collected { blobs: 2, size_bytes: second.len() as u64 + 6 });
+    assert_eq!(registry.store.collect_garbage().await.unwrap(), Collected::default());
     assert_eq!(registry.get("/v2/lib/hello/tags/list").await.json()["tags"], json!(["v1"]));
     assert_eq!(&registry.get("/v2/lib/hello/manifests/v1").await.body[..], first);
+}
+
+#[tokio::test]
+async fn an_index_goes_with_its_own_manifests() {
+    let registry = registry();
+    let (child, _) = registry.push_image("only", b"x").await;
+    let index = json!({"schemaVersion": 2, "manifests": [{"digest": child.to_string(), "size": 1}]});
+    let media_type = ("content-type", "application/vnd.oci.image.index.v1+json");
+    let path = "/v2/lib/hello/manifests/all";
+    assert_eq!(registry.ask("PUT", path, &[media_type], index.to_string()).await.status, 201);
+    assert_eq!(registry.get(path).await.header("content-type"), media_type.1);
+    let by_digest = format!("/v2/lib/hello/manifests/{child}");
+    for (name, expected) in [("only", 200), ("all", 404)] {
+        let path = format!("/v2/lib/hello/manifests/{name}");
+        assert_eq!(registry.ask("DELETE", &path, &[], Body::empty()).await.status, 202);
+        assert_eq!(registry.get(&by_digest).await.status, expected);
+    }
+    assert_eq!(registry.ask("DELETE", path, &[], Body::empty()).await.failure(), "404 MANIFEST_UNKNOWN");
 }

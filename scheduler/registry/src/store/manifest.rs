@@ -60,7 +60,8 @@ impl ImageStore {
         self.blocking(move |store| store.resolve(&repository, &reference)).await
     }
 
-    /// Removes a tag, or a manifest with all its tags. Its blobs stay until garbage is collected.
+    /// Removes a tag, and its manifest if nothing else names it; or a manifest with all its tags. The blobs stay until
+    /// garbage is collected.
     pub async fn remove(&self, repository: &RepositoryName, reference: &Reference) -> Result<(), Error> {
         let (repository, reference) = (repository.clone(), reference.clone());
         self.blocking(move |store| store.remove(&repository, &reference)).await
@@ -150,19 +151,52 @@ impl Inner {
 
     fn remove(&self, repository: &RepositoryName, reference: &Reference) -> Result<(), Error> {
         let _fresh = self.changing();
-        let directory = self.repository_path(repository);
-        let removed = match reference {
-            Reference::Tag(tag) => files::found(std::fs::remove_file(directory.join("_tags").join(&**tag)))?,
-            Reference::Digest(digest) => {
-                for tag in files::names(&directory.join("_tags"))? {
-                    if self.digest_of(repository, &Reference::Tag(tag.as_str().into()))?.as_ref() == Some(digest) {
-                        files::found(std::fs::remove_file(directory.join("_tags").join(&tag)))?;
-                    }
-                }
-                files::found(std::fs::remove_file(directory.join("_manifests").join(digest.hex())))?
+        let unknown = || Error::ManifestUnknown(format!("{repository}:{reference}"));
+        let digest = self.digest_of(repository, reference)?.ok_or_else(unknown)?;
+        if !self.manifests(repository)?.contains(&digest) {
+            return Err(unknown());
+        }
+        for tag in self.tags_of(repository, &digest)? {
+            let is_meant = !matches!(reference, Reference::Tag(meant) if **meant != *tag);
+            if is_meant {
+                files::found(std::fs::remove_file(self.repository_path(repository).join("_tags").join(&tag)))?;
             }
-        };
-        removed.ok_or_else(|| Error::ManifestUnknown(format!("{repository}:{reference}")))
+        }
+        match reference {
+            Reference::Tag(_) => self.forget_unnamed(repository, vec![digest]),
+            Reference::Digest(_) => self.forget(repository, &digest),
+        }
+    }
+
+    /// Removes a manifest, and the manifests of its own that nothing else names.
+    fn forget(&self, repository: &RepositoryName, digest: &Digest) -> Result<(), Error> {
+        let own = self.read_blob(digest).and_then(|bytes| outline(&bytes)).map(|outline| outline.refers_to);
+        files::found(std::fs::remove_file(self.repository_path(repository).join("_manifests").join(digest.hex())))?;
+        self.forget_unnamed(repository, own.unwrap_or_default())
+    }
+
+    /// Removes those of the manifests that have no tag and are in no index.
+    fn forget_unnamed(&self, repository: &RepositoryName, digests: Vec<Digest>) -> Result<(), Error> {
+        for digest in digests {
+            let all = self.manifests(repository)?;
+            let refers = |other: &&Digest| {
+                let outline = self.read_blob(other).and_then(|bytes| outline(&bytes));
+                outline.is_ok_and(|outline| outline.refers_to.contains(&digest))
+            };
+            let is_named = !self.tags_of(repository, &digest)?.is_empty() || all.iter().any(|other| refers(&other));
+            if all.contains(&digest) && !is_named {
+                self.forget(repository, &digest)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The tags that stand for a digest.
+    fn tags_of(&self, repository: &RepositoryName, digest: &Digest) -> Result<Vec<String>, Error> {
+        let mut tags = files::names(&self.repository_path(repository).join("_tags"))?;
+        let stands_for = |tag: &String| self.digest_of(repository, &Reference::Tag(tag.as_str().into()));
+        tags.retain(|tag| stands_for(tag).is_ok_and(|found| found.as_ref() == Some(digest)));
+        Ok(tags)
     }
 
     fn list(&self) -> Result<Vec<Image>, Error> {
