@@ -44,7 +44,7 @@ impl Caller {
 #[tokio::test]
 async fn logs_pods_and_usage_for_administrators_only() {
     let data = tempfile::tempdir().unwrap();
-    let world = World::new(data.path());
+    let world = World::new(data.path()).await;
     world.runtime.script("talks", Script { output: "one\ntwo\n".into(), ..Script::default() });
     world.create("web", json!({ "containers": [{ "name": "a", "image": "talks" }] })).await;
     world.wait("web", is_ready).await;

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use wherry_api::kinds::{ConfigMap, Event, Lease, Node};
-use wherry_client::ListOptions;
+use wherry_api::kinds::{ConfigMap, Lease, Node, RuntimeClass};
 use wherry_runtime::fake::Script;
 use wherry_runtime::{ImageError, ImageKind};
 
@@ -13,7 +12,7 @@ use crate::world::{World, gone, is_ready, waiting};
 #[tokio::test]
 async fn a_pod_runs_and_is_deleted() {
     let data = tempfile::tempdir().unwrap();
-    let world = World::new(data.path());
+    let world = World::new(data.path()).await;
     world.runtime.script("hello", Script::answers(200));
     let probe = json!({ "httpGet": { "path": "/", "port": "http" }, "periodSeconds": 1 });
     let container = json!({ "name": "app", "image": "hello", "ports": [{ "name": "http", "containerPort": 80 }], "readinessProbe": probe,
@@ -28,7 +27,9 @@ async fn a_pod_runs_and_is_deleted() {
     let started = world.runtime.started();
     let spec = &started[0].spec;
     assert_eq!(spec.image.kind, ImageKind::Http);
-    assert_eq!(spec.env, [("IP".to_owned(), status["podIP"].as_str().unwrap().to_owned())]);
+    let variable = |name: &str| spec.env.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str());
+    assert_eq!(variable("IP"), status["podIP"].as_str());
+    assert_eq!(variable("KUBERNETES_SERVICE_HOST"), Some("10.96.0.1"));
     assert!(spec.mounts[0].host.is_dir());
     world.delete("web", 30).await;
     world.wait("web", serde_json::Value::is_null).await;
@@ -39,7 +40,7 @@ async fn a_pod_runs_and_is_deleted() {
 #[tokio::test]
 async fn the_node_is_registered() {
     let data = tempfile::tempdir().unwrap();
-    let world = World::new(data.path());
+    let world = World::new(data.path()).await;
     world.create("any", json!({ "containers": [{ "name": "a", "image": "i" }] })).await;
     world.wait("any", is_ready).await;
     let nodes = world.client.all::<Node>();
@@ -64,7 +65,7 @@ async fn the_node_is_registered() {
 #[tokio::test]
 async fn what_cannot_start_says_why() {
     let data = tempfile::tempdir().unwrap();
-    let world = World::new(data.path());
+    let world = World::new(data.path()).await;
     let failing = |error| Script { image_error: Some(error), ..Script::default() };
     world.runtime.script("never", failing(ImageError::NeverPull("never".into())));
     world.runtime.script("pull", failing(ImageError::Pull("not found".into())));
@@ -85,6 +86,9 @@ async fn what_cannot_start_says_why() {
         ("class", with("runtimeClassName", json!("docker")), "RuntimeClassUnsupported"),
         ("volume", with("volumes", json!([{ "name": "v", "nfs": { "server": "s", "path": "/" } }])), "FailedMount"),
     ];
+    let class = json!({ "metadata": { "name": "docker" }, "handler": "docker" });
+    let class: RuntimeClass = serde_json::from_value(class).unwrap();
+    world.client.all().create(&class).await.unwrap();
     for (name, spec, _) in &cases {
         world.create(name, spec.clone()).await;
     }
@@ -96,17 +100,15 @@ async fn what_cannot_start_says_why() {
         serde_json::from_value(json!({ "metadata": { "name": "none", "namespace": "default" } })).unwrap();
     world.client.namespaced("default").create(&map).await.unwrap();
     world.wait("config", is_ready).await;
-    let events = world.client.all::<Event>().list(ListOptions::default()).await.unwrap();
-    let reasons: Vec<String> = events.items.into_iter().filter_map(|event| event.reason).collect();
     for reason in ["Failed", "BackOff", "FailedMount", "Started"] {
-        assert!(reasons.iter().any(|r| r == reason), "{reason} of {reasons:?}");
+        world.wait_event(reason).await;
     }
 }
 
 #[tokio::test]
 async fn jobs_end_and_crashes_are_counted() {
     let data = tempfile::tempdir().unwrap();
-    let world = World::new(data.path());
+    let world = World::new(data.path()).await;
     world.runtime.script("done", Script { output: "bye\n".into(), ..Script::exits(Duration::ZERO, 0) });
     world.runtime.script("fails", Script::exits(Duration::ZERO, 7));
     world.runtime.script("hog", Script::out_of_memory(Duration::ZERO));
@@ -131,7 +133,7 @@ async fn jobs_end_and_crashes_are_counted() {
 #[tokio::test]
 async fn init_containers_and_sidecars_in_order() {
     let data = tempfile::tempdir().unwrap();
-    let world = World::new(data.path());
+    let world = World::new(data.path()).await;
     world.runtime.script("init", Script::exits(Duration::from_millis(5), 0));
     let inits = json!([{ "name": "first", "image": "init" }, { "name": "side", "image": "side", "restartPolicy": "Always" }, { "name": "last", "image": "init" }]);
     world.create("web", json!({ "initContainers": inits, "containers": [{ "name": "app", "image": "app" }] })).await;
@@ -146,7 +148,7 @@ async fn init_containers_and_sidecars_in_order() {
 #[tokio::test]
 async fn a_stubborn_container_is_killed_after_its_grace() {
     let data = tempfile::tempdir().unwrap();
-    let world = World::new(data.path());
+    let world = World::new(data.path()).await;
     world.runtime.script("stubborn", Script::stubborn());
     world.create("web", json!({ "containers": [{ "name": "a", "image": "stubborn" }] })).await;
     world.wait("web", is_ready).await;
@@ -158,13 +160,13 @@ async fn a_stubborn_container_is_killed_after_its_grace() {
 #[tokio::test]
 async fn pods_come_back_after_a_restart_of_the_node() {
     let data = tempfile::tempdir().unwrap();
-    let world = World::new(data.path());
+    let world = World::new(data.path()).await;
     world.create("web", json!({ "containers": [{ "name": "a", "image": "i" }] })).await;
     world.wait("web", is_ready).await;
     std::fs::create_dir_all(data.path().join("pods/orphan/volumes")).unwrap();
     let (store, runtime) = world.shut_down().await;
     assert_eq!(runtime.started().len(), 1);
-    let world = World::over(store, runtime, data.path());
+    let world = World::over(store, runtime, data.path()).await;
     let pod =
         world.wait("web", |pod| is_ready(pod) && pod["status"]["containerStatuses"][0]["restartCount"] == 1).await;
     assert_eq!(pod["status"]["phase"], "Running");

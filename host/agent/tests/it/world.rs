@@ -7,14 +7,13 @@ use std::time::Duration;
 use futures::StreamExt;
 use serde_json::{Value, json};
 use wherry_agent::{Agent, AgentConfig, AgentHandle, Runtimes};
-use wherry_api::kinds::Pod;
+use wherry_api::kinds::{Event as PodEvent, Pod};
+use wherry_apiserver::{Identity, Registry, RegistryConfig};
 use wherry_base::{SystemClock, Trigger};
-use wherry_client::{Client, DeleteOptions, Event, WatchOptions};
+use wherry_client::{Client, DeleteOptions, Event, ListOptions, WatchOptions};
 use wherry_runtime::fake::FakeRuntime;
 use wherry_store::{Limits, Store};
 use wherry_vnet::{Network, NetworkConfig, NoServices};
-
-use crate::store_client;
 
 /// No test waits longer than this for anything.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -29,13 +28,20 @@ pub struct World {
 
 impl World {
     /// A node with nothing on it.
-    pub fn new(data: &Path) -> Self {
-        Self::over(Store::in_memory(Limits::default()), FakeRuntime::new(), data)
+    pub async fn new(data: &Path) -> Self {
+        Self::over(Store::in_memory(Limits::default()), FakeRuntime::new(), data).await
     }
 
     /// A node over a store that may have pods already.
-    pub fn over(store: Store, runtime: Arc<FakeRuntime>, data: &Path) -> Self {
-        let client = store_client::client(store.clone());
+    pub async fn over(store: Store, runtime: Arc<FakeRuntime>, data: &Path) -> Self {
+        let config = RegistryConfig {
+            service_cidr: "10.96.0.0/12".parse().unwrap(),
+            advertise: "127.0.0.1:6443".parse().unwrap(),
+        };
+        let registry = Registry::new(store.clone(), config, SystemClock::shared());
+        registry.bootstrap().await.unwrap();
+        let client = registry.client(Identity::admin());
+        let node = registry.client(Identity::node("n1"));
         let config = NetworkConfig {
             pod_cidr: "10.128.0.0/16".parse().unwrap(),
             cluster_cidr: "10.128.0.0/10".parse().unwrap(),
@@ -52,7 +58,7 @@ impl World {
             labels: [("zone".to_owned(), "a".to_owned())].into(),
         };
         let runtimes = Runtimes::new(vec![runtime.clone()]);
-        let agent = Agent::new(config, client.clone(), runtimes, network, SystemClock::shared()).unwrap();
+        let agent = Agent::new(config, node, runtimes, network, SystemClock::shared()).unwrap();
         let (handle, trigger) = (agent.handle(), Trigger::new());
         let drain = trigger.drain();
         trigger.drain().spawn_graceful(async move { agent.run(drain).await });
@@ -98,6 +104,21 @@ impl World {
         let waited = waited.await;
         assert!(waited.is_ok(), "{name} is {last:#}");
         last
+    }
+
+    /// Waits until somebody was told of this reason.
+    pub async fn wait_event(&self, reason: &str) {
+        let told = async {
+            loop {
+                let events = self.client.all::<PodEvent>().list(ListOptions::default()).await.unwrap();
+                if events.items.iter().any(|event| event.reason.as_deref() == Some(reason)) {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let told = tokio::time::timeout(PATIENCE, told).await;
+        assert!(told.is_ok(), "no event {reason}");
     }
 }
 
