@@ -3,8 +3,10 @@
 //! Owns the revision counter, the watch history, durability and recovery. The only crate that opens redb.
 //! Objects are bytes here: encoded JSON with a small index beside it. Knows nothing of HTTP, admission or identity.
 //!
-//! One thread writes the log (one fsync for all commands that wait), applies what is durable, and wakes those who
-//! wait. Reads take a snapshot and never wait for it.
+//! One thread writes `log.redb` (one fsync for all commands that wait), applies what is durable, and wakes those who
+//! wait; a second carries what changed to `state.redb`, so that the log can be cut. Both sleep while nothing changes.
+//! Reads take a snapshot and never wait for them. A crash loses nothing that was acknowledged, except changes of
+//! volatile resources; revisions are never used twice, but skip ahead.
 
 mod checkpoint;
 mod command;

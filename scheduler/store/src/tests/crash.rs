@@ -10,7 +10,7 @@ use wherry_base::Rng;
 
 use super::disk::Disk;
 use super::{create, dump, pods, put};
-use crate::{Command, Encoded, Expect, ProposeError, Revision, Store};
+use crate::{Command, Encoded, Expect, Limits, ProposeError, Revision, Store};
 
 fn names(store: &Store) -> BTreeSet<String> {
     store.snapshot(pods()).objects.keys().map(|key| key.name.to_string()).collect()
@@ -121,4 +121,18 @@ async fn a_broken_disk_refuses_and_a_mended_one_goes_on() {
     create(&store, "c").await;
     drop(store);
     assert_eq!(names(&disk.open().unwrap()).into_iter().collect::<Vec<_>>(), ["a", "c"]);
+}
+
+#[tokio::test]
+async fn more_writes_than_may_wait_are_refused_at_once() {
+    let disk = Disk::default();
+    let store = disk.open_with(Limits { commands_waiting_max: 2, ..Limits::default() }).unwrap();
+    let stalled = disk.stall();
+    // More than one group takes, so that some must wait behind it.
+    let writes = (0..2000).map(|i| store.propose(put(&i.to_string(), Expect::Absent, "x"))).collect::<Vec<_>>();
+    let (results, ()) = tokio::join!(join_all(writes), async { drop(stalled) });
+    let refused = results.iter().filter(|result| matches!(result, Err(ProposeError::Overloaded))).count();
+    let accepted = results.iter().filter(|result| result.is_ok()).count();
+    assert!(refused > 0 && refused + accepted == results.len(), "{refused} refused, {accepted} accepted");
+    assert_eq!(names(&store).len(), accepted);
 }

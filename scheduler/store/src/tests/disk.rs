@@ -54,7 +54,10 @@ impl Image {
 
 impl Disk {
     pub fn open(&self) -> Result<Store, OpenError> {
-        let limits = Limits { checkpoint_objects: 7, ..Limits::default() };
+        self.open_with(Limits { checkpoint_objects: 7, ..Limits::default() })
+    }
+
+    pub fn open_with(&self, limits: Limits) -> Result<Store, OpenError> {
         Ok(Store { inner: Arc::new(open::open(Arc::new(self.clone()), limits)?) })
     }
 
@@ -72,6 +75,11 @@ impl Disk {
 
     pub fn set_broken(&self, is_broken: bool) {
         self.is_broken.store(is_broken, Ordering::SeqCst);
+    }
+
+    /// No operation ends while this is held.
+    pub fn stall(&self) -> impl Drop + '_ {
+        self.lock()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<&'static str, Image>> {
