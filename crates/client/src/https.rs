@@ -56,17 +56,22 @@ pub struct Https {
 impl Https {
     /// A pool without connections yet.
     pub fn new(kubeconfig: &Kubeconfig) -> Result<Self, ConnectError> {
-        let uri: Result<http::Uri, _> = kubeconfig.server.parse();
+        let Kubeconfig { server, token, .. } = kubeconfig;
+        let https = Self::with_tls(server, tls_config(kubeconfig)?)?;
+        Ok(Self { token: token.clone(), ..https })
+    }
+
+    /// The same, for a server (`https://host:port`) and certificates that no kubeconfig names.
+    pub fn with_tls(server: &str, mut tls: rustls::ClientConfig) -> Result<Self, ConnectError> {
+        let uri: Result<http::Uri, _> = server.parse();
         if !uri.is_ok_and(|uri| uri.scheme_str() == Some("https") && uri.host().is_some()) {
-            return Err(ConnectError::Server(kubeconfig.server.clone()));
+            return Err(ConnectError::Server(server.to_owned()));
         }
+        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let mut builder = Pool::builder(TokioExecutor::new());
         builder.pool_timer(TokioTimer::new()).timer(TokioTimer::new());
-        Ok(Self {
-            pool: builder.build(TlsConnector::new(tls_config(kubeconfig)?)),
-            server: kubeconfig.server.clone(),
-            token: kubeconfig.token.clone(),
-        })
+        let pool = builder.build(TlsConnector::new(tls));
+        Ok(Self { pool, server: server.to_owned(), token: String::new() })
     }
 
     /// Reads `path_and_query` as a stream of chunks: logs, for which there is no object.
@@ -152,13 +157,11 @@ fn tls_config(kubeconfig: &Kubeconfig) -> Result<rustls::ClientConfig, ConnectEr
         roots.add(certificate.map_err(|e| unreadable(&e))?).map_err(|e| unreadable(&e))?;
     }
     let builder = rustls::ClientConfig::builder().with_root_certificates(roots);
-    let mut config = if kubeconfig.certificate.is_empty() {
-        builder.with_no_client_auth()
+    if kubeconfig.certificate.is_empty() {
+        Ok(builder.with_no_client_auth())
     } else {
         let chain = CertificateDer::pem_slice_iter(kubeconfig.certificate.as_bytes()).collect::<Result<Vec<_>, _>>();
         let key = PrivateKeyDer::from_pem_slice(kubeconfig.key.as_bytes()).map_err(|e| unreadable(&e))?;
-        builder.with_client_auth_cert(chain.map_err(|e| unreadable(&e))?, key).map_err(|e| unreadable(&e))?
-    };
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(config)
+        builder.with_client_auth_cert(chain.map_err(|e| unreadable(&e))?, key).map_err(|e| unreadable(&e))
+    }
 }

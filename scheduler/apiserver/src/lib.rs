@@ -4,10 +4,12 @@
 //! of in-process clients, with the same admission and identity but no HTTP. The only crate that knows HTTP routes.
 
 mod authorize;
+mod http;
 mod identity;
 mod registry;
 mod serve;
 
+pub use crate::http::Readiness;
 pub use identity::Identity;
 pub use registry::{Registry, RegistryConfig};
 pub use serve::{ServeConfig, serve};

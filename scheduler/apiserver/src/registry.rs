@@ -27,7 +27,7 @@ use wherry_store::{Entry, ProposeError, Store};
 use crate::identity::Identity;
 
 pub(crate) use read::Page;
-pub(crate) use watch::Frames;
+pub(crate) use subresource::named as named_subresource;
 
 /// How often a write is tried again when somebody else was quicker.
 const WRITE_TRIES_MAX: usize = 16;

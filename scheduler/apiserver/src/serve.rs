@@ -1,11 +1,32 @@
 //! HTTPS: connections, client certificates, graceful end.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::net::TcpListener;
+use axum::Router;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use wherry_base::Drain;
 
+use crate::http::{Context, Readiness, call, router};
+use crate::identity::Identity;
 use crate::registry::Registry;
+
+/// How many connections are served at once; more wait in the kernel's backlog.
+const CONNECTIONS_MAX: usize = 8192;
+const HANDSHAKE_MOST: Duration = Duration::from_secs(10);
+const HEAD_MOST: Duration = Duration::from_secs(10);
+const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(30);
+/// How long a connection may finish its requests when the server drains.
+const FINISH_MOST: Duration = Duration::from_secs(5);
+const STREAMS_A_CONNECTION_MAX: u32 = 1024;
+/// What a head may take, in bytes: above that it is refused.
+const HEAD_BYTES_MAX: u32 = 64 * 1024;
 
 /// What the server presents and demands.
 #[derive(Clone)]
@@ -16,9 +37,75 @@ pub struct ServeConfig {
     pub kubelet_tls: Arc<rustls::ClientConfig>,
     /// The address that kubeconfigs name, such as `https://127.0.0.1:6443`.
     pub advertise_url: String,
+    /// What `/readyz` says; the binary sets it.
+    pub readiness: Readiness,
 }
 
 /// Serves the API on `listener` until the drain; resolves when the last connection has ended.
 pub async fn serve(listener: TcpListener, registry: Registry, config: ServeConfig, drain: Drain) {
-    let _ = (listener, registry, config, drain);
+    let ServeConfig { tls, kubelet_tls, advertise_url, readiness } = config;
+    let router = router(Context::new(registry, readiness, kubelet_tls, &advertise_url, drain.clone()));
+    let acceptor = TlsAcceptor::from(tls);
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    while let Some(stream) = accept(&listener, &drain).await {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let (router, acceptor, ending) = (router.clone(), acceptor.clone(), drain.clone());
+        drain.spawn_graceful(async move {
+            connection(stream, acceptor, router, ending).await;
+            drop(place);
+        });
+    }
+}
+
+/// The next connection; `None` once the drain has begun.
+async fn accept(listener: &TcpListener, drain: &Drain) -> Option<TcpStream> {
+    loop {
+        let accepted = tokio::select! {
+            () = drain.ended() => return None,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => return Some(stream),
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, acceptor: TlsAcceptor, router: Router, drain: Drain) {
+    let _unset = stream.set_nodelay(true);
+    let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_MOST, acceptor.accept(stream)).await else { return };
+    let identity = identity(&stream);
+    let service = service_fn(move |request| call(router.clone(), identity.clone(), request));
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_MOST);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(KEEP_ALIVE_EVERY)
+        .max_concurrent_streams(STREAMS_A_CONNECTION_MAX)
+        .max_header_list_size(HEAD_BYTES_MAX);
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    tokio::select! {
+        ended = connection.as_mut() => {
+            if let Err(error) = ended {
+                tracing::debug!(%error, "a connection broke");
+            }
+            return;
+        }
+        () = drain.ended() => connection.as_mut().graceful_shutdown(),
+    }
+    let _finished = tokio::time::timeout(FINISH_MOST, connection).await;
+}
+
+/// Who the client's certificate says it is.
+fn identity(stream: &TlsStream<TcpStream>) -> Option<Identity> {
+    let (_, session) = stream.get_ref();
+    let certificate = session.peer_certificates()?.first()?;
+    let (user, mut groups) = wherry_pki::subject_of(certificate)?;
+    groups.push("system:authenticated".to_owned());
+    Some(Identity { user, groups })
 }

@@ -1,0 +1,133 @@
+//! The wire: one way in for every request, whatever its resource. Paths, queries and content types become verbs of the
+//! registry; answers become JSON, tables or partial objects; errors become `Status` objects.
+
+mod discovery;
+mod encode;
+mod health;
+mod logs;
+mod parameters;
+mod path;
+mod review;
+mod verbs;
+mod watch;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use http::StatusCode;
+use tokio::sync::Semaphore;
+use tower::ServiceExt;
+use wherry_api::{Error, Reason};
+use wherry_base::Drain;
+
+use crate::identity::Identity;
+use crate::registry::Registry;
+
+/// The largest body: a Kubernetes API server's own limit.
+const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
+/// How many requests are worked on at once, watches not counted; more are told to come again.
+const REQUESTS_MAX: usize = 2048;
+
+/// Whether pods can be scheduled: what `/readyz` says.
+#[derive(Clone, Debug, Default)]
+pub struct Readiness(Arc<AtomicBool>);
+
+impl Readiness {
+    /// From now on the answer is this.
+    pub fn set(&self, ready: bool) {
+        self.0.store(ready, Ordering::Release);
+    }
+
+    /// The present answer.
+    pub fn get(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// What every request needs.
+#[derive(Clone)]
+pub(crate) struct Context {
+    pub(crate) registry: Registry,
+    pub(crate) readiness: Readiness,
+    pub(crate) kubelets: logs::Kubelets,
+    pub(crate) advertise_url: Arc<str>,
+    pub(crate) drain: Drain,
+    requests: Arc<Semaphore>,
+}
+
+impl Context {
+    pub(crate) fn new(
+        registry: Registry,
+        readiness: Readiness,
+        kubelet_tls: Arc<rustls::ClientConfig>,
+        advertise_url: &str,
+        drain: Drain,
+    ) -> Self {
+        let kubelets = logs::Kubelets::new(kubelet_tls);
+        let requests = Arc::new(Semaphore::new(REQUESTS_MAX));
+        Self { registry, readiness, kubelets, advertise_url: advertise_url.into(), drain, requests }
+    }
+}
+
+/// Answers every path.
+pub(crate) fn router(context: Context) -> Router {
+    Router::new().fallback(answer).with_state(context)
+}
+
+async fn answer(State(context): State<Context>, request: Request) -> Response {
+    match route(&context, request).await {
+        Ok(response) => response,
+        Err(error) => encode::error(&error),
+    }
+}
+
+async fn route(context: &Context, request: Request) -> Result<Response, Error> {
+    let path = request.uri().path().to_owned();
+    if let Some(response) = health::answer(context, &path) {
+        return Ok(response);
+    }
+    let identity = request.extensions().get::<Identity>().cloned();
+    let identity = identity.ok_or_else(|| Error::new(Reason::Unauthorized, "Unauthorized"))?;
+    let _permit = context.requests.try_acquire().map_err(|_| busy())?;
+    if let Some(response) = discovery::answer(context, &path, request.headers()) {
+        return Ok(response);
+    }
+    if let Some(review) = review::named(&path) {
+        return review::answer(review, &identity, request).await;
+    }
+    verbs::carry_out(context, &identity, path::parse(&path)?, request).await
+}
+
+fn busy() -> Error {
+    let mut error = Error::new(Reason::TooManyRequests, "too many requests are being worked on; try again");
+    error.retry_after_seconds = Some(1);
+    error
+}
+
+/// A whole body of text.
+fn text(status: StatusCode, content_type: &'static str, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static(content_type));
+    response
+}
+
+/// The router as hyper wants it, for one connection's identity.
+pub(crate) async fn call(
+    router: Router,
+    identity: Option<Identity>,
+    request: http::Request<hyper::body::Incoming>,
+) -> Result<Response, std::convert::Infallible> {
+    let mut request = request.map(Body::new);
+    if let Some(identity) = identity {
+        request.extensions_mut().insert(identity);
+    }
+    router.oneshot(request).await
+}
+
+#[cfg(test)]
+mod tests;

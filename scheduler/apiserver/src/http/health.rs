@@ -1,0 +1,30 @@
+//! What anybody may ask: health, readiness, version.
+
+use axum::response::Response;
+use http::StatusCode;
+use serde_json::json;
+
+use super::{Context, text};
+
+/// The release of Kubernetes whose API is served.
+const MINOR: &str = "36";
+
+pub(super) fn answer(context: &Context, path: &str) -> Option<Response> {
+    match path.trim_end_matches('/') {
+        "/livez" | "/healthz" => Some(text(StatusCode::OK, "text/plain", "ok")),
+        "/readyz" if context.readiness.get() => Some(text(StatusCode::OK, "text/plain", "ok")),
+        "/readyz" => Some(text(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "no node is ready yet")),
+        "/version" => Some(text(StatusCode::OK, "application/json", version())),
+        _ => None,
+    }
+}
+
+fn version() -> String {
+    let own = env!("CARGO_PKG_VERSION");
+    let target = std::env::consts::ARCH;
+    json!({
+        "major": "1", "minor": MINOR, "gitVersion": format!("v1.{MINOR}.0+wherry-{own}"), "gitCommit": "", "gitTreeState": "",
+        "buildDate": "1970-01-01T00:00:00Z", "goVersion": "none", "compiler": "rustc", "platform": format!("linux/{target}"),
+    })
+    .to_string()
+}
