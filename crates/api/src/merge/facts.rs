@@ -95,3 +95,21 @@ static FACTS: &[Fact] = &[
     Fact { patch_strategy: "", ..set(&["Endpoint"], "addresses") },
     Fact { patch_strategy: "retainKeys", list_type: "", ..atomic(&["DeploymentSpec"], "strategy") },
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::FACTS;
+
+    #[test]
+    fn every_fact_is_about_a_field_that_there_is() {
+        let document = crate::openapi::v2();
+        let definitions = document["definitions"].as_object().unwrap();
+        for fact in FACTS {
+            for name in fact.types {
+                let mut named = definitions.iter().filter(|(full, _)| full.rsplit('.').next() == Some(name));
+                let found = named.any(|(_, schema)| schema["properties"].get(fact.field).is_some());
+                assert!(found, "{name}.{}", fact.field);
+            }
+        }
+    }
+}

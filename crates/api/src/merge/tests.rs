@@ -72,6 +72,29 @@ fn apply_changes_a_strategy_and_a_volume_by_retained_keys() {
 }
 
 #[test]
+fn what_kubectl_apply_sends() {
+    let container =
+        json!({"name": "c", "image": "x:1", "env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]});
+    let spec =
+        json!({"containers": [container, {"name": "d", "image": "y:1"}], "volumes": [{"name": "v", "emptyDir": {}}]});
+    let patch = json!({
+        "$setElementOrder/containers": [{"name": "c"}],
+        "$setElementOrder/volumes": [{"name": "v"}],
+        "containers": [
+            {"$setElementOrder/env": [{"name": "A"}], "env": [{"$patch": "delete", "name": "B"}], "image": "x:2", "name": "c"},
+            {"$patch": "delete", "name": "d"},
+        ],
+        "volumes": [{"$retainKeys": ["configMap", "name"], "configMap": {"name": "q"}, "emptyDir": null, "name": "v"}],
+    });
+    let expected = json!({
+        "containers": [{"name": "c", "image": "x:2", "env": [{"name": "A", "value": "1"}]}],
+        "volumes": [{"name": "v", "configMap": {"name": "q"}}],
+    });
+    let template = |spec: Value| json!({"spec": {"template": {"spec": spec}}});
+    check("Deployment", template(spec), template(patch), template(expected));
+}
+
+#[test]
 fn directives_on_lists_and_maps() {
     let ports = json!({"spec": {"ports": [{"port": 80, "name": "a"}, {"port": 81, "name": "b"}]}});
     check(

@@ -1,7 +1,7 @@
 //! The table of messages, parsed once from `fields.txt`.
 //!
 //! Its form: a line `module.Message` opens a message; each line under it is a field: number, JSON name, kind. Kinds are
-//! `string int bool double bytes`, the special `quantity intorstring time microtime duration raw`, or the name of
+//! `string int bool bytes`, the special `quantity intorstring time microtime raw`, or the name of
 //! another message (of the same module where it has no dot); `list KIND` and `map KIND` (keys are strings) hold many.
 //! A kind that ends in `?` is a pointer or a required field in Go: it is kept where it is zero or empty. Any other is
 //! always written by Go, so its zero means that nobody set it. The JSON name `-` stands for a message whose fields
@@ -21,13 +21,11 @@ pub(super) enum Kind {
     String,
     Int,
     Bool,
-    Double,
     Bytes,
     Quantity,
     IntOrString,
     Time,
     MicroTime,
-    Duration,
     /// JSON inside a message with one field of bytes.
     Raw,
     /// Another message, by its index in the table.
@@ -151,13 +149,11 @@ fn kind(word: &str, module: &str, by_name: &HashMap<&str, usize>) -> Option<Kind
         "string" => Kind::String,
         "int" => Kind::Int,
         "bool" => Kind::Bool,
-        "double" => Kind::Double,
         "bytes" => Kind::Bytes,
         "quantity" => Kind::Quantity,
         "intorstring" => Kind::IntOrString,
         "time" => Kind::Time,
         "microtime" => Kind::MicroTime,
-        "duration" => Kind::Duration,
         "raw" => Kind::Raw,
         qualified if qualified.contains('.') => Kind::Message(*by_name.get(qualified)?),
         plain => Kind::Message(*by_name.get(format!("{module}.{plain}").as_str())?),

@@ -1,5 +1,7 @@
 //! Bodies built by hand, field by field, and the JSON that they stand for; and random bytes.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::{any, prop};
 use proptest::proptest;
 use serde_json::{Value, json};
@@ -82,6 +84,28 @@ fn special_types_have_their_json_form() {
         &[int(1, 0), bytes(4, b"Background")],
         json!({"gracePeriodSeconds": 0, "propagationPolicy": "Background"}),
     );
+}
+
+/// What kubectl 1.32 sends for `kubectl create deployment web --image=nginx --replicas=0 --port=80`.
+const FROM_KUBECTL: &str = "azhzAAoVCgdhcHBzL3YxEgpEZXBsb3ltZW50ErgBCh8KA3dlYhIAGgAiACoAMgA4AEIAWgoKA2FwcBIDd2ViEoYBCAASDAoKCgNhcHASA3dlYhps\
+    ChwKABIAGgAiACoAMgA4AEIAWgoKA2FwcBIDd2ViEkwSLgoFbmdpbngSBW5naW54KgAyCgoAEAAYUCIAKgBCAGoAcgCAAQCIAQCQAQCiAQAa\
+    ADIAQgBKAFIAWABgAGgAggEAigEAmgEAwgEAIgIKACgAOAAaDAgAEAAYACAAKAA4ABoAIgA=";
+
+#[test]
+fn a_deployment_from_kubectl() {
+    let labels = json!({"labels": {"app": "web"}});
+    let container = json!({"name": "nginx", "image": "nginx", "ports": [{"containerPort": 80}]});
+    let expected = json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "web", "labels": {"app": "web"}},
+        "spec": {
+            "replicas": 0,
+            "selector": {"matchLabels": {"app": "web"}},
+            "template": {"metadata": labels, "spec": {"containers": [container]}},
+        },
+    });
+    assert_eq!(to_json(&STANDARD.decode(FROM_KUBECTL).unwrap()), Ok(expected));
 }
 
 #[test]

@@ -97,9 +97,3 @@ pub(super) fn micro_time(bytes: &[u8]) -> Result<Value, String> {
     let text = |at: Timestamp| at.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string();
     Ok(instant(bytes)?.map_or(Value::Null, |at| text(at).into()))
 }
-
-/// `metav1.Duration`: nanoseconds as Go's text.
-pub(super) fn duration(bytes: &[u8]) -> Result<Value, String> {
-    let (nanos, _) = parts(bytes)?;
-    Ok(format!("{nanos}ns").into())
-}

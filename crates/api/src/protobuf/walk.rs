@@ -86,14 +86,12 @@ fn value(kind: Kind, payload: Payload<'_>, depth: usize) -> Result<Value, String
     match (kind, payload) {
         (Kind::Int, Payload::Varint(varint)) => Ok(values::signed(varint).into()),
         (Kind::Bool, Payload::Varint(varint)) => Ok((varint != 0).into()),
-        (Kind::Double, Payload::Fixed64(bits)) => Ok(f64::from_bits(bits).into()),
         (Kind::String, Payload::Bytes(bytes)) => values::text(bytes).map(Value::from),
         (Kind::Bytes, Payload::Bytes(bytes)) => Ok(values::base64(bytes)),
         (Kind::Quantity, Payload::Bytes(bytes)) => values::quantity(bytes),
         (Kind::IntOrString, Payload::Bytes(bytes)) => values::int_or_string(bytes),
         (Kind::Time, Payload::Bytes(bytes)) => values::time(bytes),
         (Kind::MicroTime, Payload::Bytes(bytes)) => values::micro_time(bytes),
-        (Kind::Duration, Payload::Bytes(bytes)) => values::duration(bytes),
         (Kind::Raw, Payload::Bytes(bytes)) => values::raw(bytes),
         (Kind::Message(inner), Payload::Bytes(bytes)) => {
             let mut object = Map::new();

@@ -5,12 +5,10 @@
 pub(super) enum Payload<'a> {
     /// A varint: integers and booleans.
     Varint(u64),
-    /// Eight bytes: doubles.
-    Fixed64(u64),
     /// Bytes with a length: texts, messages, packed lists.
     Bytes(&'a [u8]),
-    /// Four bytes: no kind of ours has such a field.
-    Fixed32,
+    /// Four or eight bytes: no kind of ours has such a field.
+    Fixed,
 }
 
 /// The fields of a message: number and payload, in the order of the wire; ends after the first error.
@@ -39,12 +37,12 @@ fn field<'a>(bytes: &mut &'a [u8]) -> Option<(u64, Payload<'a>)> {
     let tag = varint(bytes)?;
     let payload = match tag & 7 {
         0 => Payload::Varint(varint(bytes)?),
-        1 => Payload::Fixed64(u64::from_le_bytes(take(bytes, 8)?.try_into().ok()?)),
+        1 => take(bytes, 8).map(|_| Payload::Fixed)?,
         2 => {
             let length = usize::try_from(varint(bytes)?).ok()?;
             Payload::Bytes(take(bytes, length)?)
         }
-        5 => take(bytes, 4).map(|_| Payload::Fixed32)?,
+        5 => take(bytes, 4).map(|_| Payload::Fixed)?,
         _ => return None,
     };
     Some((tag >> 3, payload))
