@@ -12,6 +12,7 @@ mod forward;
 mod headers;
 mod keep;
 mod matcher;
+mod patience;
 mod pool;
 mod serve;
 mod upgrade;

@@ -8,6 +8,8 @@ use super::body::Outgoing;
 /// Why a request got no answer from a pod.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Failure {
+    #[error("the ingress is no forward proxy: CONNECT is not served")]
+    Connect,
     #[error("no ingress rule matches this host and path")]
     NoRule,
     #[error("service {0} does not exist or has no such port")]
@@ -25,6 +27,7 @@ pub(crate) enum Failure {
 impl Failure {
     const fn status(&self) -> StatusCode {
         match self {
+            Self::Connect => StatusCode::METHOD_NOT_ALLOWED,
             Self::NoRule => StatusCode::NOT_FOUND,
             Self::NoService(_) | Self::NoEndpoint(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::NotConnected(_) | Self::Broken(_) => StatusCode::BAD_GATEWAY,

@@ -58,6 +58,9 @@ impl Forwarder {
     }
 
     async fn answer(&self, client: &Client, mut request: Request<Incoming>) -> Answer {
+        if request.method() == Method::CONNECT {
+            return Err(Failure::Connect);
+        }
         let matcher = self.matcher.load_full();
         let found = matcher.find(headers::host(&request), request.uri().path());
         let backend = found.ok_or(Failure::NoRule)?;

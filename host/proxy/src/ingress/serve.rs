@@ -18,13 +18,13 @@ use wherry_base::Drain;
 
 use super::forward::Forwarder;
 use super::headers::Client;
+use super::patience::{Counted, Patience, Watched};
 
 /// How many connections each listener serves at a time; further ones wait in the kernel's backlog.
 const CONNECTIONS_MAX: usize = 16_384;
 
-/// How long a client may take for its TLS handshake, and for the head of a request.
+/// How long a client may take for its TLS handshake.
 const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Bytes of a request's head at most.
 const HEADER_BYTES_MAX: usize = 64 * 1024;
@@ -34,6 +34,9 @@ const STREAMS_MAX: u32 = 250;
 
 /// How long requests in flight may take when the process ends.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
+
+/// How long a client that is turned out for its silence has to take note.
+const GOODBYE_MAX: Duration = Duration::from_secs(1);
 
 /// How long accepting rests after an error, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -106,23 +109,30 @@ pub(crate) async fn serve_connection<S>(stream: S, client: Client, forwarder: Ar
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let client = Arc::new(client);
+    let (client, patience) = (Arc::new(client), Arc::new(Patience::default()));
+    let stream = Watched { stream, patience: Arc::clone(&patience) };
+    let counter = Arc::clone(&patience);
     let service = service_fn(move |request| {
-        let (client, forwarder) = (Arc::clone(&client), Arc::clone(&forwarder));
-        async move { Ok::<_, Infallible>(forwarder.serve(&client, request).await) }
+        let (client, forwarder, in_flight) = (Arc::clone(&client), Arc::clone(&forwarder), counter.begin());
+        async move {
+            let response = forwarder.serve(&client, request).await;
+            Ok::<_, Infallible>(response.map(|body| Counted { body, _in_flight: in_flight }))
+        }
     });
     let builder = builder();
     let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
-    tokio::select! {
+    let time = tokio::select! {
         _clients_come_and_go = connection.as_mut() => return,
-        () = drain.ended() => connection.as_mut().graceful_shutdown(),
-    }
-    let _in_flight_or_late = timeout(DRAIN_MAX, connection).await;
+        () = patience.ended() => GOODBYE_MAX,
+        () = drain.ended() => DRAIN_MAX,
+    };
+    connection.as_mut().graceful_shutdown();
+    let _in_flight_or_late = timeout(time, connection).await;
 }
 
 fn builder() -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_READ_TIMEOUT).max_buf_size(HEADER_BYTES_MAX);
+    builder.http1().header_read_timeout(None).max_buf_size(HEADER_BYTES_MAX);
     builder
         .http2()
         .timer(TokioTimer::new())

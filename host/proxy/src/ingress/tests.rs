@@ -305,6 +305,27 @@ async fn a_pod_that_does_not_answer_is_a_504() {
     assert_eq!(status.as_u16(), 504, "{text}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn silent_clients_are_turned_out_and_busy_ones_stay() {
+    let world = World::new();
+    let pod = world.pod();
+    let _listener = pod.listen_http(80, Arc::new(Echo("a"))).unwrap();
+    world.serve_from(&[SocketAddr::new(pod.address(), 80)]);
+    let check = async |sent: &str, least: u64, most: u64| {
+        let mut raw = world.connect();
+        let start = tokio::time::Instant::now();
+        raw.write_all(sent.as_bytes()).await.unwrap();
+        drop(raw.read_to_end(&mut Vec::new()).await);
+        let seconds = start.elapsed().as_secs();
+        assert!((least..=most).contains(&seconds), "{sent:?}: {seconds} s");
+    };
+    check("", 10, 20).await;
+    check("GET / HTTP/1.1\r\nhost: web.ex", 10, 20).await;
+    check("GET / HTTP/1.1\r\nhost: web.example\r\n\r\n", 70, 90).await;
+    check("GET / HTTP/1.1\r\nhost: web.example\r\n\r\nGET", 10, 90).await;
+    check("POST / HTTP/1.1\r\nhost: web.example\r\ncontent-length: 5\r\n\r\nab", 60, 90).await;
+}
+
 #[tokio::test]
 async fn a_drain_lets_the_request_in_flight_end() {
     let world = World::new();

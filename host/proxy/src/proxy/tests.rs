@@ -245,6 +245,7 @@ async fn bad_requests_are_answered_and_closed() {
     };
     check("GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", "HTTP/1.1 404").await;
     check("GET / HTTP/1.0\r\n\r\n", "HTTP/1.0 404").await;
+    check("CONNECT x:1 HTTP/1.1\r\nhost: x:1\r\nconnection: close\r\n\r\n", "HTTP/1.1 405").await;
     check("nonsense\r\n\r\n", "HTTP/1.1 400").await;
     check(&format!("GET / HTTP/1.1\r\nhost: x\r\nlong: {}\r\n\r\n", "x".repeat(100_000)), "HTTP/1.1 431").await;
 }
