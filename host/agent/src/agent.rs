@@ -3,6 +3,7 @@
 //! Spawns the heartbeat of the node, the recorder of events and whatever the pods need; all of that ends in `run`.
 
 use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,6 +55,21 @@ pub struct AgentHandle {
 #[derive(Deserialize)]
 struct Peek {
     metadata: ObjectMeta,
+    #[serde(default)]
+    spec: PeekSpec,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct PeekSpec {
+    init_containers: Vec<PeekContainer>,
+    containers: Vec<PeekContainer>,
+}
+
+#[derive(Deserialize, Hash)]
+struct PeekContainer {
+    #[serde(default)]
+    image: String,
 }
 
 #[derive(Deserialize)]
@@ -61,6 +77,15 @@ struct WireList<'a> {
     metadata: ObjectMeta,
     #[serde(borrow, default)]
     items: Vec<&'a RawValue>,
+}
+
+impl Peek {
+    /// Differs where what may change of a pod's spec differs.
+    fn mark(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (self.metadata.generation, &self.spec.init_containers, &self.spec.containers).hash(&mut hasher);
+        hasher.finish()
+    }
 }
 
 impl Agent {
@@ -205,10 +230,10 @@ impl Context {
         let known = self.pods().get(&uid).cloned();
         let worker = match known {
             Some(worker) => {
-                worker.update(object);
+                worker.update(object, peek.mark());
                 worker
             }
-            None => self.taken_up(object)?,
+            None => self.taken_up(object, peek.mark())?,
         };
         if let Some(deleted) = &peek.metadata.deletion_timestamp {
             let seconds = peek.metadata.deletion_grace_period_seconds.unwrap_or_default();
@@ -218,7 +243,7 @@ impl Context {
         Some(uid)
     }
 
-    fn taken_up(self: &Arc<Self>, object: Bytes) -> Option<Arc<Worker>> {
+    fn taken_up(self: &Arc<Self>, object: Bytes, mark: u64) -> Option<Arc<Worker>> {
         let pod: Pod =
             serde_json::from_slice(&object).map_err(|error| tracing::warn!(%error, "unreadable pod")).ok()?;
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
@@ -228,7 +253,7 @@ impl Context {
         let over = status::is_terminal(&pod);
         let now = self.clock.now();
         let state = if over { status::over(&pod, now) } else { status::resume(&pod, now) };
-        let worker = Worker::new(self, name, object, state);
+        let worker = Worker::new(self, name, object, mark, state);
         self.pods().insert(uid, worker.clone());
         if !over {
             worker.begin(pod);

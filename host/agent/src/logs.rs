@@ -85,7 +85,12 @@ impl Logs {
             ended: AtomicBool::new(false),
             changed: Notify::new(),
         });
-        locked(&self.live).insert(path, Arc::downgrade(&log));
+        let mut live = locked(&self.live);
+        if let Some(before) = run.checked_sub(1) {
+            live.remove(&self.path(pod, container, before));
+        }
+        live.insert(path, Arc::downgrade(&log));
+        drop(live);
         log
     }
 

@@ -85,6 +85,8 @@ pub struct Hindrance {
 pub enum Event {
     /// The node takes the pod up.
     Begin,
+    /// The spec changed: an image, most likely.
+    Changed(Arc<Outline>),
     /// Address and volumes are there.
     SetUp(IpAddr),
     /// They are not; `retry` says after how long to try again, if at all.

@@ -15,8 +15,8 @@ use wherry_vnet::Network;
 
 use crate::pod::{Event, ProbeKind};
 use crate::worker::container_at;
-pub use check::http_get;
-use check::{Check, Trouble};
+use check::Check;
+pub use check::{Get, Trouble};
 
 /// How long after its first probe a container may refuse connections without this counting as a failure.
 const YOUNG: Duration = Duration::from_secs(1);
@@ -24,11 +24,11 @@ const YOUNG: Duration = Duration::from_secs(1);
 const YOUNG_WAIT_FIRST: Duration = Duration::from_millis(5);
 
 /// A probe with its defaults filled in.
-struct Plan<'a> {
+struct Plan {
     kind: ProbeKind,
     index: usize,
     turn: u32,
-    check: Check<'a>,
+    check: Check,
     delay: Duration,
     period: Duration,
     timeout: Duration,
@@ -37,34 +37,48 @@ struct Plan<'a> {
     grace: Option<Duration>,
 }
 
-/// Probes a container until it is dropped: first for startup, then for liveness and readiness.
-pub async fn run(
-    network: &Network,
-    address: IpAddr,
-    pod: &Pod,
-    index: usize,
-    turn: u32,
-    report: impl Fn(Event) + Sync,
-) {
-    let Some(container) = pod.spec.as_ref().and_then(|spec| container_at(spec, index)) else { return };
-    let plan = |kind, probe: &'_ Option<Probe>| {
-        probe.as_ref().map(|probe| Plan::new(kind, index, turn, container, probe.clone()))
-    };
-    if let Some(startup) = plan(ProbeKind::Startup, &container.startup_probe) {
-        startup.until_success(network, address, &report).await;
-    }
-    let endless = async |plan: Option<Plan<'_>>| {
-        if let Some(plan) = plan {
-            plan.endless(network, address, &report).await;
-        }
-    };
-    let liveness = endless(plan(ProbeKind::Liveness, &container.liveness_probe));
-    let readiness = endless(plan(ProbeKind::Readiness, &container.readiness_probe));
-    futures::join!(liveness, readiness);
+/// What is probed of a container: small, so that thousands of them may wait.
+pub struct Probing {
+    startup: Option<Plan>,
+    liveness: Option<Plan>,
+    readiness: Option<Plan>,
 }
 
-impl<'a> Plan<'a> {
-    fn new(kind: ProbeKind, index: usize, turn: u32, container: &'a Container, probe: Probe) -> Self {
+impl Probing {
+    /// The probes of the container at `index` of a pod at `address`, for the run that began with `turn`.
+    pub fn new(pod: &Pod, address: IpAddr, index: usize, turn: u32) -> Option<Self> {
+        let container = pod.spec.as_ref().and_then(|spec| container_at(spec, index))?;
+        let plan = |kind, probe: &Option<Probe>| {
+            probe.as_ref().map(|probe| Plan::new((kind, index, turn), address, container, probe))
+        };
+        Some(Self {
+            startup: plan(ProbeKind::Startup, &container.startup_probe),
+            liveness: plan(ProbeKind::Liveness, &container.liveness_probe),
+            readiness: plan(ProbeKind::Readiness, &container.readiness_probe),
+        })
+    }
+
+    /// Probes until it is dropped: first for startup, then for liveness and readiness.
+    pub async fn run(self, network: &Network, report: impl Fn(Event) + Sync) {
+        if let Some(startup) = &self.startup {
+            startup.until_success(network, &report).await;
+        }
+        let endless = async |plan: &Option<Plan>| {
+            if let Some(plan) = plan {
+                plan.endless(network, &report).await;
+            }
+        };
+        futures::join!(endless(&self.liveness), endless(&self.readiness));
+    }
+}
+
+impl Plan {
+    fn new(
+        (kind, index, turn): (ProbeKind, usize, u32),
+        address: IpAddr,
+        container: &Container,
+        probe: &Probe,
+    ) -> Self {
         let seconds = |value: Option<i32>, default: u64| {
             Duration::from_secs(value.and_then(|v| u64::try_from(v).ok()).filter(|v| *v > 0).unwrap_or(default))
         };
@@ -82,15 +96,15 @@ impl<'a> Plan<'a> {
             successes: count(probe.success_threshold, 1),
             failures: count(probe.failure_threshold, 3),
             grace: grace.map(Duration::from_secs),
-            check: Check::new(container, probe),
+            check: Check::new(address, container, probe),
         }
     }
 
-    async fn until_success(&self, network: &Network, address: IpAddr, report: &impl Fn(Event)) {
+    async fn until_success(&self, network: &Network, report: &impl Fn(Event)) {
         let mut judge = Judge::default();
         let mut tick = self.first_tick().await;
         loop {
-            let result = self.check_young(network, address, tick).await;
+            let result = self.check_young(network, tick).await;
             let failed = result.is_err();
             if let Some(verdict) = judge.hear(result, self.successes, self.failures) {
                 report(self.event(verdict));
@@ -103,17 +117,17 @@ impl<'a> Plan<'a> {
         }
     }
 
-    async fn endless(&self, network: &Network, address: IpAddr, report: &impl Fn(Event)) {
+    async fn endless(&self, network: &Network, report: &impl Fn(Event)) {
         let mut judge = Judge { verdict: (self.kind == ProbeKind::Liveness).then_some(true), ..Judge::default() };
         let mut tick = self.first_tick().await;
-        let mut result = self.check_young(network, address, tick).await;
+        let mut result = self.check_young(network, tick).await;
         loop {
             if let Some(verdict) = judge.hear(result, self.successes, self.failures) {
                 report(self.event(verdict));
             }
             tick += self.period;
             tokio::time::sleep_until(tick).await;
-            result = self.check(network, address).await.map_err(Trouble::into_message);
+            result = self.check(network).await.map_err(Trouble::into_message);
         }
     }
 
@@ -126,11 +140,11 @@ impl<'a> Plan<'a> {
     }
 
     /// A check that is patient with a container that does not listen yet.
-    async fn check_young(&self, network: &Network, address: IpAddr, since: Instant) -> Result<(), String> {
+    async fn check_young(&self, network: &Network, since: Instant) -> Result<(), String> {
         let old = since + YOUNG.min(self.period);
         let mut wait = YOUNG_WAIT_FIRST;
         loop {
-            match self.check(network, address).await {
+            match self.check(network).await {
                 Err(Trouble::Refused(_)) if Instant::now() + wait < old => tokio::time::sleep(wait).await,
                 result => return result.map_err(Trouble::into_message),
             }
@@ -138,8 +152,8 @@ impl<'a> Plan<'a> {
         }
     }
 
-    async fn check(&self, network: &Network, address: IpAddr) -> Result<(), Trouble> {
-        let checked = tokio::time::timeout(self.timeout, self.check.run(network, address)).await;
+    async fn check(&self, network: &Network) -> Result<(), Trouble> {
+        let checked = tokio::time::timeout(self.timeout, self.check.run(network)).await;
         checked.unwrap_or_else(|_| Err(Trouble::Failed(format!("no answer within {} s", self.timeout.as_secs()))))
     }
 

@@ -20,8 +20,8 @@ use wherry_vnet::Namespace;
 
 use crate::context::Context;
 use crate::logs::ContainerLog;
-use crate::pod::{Effect, Event, Notice, Role, State, Timer, step};
-use crate::probes;
+use crate::pod::{Effect, Event, Notice, Outline, Phase, Role, State, Timer, Why, step};
+use crate::probes::Probing;
 pub use start::container_at;
 
 /// A pod on this node.
@@ -40,6 +40,8 @@ struct Live {
     object: Bytes,
     /// Counts the objects.
     version: u32,
+    /// Tells the spec of the outline from others.
+    mark: u64,
     decoded: Option<Arc<Pod>>,
     state: State,
     network: Option<Arc<Namespace>>,
@@ -54,14 +56,17 @@ struct Run {
     container: Option<Arc<dyn Container>>,
     log: Option<Arc<ContainerLog>>,
     probes: Option<DropGuard>,
+    /// It was asked to stop.
+    stopping: bool,
 }
 
 impl Worker {
     /// A pod in `state`, with which nothing happens yet.
-    pub fn new(context: &Arc<Context>, pod: PodRef, object: Bytes, state: State) -> Arc<Self> {
+    pub fn new(context: &Arc<Context>, pod: PodRef, object: Bytes, mark: u64, state: State) -> Arc<Self> {
         let live = Live {
             object,
             version: 0,
+            mark,
             decoded: None,
             runs: state.slots.iter().map(|_| Run::default()).collect(),
             state,
@@ -89,9 +94,15 @@ impl Worker {
         self.feed_locked(&mut self.live(), event);
     }
 
-    /// The pod's object changed.
-    pub fn update(&self, object: Bytes) {
-        self.live().replace(object);
+    /// The pod's object changed; `mark` tells whether its spec did.
+    pub fn update(self: &Arc<Self>, object: Bytes, mark: u64) {
+        let mut live = self.live();
+        live.replace(object);
+        if mark != live.mark {
+            live.mark = mark;
+            let outline = Arc::new(Outline::of(&live.pod()));
+            self.feed_locked(&mut live, Event::Changed(outline));
+        }
     }
 
     /// The pod's object as it was last seen.
@@ -151,15 +162,13 @@ impl Worker {
     fn probe(self: &Arc<Self>, live: &mut Live, index: usize) {
         let (Some(slot), Some(network)) = (live.state.slots.get(index), live.network.clone()) else { return };
         let turn = slot.turn;
-        let pod = live.pod();
+        let Some(probing) = Probing::new(&live.pod(), network.address(), index, turn) else { return };
         let token = CancellationToken::new();
         let worker = self.clone();
         let stopped = token.clone();
         self.context.drain.spawn(async move {
-            let report = |event| worker.feed(event);
-            let probing = probes::run(&worker.context.network, network.address(), &pod, index, turn, report);
             tokio::select! {
-                () = probing => {}
+                () = probing.run(&worker.context.network, |event| worker.feed(event)) => {}
                 () = stopped.cancelled() => {}
             }
         });
@@ -199,6 +208,11 @@ impl Worker {
 }
 
 impl Live {
+    /// Whether the object is known to be gone, so that nothing is to be written of it.
+    fn is_gone(&self) -> bool {
+        self.state.phase == Phase::Terminated(Why::Gone)
+    }
+
     /// The pod, decoded; kept until the object changes or the pod comes to rest.
     fn pod(&mut self) -> Arc<Pod> {
         if let Some(pod) = &self.decoded {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::outline::{ContainerOutline, RestartPolicy, Role};
+use super::outline::{ContainerOutline, Outline, RestartPolicy, Role};
 use super::slot::{Ending, Live, Slot, Stage};
 use super::{Effect, Event, Hindrance, Notice, Phase, ProbeKind, State, Timer, Urgency, Why};
 
@@ -30,6 +30,7 @@ impl Machine {
     pub fn apply(&mut self, event: Event) {
         match event {
             Event::Begin => self.begin(),
+            Event::Changed(outline) => self.changed(outline),
             Event::SetUp(address) => self.set_up(address),
             Event::SetUpFailed { hindrance, retry } => self.set_up_failed(hindrance, retry),
             Event::Started { index, id, digest } => self.started(index, id, digest),
@@ -71,6 +72,25 @@ impl Machine {
             self.effects.push(Effect::Timer(left, Timer::Deadline));
         }
         self.report(Urgency::Soon);
+    }
+
+    /// Containers whose image changed are ended, and started again with the new one.
+    fn changed(&mut self, outline: Arc<Outline>) {
+        let before = std::mem::replace(&mut self.state.outline, outline.clone());
+        let pairs = before.containers.iter().zip(&outline.containers).enumerate();
+        let changed = pairs.filter(|(_, (old, new))| old.image != new.image).map(|(index, (_, new))| (index, new));
+        for (index, container) in changed.filter(|_| !self.state.is_ending()).collect::<Vec<_>>() {
+            let Some(slot) = self.state.slots.get_mut(index) else { continue };
+            if matches!(&slot.stage, Stage::Held(hindrance) if is_of_image(hindrance.reason)) {
+                slot.failures = 0;
+                self.start(index, false);
+            } else if let Some(live) = slot.running_mut() {
+                live.condemned = true;
+                let why = format!("Container {} definition changed, will be restarted", container.name);
+                self.stop_slot(index, self.after(self.grace()), why);
+            }
+        }
+        self.report(Urgency::Now);
     }
 
     fn set_up(&mut self, address: IpAddr) {
@@ -396,7 +416,7 @@ fn slot_of(state: &mut State, index: usize) -> Option<(&ContainerOutline, &mut S
 }
 
 fn is_of_image(reason: &str) -> bool {
-    matches!(reason, "ErrImagePull" | "ErrImageNeverPull" | "InvalidImageName" | "ErrImageInspect")
+    matches!(reason, "ErrImagePull" | "ImagePullBackOff" | "ErrImageNeverPull" | "InvalidImageName" | "ErrImageInspect")
 }
 
 impl ProbeKind {

@@ -88,7 +88,7 @@ impl Worker {
             self.reported.notify_waiters();
             match carried {
                 Ok(()) => backoff.reset(),
-                Err(error) if matches!(error.reason, Reason::NotFound | Reason::Conflict | Reason::Invalid) => {
+                Err(error) if matches!(error.reason, Reason::NotFound | Reason::Invalid) => {
                     tracing::debug!(pod = %self.pod.name, %error, "the status has no object any more");
                 }
                 Err(error) => {
@@ -113,6 +113,10 @@ impl Worker {
     fn next_job(&self) -> Option<Job> {
         let mut live = self.live();
         live.report.urgent = false;
+        if live.is_gone() {
+            live.report.dirty = false;
+            live.report.delete = false;
+        }
         if std::mem::take(&mut live.report.dirty)
             && let Some(job) = self.status_job(&mut live)
         {

@@ -10,7 +10,7 @@ use wherry_runtime::Container;
 
 use super::start::container_at;
 use super::{Live, Worker};
-use crate::probes;
+use crate::probes::{Get, Trouble};
 
 impl Worker {
     pub(super) fn stop(self: &Arc<Self>, live: &mut Live, index: usize, grace: Duration) {
@@ -18,16 +18,20 @@ impl Worker {
         if grace.is_zero() {
             return container.kill();
         }
-        self.context.drain.spawn(self.clone().stop_gently(index, container, grace));
+        let first = live.runs.get_mut(index).is_some_and(|run| !std::mem::replace(&mut run.stopping, true));
+        self.context.drain.spawn(self.clone().stop_gently(index, container, grace, first));
     }
 
-    async fn stop_gently(self: Arc<Self>, index: usize, container: Arc<dyn Container>, grace: Duration) {
+    /// The `first` time status and hook go before; later times only shorten the grace.
+    async fn stop_gently(self: Arc<Self>, index: usize, container: Arc<dyn Container>, grace: Duration, first: bool) {
         let deadline = Instant::now() + grace;
-        if self.inspect(crate::pod::State::is_ending) {
-            self.reported().await;
+        if first {
+            if self.inspect(crate::pod::State::is_ending) {
+                self.reported().await;
+            }
+            let _late = tokio::time::timeout_at(deadline, self.pre_stop(index)).await;
+            container.stop();
         }
-        let _late = tokio::time::timeout_at(deadline, self.pre_stop(index)).await;
-        container.stop();
         if tokio::time::timeout_at(deadline, container.exited()).await.is_err() {
             container.kill();
         }
@@ -57,7 +61,8 @@ impl Worker {
             tokio::time::sleep(Duration::from_secs(u64::try_from(sleep.seconds).unwrap_or(0))).await;
             Ok(())
         } else if let Some(get) = &hook.http_get {
-            probes::http_get(&self.context.network, address, fields, get).await
+            let get = Get::new(address, fields, get)?;
+            get.status(&self.context.network).await.map(drop).map_err(Trouble::into_message)
         } else {
             Err("only httpGet and sleep are supported for modules".into())
         }

@@ -146,6 +146,26 @@ async fn init_containers_and_sidecars_in_order() {
 }
 
 #[tokio::test]
+async fn a_new_image_restarts_the_container() {
+    let data = tempfile::tempdir().unwrap();
+    let world = World::new(data.path()).await;
+    let never = Script { image_error: Some(ImageError::NeverPull("v1".into())), ..Script::default() };
+    world.runtime.script("missing:v1", never);
+    for image in ["missing:v1", "there:v1"] {
+        let name = &image[..5];
+        world.create(name, json!({ "containers": [{ "name": "a", "image": image }] })).await;
+        world.wait(name, |pod| is_ready(pod) || waiting(pod) == "ErrImageNeverPull").await;
+        let patch = json!([{ "op": "replace", "path": "/spec/containers/0/image", "value": "app:v2" }]);
+        world.patch(name, patch).await;
+        let pod =
+            world.wait(name, |pod| is_ready(pod) && pod["status"]["containerStatuses"][0]["image"] == "app:v2").await;
+        assert_eq!(pod["status"]["observedGeneration"], pod["metadata"]["generation"]);
+    }
+    let images: Vec<String> = world.runtime.started().iter().map(|one| one.spec.image.reference.clone()).collect();
+    assert_eq!(images, ["app:v2", "there:v1", "app:v2"]);
+}
+
+#[tokio::test]
 async fn a_stubborn_container_is_killed_after_its_grace() {
     let data = tempfile::tempdir().unwrap();
     let world = World::new(data.path()).await;

@@ -7,10 +7,11 @@ use std::time::Duration;
 use futures::StreamExt;
 use serde_json::{Value, json};
 use wherry_agent::{Agent, AgentConfig, AgentHandle, Runtimes};
+use wherry_api::Kind;
 use wherry_api::kinds::{Event as PodEvent, Pod};
 use wherry_apiserver::{Identity, Registry, RegistryConfig};
 use wherry_base::{SystemClock, Trigger};
-use wherry_client::{Client, DeleteOptions, Event, ListOptions, WatchOptions};
+use wherry_client::{Client, DeleteOptions, Event, ListOptions, PatchKind, Request, Verb, WatchOptions};
 use wherry_runtime::fake::FakeRuntime;
 use wherry_store::{Limits, Store};
 use wherry_vnet::{Network, NetworkConfig, NoServices};
@@ -77,6 +78,18 @@ impl World {
         let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name, "namespace": "default" }, "spec": spec });
         let pod: Pod = serde_json::from_value(pod).unwrap();
         self.client.namespaced::<Pod>("default").create(&pod).await.unwrap();
+    }
+
+    /// Changes a pod by a JSON patch.
+    pub async fn patch(&self, name: &str, patch: Value) {
+        let request = Request {
+            resource: Pod::resource(),
+            namespace: Some("default".into()),
+            name: name.to_owned(),
+            subresource: "",
+            verb: Verb::Patch(PatchKind::Json, serde_json::to_vec(&patch).unwrap().into()),
+        };
+        self.client.transport().send(request).await.unwrap();
     }
 
     pub async fn delete(&self, name: &str, grace: i64) {
