@@ -15,6 +15,7 @@ use crate::downward::Machine;
 use crate::events::Recorder;
 use crate::logs::Logs;
 use crate::pod::State;
+use crate::references::References;
 use crate::services::ServiceRow;
 use crate::volumes;
 use crate::worker::Worker;
@@ -29,6 +30,9 @@ pub struct Context {
     pub recorder: Recorder,
     pub logs: Arc<Logs>,
     pub services: Informer<ServiceRow>,
+    pub references: Arc<References>,
+    /// Held while a pod's files are brought up to date: one pod at a time.
+    pub refreshing: tokio::sync::Mutex<()>,
     pub machine: Machine,
     pub rng: Rng,
     /// Owns all tasks of pods; ends after the pods have been stopped.
@@ -65,6 +69,8 @@ impl Context {
             recorder,
             logs,
             services,
+            references: Arc::default(),
+            refreshing: tokio::sync::Mutex::default(),
             machine,
             drain,
             rng: Rng::from_entropy(),

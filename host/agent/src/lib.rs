@@ -14,6 +14,7 @@ mod node;
 mod objects;
 pub mod pod;
 mod probes;
+mod references;
 pub mod server;
 mod services;
 pub mod status;

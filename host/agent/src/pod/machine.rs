@@ -237,7 +237,10 @@ impl Machine {
 
     fn timer(&mut self, timer: Timer) {
         match timer {
-            Timer::SetUp if matches!(self.state.phase, Phase::Stuck(_)) => self.effects.push(Effect::SetUp),
+            Timer::SetUp if matches!(self.state.phase, Phase::Stuck(_)) => {
+                self.state.phase = Phase::Pending;
+                self.effects.push(Effect::SetUp);
+            }
             Timer::Deadline if !self.state.is_ending() => {
                 self.tell(
                     None,

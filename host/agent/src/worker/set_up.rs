@@ -11,7 +11,7 @@ use super::Worker;
 use crate::context::Context;
 use crate::downward::Facts;
 use crate::objects;
-use crate::pod::{Event, Hindrance};
+use crate::pod::{Event, Hindrance, Phase, Timer};
 use crate::volumes;
 
 /// Annotate a pod with this and `allow` to let it reach addresses outside the cluster.
@@ -36,6 +36,28 @@ impl Worker {
         self.feed(event);
     }
 
+    /// Something that the volumes are made of changed: the files follow, or what was missing is tried again.
+    pub fn refresh(self: Arc<Self>) {
+        let worker = self.clone();
+        self.context.drain.spawn(async move {
+            let _alone = worker.context.refreshing.lock().await;
+            let (pod, address, phase) = {
+                let mut live = worker.live();
+                (live.pod(), live.network.as_ref().map(|network| network.address()), live.state.phase.clone())
+            };
+            match (phase, address) {
+                (Phase::Stuck(_), _) => worker.feed(Event::Timer(Timer::SetUp)),
+                (Phase::Starting | Phase::Running, Some(address)) => {
+                    if let Err(failure) = worker.make_volumes(&pod, address).await {
+                        let message = failure.hindrance.message;
+                        worker.context.recorder.pod(&worker.pod, None, true, failure.event, message);
+                    }
+                }
+                _ => {}
+            }
+        });
+    }
+
     fn failed(&self, failure: Failure) -> Event {
         self.context.recorder.pod(&self.pod, None, true, failure.event, failure.hindrance.message.clone());
         let mut live = self.live();
@@ -45,7 +67,7 @@ impl Worker {
         Event::SetUpFailed { hindrance: failure.hindrance, retry }
     }
 
-    async fn try_set_up(&self, pod: &Arc<Pod>) -> Result<IpAddr, Failure> {
+    async fn try_set_up(self: &Arc<Self>, pod: &Arc<Pod>) -> Result<IpAddr, Failure> {
         refuse(&self.context, pod)?;
         let address = self.address(pod)?;
         if volumes::any(pod) {
@@ -77,8 +99,10 @@ impl Worker {
         Ok(address)
     }
 
-    async fn make_volumes(&self, pod: &Arc<Pod>, address: IpAddr) -> Result<(), Failure> {
+    async fn make_volumes(self: &Arc<Self>, pod: &Arc<Pod>, address: IpAddr) -> Result<(), Failure> {
         let names = volumes::names(pod);
+        let context = &self.context;
+        context.references.add(&context.client, &context.drain, self, &names);
         let found = objects::fetch(&self.context.client, &self.pod.namespace, &names).await;
         let found = found.map_err(|error| mount_failure(error.to_string(), true))?;
         let (folder, host, machine) =

@@ -7,7 +7,7 @@ use wherry_api::kinds::{ConfigMap, Lease, Node, RuntimeClass};
 use wherry_runtime::fake::Script;
 use wherry_runtime::{ImageError, ImageKind};
 
-use crate::world::{World, gone, is_ready, waiting};
+use crate::world::{World, gone, is_ready, reads, waiting};
 
 #[tokio::test]
 async fn a_pod_runs_and_is_deleted() {
@@ -151,18 +151,45 @@ async fn a_new_image_restarts_the_container() {
     let world = World::new(data.path()).await;
     let never = Script { image_error: Some(ImageError::NeverPull("v1".into())), ..Script::default() };
     world.runtime.script("missing:v1", never);
-    for image in ["missing:v1", "there:v1"] {
+    for (image, restarts) in [("missing:v1", 0), ("there:v1", 1)] {
         let name = &image[..5];
         world.create(name, json!({ "containers": [{ "name": "a", "image": image }] })).await;
         world.wait(name, |pod| is_ready(pod) || waiting(pod) == "ErrImageNeverPull").await;
         let patch = json!([{ "op": "replace", "path": "/spec/containers/0/image", "value": "app:v2" }]);
         world.patch(name, patch).await;
-        let pod =
-            world.wait(name, |pod| is_ready(pod) && pod["status"]["containerStatuses"][0]["image"] == "app:v2").await;
+        let again = |pod: &serde_json::Value| {
+            let status = &pod["status"]["containerStatuses"][0];
+            is_ready(pod) && status["image"] == "app:v2" && status["restartCount"] == restarts
+        };
+        let pod = world.wait(name, again).await;
         assert_eq!(pod["status"]["observedGeneration"], pod["metadata"]["generation"]);
     }
     let images: Vec<String> = world.runtime.started().iter().map(|one| one.spec.image.reference.clone()).collect();
     assert_eq!(images, ["app:v2", "there:v1", "app:v2"]);
+}
+
+#[tokio::test]
+async fn files_follow_their_config_map() {
+    let data = tempfile::tempdir().unwrap();
+    let world = World::new(data.path()).await;
+    let volumes = json!([{ "name": "v", "configMap": { "name": "cfg" } }]);
+    let mounts = json!([{ "name": "v", "mountPath": "/v" }]);
+    let spec = json!({ "containers": [{ "name": "a", "image": "i", "volumeMounts": mounts }], "volumes": volumes });
+    world.create("web", spec).await;
+    world.wait_event("FailedMount").await;
+    let map = |value: &str| {
+        let map = json!({ "metadata": { "name": "cfg", "namespace": "default" }, "data": { "key": value } });
+        serde_json::from_value::<ConfigMap>(map).unwrap()
+    };
+    let maps = world.client.namespaced("default");
+    maps.create(&map("one")).await.unwrap();
+    world.wait("web", is_ready).await;
+    let mount = world.runtime.started()[0].spec.mounts[0].clone();
+    assert!(mount.read_only);
+    for value in ["one", "two"] {
+        maps.update(&map(value)).await.unwrap();
+        reads(&mount.host.join("key"), value).await;
+    }
 }
 
 #[tokio::test]

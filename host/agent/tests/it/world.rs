@@ -155,3 +155,13 @@ pub async fn gone(folder: &Path) {
     };
     tokio::time::timeout(PATIENCE, gone).await.unwrap();
 }
+
+/// Waits until a file holds this text.
+pub async fn reads(file: &Path, text: &str) {
+    let reads = async {
+        while std::fs::read_to_string(file).ok().as_deref() != Some(text) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, reads).await.unwrap();
+}
