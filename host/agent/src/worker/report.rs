@@ -88,8 +88,11 @@ impl Worker {
             self.reported.notify_waiters();
             match carried {
                 Ok(()) => backoff.reset(),
-                Err(error) if matches!(error.reason, Reason::NotFound | Reason::Invalid) => {
+                Err(error) if error.reason == Reason::NotFound => {
                     tracing::debug!(pod = %self.pod.name, %error, "the status has no object any more");
+                }
+                Err(error) if error.reason == Reason::Invalid => {
+                    tracing::error!(pod = %self.pod.name, %error, "the status was refused");
                 }
                 Err(error) => {
                     tracing::warn!(pod = %self.pod.name, %error, "the status could not be written; trying again");

@@ -42,7 +42,12 @@ impl Worker {
             run.log = Some(started.log);
         }
         self.feed_locked(&mut live, Event::Started { index, id: started.id.into(), digest: started.digest.into() });
+        let lifecycles = |spec: &PodSpec| container_at(spec, index).is_some_and(|fields| fields.lifecycle.is_some());
+        let hooked = live.pod().spec.as_ref().is_some_and(lifecycles);
         drop(live);
+        if hooked {
+            self.context.drain.spawn(self.clone().post_start(index, container.clone()));
+        }
         let worker = self.clone();
         self.context.drain.spawn(async move {
             let exit = container.exited().await;

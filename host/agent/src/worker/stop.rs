@@ -1,15 +1,16 @@
-//! Stopping a container: status first, then the `preStop` hook, then SIGTERM's equivalent, then SIGKILL's.
+//! Hooks of containers, and stopping them: status first, then the `preStop` hook, then SIGTERM's equivalent, then SIGKILL's.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Container as ContainerFields, LifecycleHandler};
+use k8s_openapi::api::core::v1::{Container as ContainerFields, Lifecycle, LifecycleHandler};
 use tokio::time::Instant;
 use wherry_runtime::Container;
 
 use super::start::container_at;
 use super::{Live, Worker};
+use crate::pod::Notice;
 use crate::probes::{Get, Trouble};
 
 impl Worker {
@@ -38,21 +39,36 @@ impl Worker {
     }
 
     async fn pre_stop(&self, index: usize) {
+        let hook = |lifecycle: &Lifecycle| lifecycle.pre_stop.clone();
+        if let Err(message) = self.hook(index, hook).await {
+            self.hook_failed(index, "FailedPreStopHook", format!("PreStopHook failed: {message}"));
+        }
+    }
+
+    /// Runs the `postStart` hook beside the container; where it fails, the container is killed, as Kubernetes does.
+    pub(super) async fn post_start(self: Arc<Self>, index: usize, container: Arc<dyn Container>) {
+        let hook = |lifecycle: &Lifecycle| lifecycle.post_start.clone();
+        if let Err(message) = self.hook(index, hook).await {
+            self.hook_failed(index, "FailedPostStartHook", format!("PostStartHook failed: {message}"));
+            container.kill();
+        }
+    }
+
+    fn hook_failed(&self, index: usize, reason: &'static str, message: String) {
+        self.inspect(|state| self.emit(state, Notice { warning: true, reason, message, index: Some(index) }));
+    }
+
+    /// Runs a hook of the container at `index`, if it has it.
+    async fn hook(&self, index: usize, pick: fn(&Lifecycle) -> Option<LifecycleHandler>) -> Result<(), String> {
         let (pod, address) = {
             let mut live = self.live();
             (live.pod(), live.network.as_ref().map(|network| network.address()))
         };
         let fields = pod.spec.as_ref().and_then(|spec| container_at(spec, index));
-        let Some((fields, address)) = fields.zip(address) else { return };
-        let Some(hook) = fields.lifecycle.as_ref().and_then(|lifecycle| lifecycle.pre_stop.as_ref()) else { return };
-        if let Err(message) = self.run_hook(fields, hook, address).await {
-            self.context.recorder.pod(
-                &self.pod,
-                Some((&fields.name, false)),
-                true,
-                "FailedPreStopHook",
-                format!("PreStopHook failed: {message}"),
-            );
+        let Some((fields, address)) = fields.zip(address) else { return Ok(()) };
+        match fields.lifecycle.as_ref().and_then(pick) {
+            Some(hook) => self.run_hook(fields, &hook, address).await,
+            None => Ok(()),
         }
     }
 

@@ -197,11 +197,14 @@ async fn a_stubborn_container_is_killed_after_its_grace() {
     let data = tempfile::tempdir().unwrap();
     let world = World::new(data.path()).await;
     world.runtime.script("stubborn", Script::stubborn());
-    world.create("web", json!({ "containers": [{ "name": "a", "image": "stubborn" }] })).await;
+    let hooks =
+        json!({ "postStart": { "sleep": { "seconds": 0 } }, "preStop": { "httpGet": { "port": 9, "path": "/" } } });
+    world.create("web", json!({ "containers": [{ "name": "a", "image": "stubborn", "lifecycle": hooks }] })).await;
     world.wait("web", is_ready).await;
     world.delete("web", 1).await;
     world.wait("web", |pod| !is_ready(pod)).await;
     world.wait("web", serde_json::Value::is_null).await;
+    world.wait_event("FailedPreStopHook").await;
 }
 
 #[tokio::test]
