@@ -3,6 +3,8 @@
 //!
 //! No I/O, no clock, no async: every crate of both planes imports this one.
 
+mod admit;
+mod default;
 pub mod error;
 pub mod key;
 pub mod kinds;

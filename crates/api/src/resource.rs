@@ -4,7 +4,9 @@
 
 use serde_json::Value;
 
+use crate::admit::admit;
 use crate::error::{Cause, Error};
+use crate::kinds;
 
 /// How a row's verbs treat a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,9 +146,6 @@ pub fn find_kind(api_version: &str, kind: &str) -> Option<&'static Resource> {
     RESOURCES.iter().find(|r| r.kind == kind && r.api_version() == api_version)
 }
 
-const NO_ADMISSION: fn(Write, FieldValidation, Option<&Value>, Value) -> Result<Admitted, AdmitError> =
-    |_, _, _, object| Ok(Admitted { object, warnings: Vec::new() });
-
 const PLAIN: Resource = Resource {
     group: "",
     version: "v1",
@@ -159,7 +158,7 @@ const PLAIN: Resource = Resource {
     subresources: &[],
     selectable: &[],
     volatile: false,
-    admit: NO_ADMISSION,
+    admit: admit::<kinds::Pod>,
 };
 
 /// Every resource that is served.
@@ -172,6 +171,7 @@ pub static RESOURCES: &[Resource] = &[
         namespaced: false,
         subresources: &[Subresource::Status, Subresource::Finalize],
         selectable: &["status.phase"],
+        admit: admit::<kinds::Namespace>,
         ..PLAIN
     },
     Resource {
@@ -182,6 +182,7 @@ pub static RESOURCES: &[Resource] = &[
         namespaced: false,
         subresources: &[Subresource::Status],
         selectable: &["spec.unschedulable"],
+        admit: admit::<kinds::Node>,
         ..PLAIN
     },
     Resource {
@@ -200,6 +201,7 @@ pub static RESOURCES: &[Resource] = &[
             "status.podIP",
             "status.nominatedNodeName",
         ],
+        admit: admit::<kinds::Pod>,
         ..PLAIN
     },
     Resource {
@@ -210,23 +212,47 @@ pub static RESOURCES: &[Resource] = &[
         categories: &["all"],
         subresources: &[Subresource::Status],
         selectable: &["spec.clusterIP", "spec.type"],
+        admit: admit::<kinds::Service>,
         ..PLAIN
     },
-    Resource { kind: "Endpoints", plural: "endpoints", singular: "endpoints", short_names: &["ep"], ..PLAIN },
+    Resource {
+        kind: "Endpoints",
+        plural: "endpoints",
+        singular: "endpoints",
+        short_names: &["ep"],
+        admit: admit::<kinds::Endpoints>,
+        ..PLAIN
+    },
     Resource {
         group: "discovery.k8s.io",
         kind: "EndpointSlice",
         plural: "endpointslices",
         singular: "endpointslice",
+        admit: admit::<kinds::EndpointSlice>,
         ..PLAIN
     },
-    Resource { kind: "ConfigMap", plural: "configmaps", singular: "configmap", short_names: &["cm"], ..PLAIN },
-    Resource { kind: "Secret", plural: "secrets", singular: "secret", selectable: &["type"], ..PLAIN },
+    Resource {
+        kind: "ConfigMap",
+        plural: "configmaps",
+        singular: "configmap",
+        short_names: &["cm"],
+        admit: admit::<kinds::ConfigMap>,
+        ..PLAIN
+    },
+    Resource {
+        kind: "Secret",
+        plural: "secrets",
+        singular: "secret",
+        selectable: &["type"],
+        admit: admit::<kinds::Secret>,
+        ..PLAIN
+    },
     Resource {
         kind: "ServiceAccount",
         plural: "serviceaccounts",
         singular: "serviceaccount",
         short_names: &["sa"],
+        admit: admit::<kinds::ServiceAccount>,
         ..PLAIN
     },
     Resource {
@@ -248,6 +274,7 @@ pub static RESOURCES: &[Resource] = &[
             "source",
             "type",
         ],
+        admit: admit::<kinds::Event>,
         ..PLAIN
     },
     Resource {
@@ -256,6 +283,7 @@ pub static RESOURCES: &[Resource] = &[
         plural: "leases",
         singular: "lease",
         volatile: true,
+        admit: admit::<kinds::Lease>,
         ..PLAIN
     },
     Resource {
@@ -266,6 +294,7 @@ pub static RESOURCES: &[Resource] = &[
         short_names: &["deploy"],
         categories: &["all"],
         subresources: &[Subresource::Status, Subresource::Scale],
+        admit: admit::<kinds::Deployment>,
         ..PLAIN
     },
     Resource {
@@ -277,6 +306,7 @@ pub static RESOURCES: &[Resource] = &[
         categories: &["all"],
         subresources: &[Subresource::Status, Subresource::Scale],
         selectable: &["status.replicas"],
+        admit: admit::<kinds::ReplicaSet>,
         ..PLAIN
     },
     Resource {
@@ -286,6 +316,7 @@ pub static RESOURCES: &[Resource] = &[
         singular: "ingress",
         short_names: &["ing"],
         subresources: &[Subresource::Status],
+        admit: admit::<kinds::Ingress>,
         ..PLAIN
     },
     Resource {
@@ -294,6 +325,7 @@ pub static RESOURCES: &[Resource] = &[
         plural: "ingressclasses",
         singular: "ingressclass",
         namespaced: false,
+        admit: admit::<kinds::IngressClass>,
         ..PLAIN
     },
     Resource {
@@ -302,6 +334,7 @@ pub static RESOURCES: &[Resource] = &[
         plural: "runtimeclasses",
         singular: "runtimeclass",
         namespaced: false,
+        admit: admit::<kinds::RuntimeClass>,
         ..PLAIN
     },
 ];

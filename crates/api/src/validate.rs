@@ -1,4 +1,12 @@
 //! Validation of objects: every fault of an object, each with its path and Kubernetes' sentence.
 
-#[expect(dead_code, reason = "the validation of the kinds, which follows, uses the rest")]
+pub(crate) mod cluster;
+pub(crate) mod config;
+pub(crate) mod endpoints;
+pub(crate) mod ingress;
+pub(crate) mod meta;
 pub(crate) mod names;
+pub(crate) mod path;
+pub(crate) mod pod;
+pub(crate) mod service;
+pub(crate) mod workload;

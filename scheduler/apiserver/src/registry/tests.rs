@@ -147,9 +147,9 @@ async fn a_terminating_namespace_takes_nothing_new() {
     let status = namespaces.get("a").await.unwrap().status.unwrap();
     assert_eq!(status.phase.as_deref(), Some("Terminating"));
     let inside = client.namespaced::<ConfigMap>("a");
-    assert_eq!(reason(inside.create(&config_map("x", "y")).await), Reason::Forbidden);
+    assert_eq!(reason(inside.create(&config_map("x", "one")).await), Reason::Forbidden);
     let nowhere = client.namespaced::<ConfigMap>("b");
-    assert_eq!(reason(nowhere.create(&config_map("x", "y")).await), Reason::NotFound);
+    assert_eq!(reason(nowhere.create(&config_map("x", "one")).await), Reason::NotFound);
     namespaces.post("a", "finalize", &json!({})).await.unwrap_err();
 }
 

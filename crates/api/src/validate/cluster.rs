@@ -1,0 +1,61 @@
+//! Faults of Nodes, Leases, Events and RuntimeClasses.
+
+use crate::kinds::{Event, Lease, Node, RuntimeClass};
+use crate::validate::names;
+use crate::validate::path::{Faults, Path};
+
+const EFFECTS: [&str; 3] = ["NoExecute", "NoSchedule", "PreferNoSchedule"];
+
+pub(crate) fn node(node: &Node, faults: &mut Faults) {
+    let root = Path::Root("spec");
+    let at = root.field("taints");
+    let taints = node.spec.iter().flat_map(|spec| spec.taints.iter().flatten());
+    let mut seen = Vec::new();
+    for (index, taint) in taints.enumerate() {
+        let at = at.index(index);
+        faults.all(&at.field("key"), taint.key.as_str(), names::qualified_name(&taint.key));
+        let value = taint.value.as_deref().unwrap_or_default();
+        faults.all(&at.field("value"), value, names::label_value(value));
+        faults.one_of(&at.field("effect"), Some(&taint.effect), &EFFECTS);
+        if seen.contains(&(&taint.key, &taint.effect)) {
+            faults.duplicate(&at, taint);
+        }
+        seen.push((&taint.key, &taint.effect));
+    }
+}
+
+pub(crate) fn node_update(node: &Node, old: &Node, faults: &mut Faults) {
+    let cidr = |n: &Node| n.spec.as_ref().and_then(|spec| spec.pod_cidr.clone()).unwrap_or_default();
+    if !cidr(old).is_empty() && cidr(node) != cidr(old) {
+        faults.forbidden(
+            &Path::Root("spec").field("podCIDR"),
+            "node updates may not change podCIDR except from \"\" to valid",
+        );
+    }
+}
+
+pub(crate) fn lease(lease: &Lease, faults: &mut Faults) {
+    let at = Path::Root("spec");
+    let seconds = lease.spec.as_ref().and_then(|spec| spec.lease_duration_seconds);
+    if let Some(seconds) = seconds.filter(|seconds| *seconds <= 0) {
+        faults.invalid(&at.field("leaseDurationSeconds"), seconds, "must be greater than 0");
+    }
+}
+
+pub(crate) fn event(event: &Event, faults: &mut Faults) {
+    let about = event.involved_object.namespace.as_deref().unwrap_or_default();
+    let own = event.metadata.namespace.as_deref().unwrap_or_default();
+    let of_cluster = about.is_empty() && own == "default";
+    if about != own && !of_cluster {
+        faults.invalid(&Path::Root("involvedObject").field("namespace"), about, "does not match event.namespace");
+    }
+}
+
+pub(crate) fn runtime_class(class: &RuntimeClass, faults: &mut Faults) {
+    let found = names::dns1123_label(&class.handler);
+    faults.all(&Path::Root("handler"), class.handler.as_str(), found);
+}
+
+pub(crate) fn runtime_class_update(class: &RuntimeClass, old: &RuntimeClass, faults: &mut Faults) {
+    faults.immutable(&Path::Root("handler"), &class.handler, &old.handler);
+}
