@@ -81,6 +81,20 @@ impl Https {
         Ok(chunks.map(|chunk| chunk.map_err(|e| unreachable_server(&e))).boxed())
     }
 
+    /// One request to a server that is no API server (the image registry): status, headers and the whole body.
+    pub async fn call(
+        &self,
+        method: http::Method,
+        path_and_query: &str,
+        accept: &str,
+        content_type: Option<&str>,
+        body: Bytes,
+    ) -> Result<(http::StatusCode, http::HeaderMap, Bytes), Error> {
+        let response = self.ask(method, path_and_query, accept, content_type.unwrap_or_default(), body).await?;
+        let (parts, body) = response.into_parts();
+        Ok((parts.status, parts.headers, read(body).await?))
+    }
+
     async fn exchange(
         &self,
         method: http::Method,
@@ -88,8 +102,20 @@ impl Https {
         content_type: &str,
         body: Bytes,
     ) -> Result<http::Response<Incoming>, Error> {
+        let response = self.ask(method, path_and_query, "application/json", content_type, body).await?;
+        if response.status().is_success() { Ok(response) } else { Err(refusal(response).await) }
+    }
+
+    async fn ask(
+        &self,
+        method: http::Method,
+        path_and_query: &str,
+        accept: &str,
+        content_type: &str,
+        body: Bytes,
+    ) -> Result<http::Response<Incoming>, Error> {
         let mut request = http::Request::builder().method(method).uri(format!("{}{path_and_query}", self.server));
-        request = request.header(ACCEPT, "application/json");
+        request = request.header(ACCEPT, accept);
         if !content_type.is_empty() {
             request = request.header(CONTENT_TYPE, content_type);
         }
@@ -97,8 +123,7 @@ impl Https {
             request = request.header(AUTHORIZATION, format!("Bearer {}", self.token));
         }
         let request = request.body(Full::new(body)).map_err(|e| Error::new(Reason::BadRequest, e.to_string()))?;
-        let response = self.pool.request(request).await.map_err(|e| self.no_answer(&e))?;
-        if response.status().is_success() { Ok(response) } else { Err(refusal(response).await) }
+        self.pool.request(request).await.map_err(|e| self.no_answer(&e))
     }
 
     fn no_answer(&self, error: &hyper_util::client::legacy::Error) -> Error {
