@@ -1,0 +1,89 @@
+//! Commands: components that export `wasi:cli/run` (0.2 or 0.3), and core modules of WASI 0.1. They live until they exit.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use wasmtime::Store;
+use wasmtime::component::InstancePre;
+use wherry_runtime::{ContainerSpec, Exit, StartError};
+
+use crate::container::{Resources, close_listeners, exited, failed};
+use crate::state::{CoreState, State};
+use crate::throttle::Throttled;
+
+/// Runs a component of `wasi:cli` to its end.
+pub(crate) async fn component(
+    pre: InstancePre<State>,
+    is_p3: bool,
+    spec: Arc<ContainerSpec>,
+    state: State,
+    resources: Resources,
+    stopping: CancellationToken,
+) -> Exit {
+    let mut store = Store::new(pre.engine(), state);
+    prepare(&mut store);
+    store.limiter(|state| &mut state.share);
+    let guest = async move { if is_p3 { run_p3(&mut store, &pre).await } else { run_p2(&mut store, &pre).await } };
+    finish(guest, spec, resources, stopping).await
+}
+
+/// Runs a core module of WASI 0.1 to its end.
+pub(crate) async fn core_module(
+    pre: wasmtime::InstancePre<CoreState>,
+    spec: Arc<ContainerSpec>,
+    state: CoreState,
+    resources: Resources,
+    stopping: CancellationToken,
+) -> Exit {
+    let mut store = Store::new(pre.module().engine(), state);
+    prepare(&mut store);
+    store.limiter(|state| &mut state.share);
+    let guest = async move {
+        let instance = pre.instantiate_async(&mut store).await?;
+        let start = instance.get_typed_func::<(), ()>(&mut store, "_start")?;
+        start.call_async(&mut store, ()).await?;
+        Ok(Ok(()))
+    };
+    finish(guest, spec, resources, stopping).await
+}
+
+/// A store's guest yields at each epoch, so that nobody waits for it longer than that.
+pub(crate) fn prepare<T>(store: &mut Store<T>) {
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_async_yield_and_update(1);
+}
+
+async fn run_p2(store: &mut Store<State>, pre: &InstancePre<State>) -> wasmtime::Result<Result<(), ()>> {
+    let command = wasmtime_wasi::p2::bindings::CommandPre::new(pre.clone())?.instantiate_async(&mut *store).await?;
+    command.wasi_cli_run().call_run(store).await
+}
+
+async fn run_p3(store: &mut Store<State>, pre: &InstancePre<State>) -> wasmtime::Result<Result<(), ()>> {
+    let command = wasmtime_wasi::p3::bindings::CommandPre::new(pre.clone())?.instantiate_async(&mut *store).await?;
+    store.run_concurrent(async |accessor| command.wasi_cli_run().call_run(accessor).await).await?
+}
+
+async fn finish(
+    guest: impl Future<Output = wasmtime::Result<Result<(), ()>>>,
+    spec: Arc<ContainerSpec>,
+    resources: Resources,
+    stopping: CancellationToken,
+) -> Exit {
+    let closing = close_listeners(stopping, Arc::clone(&spec.network));
+    let guest = Throttled::new(guest, Arc::clone(&resources.cpu));
+    tokio::pin!(closing, guest);
+    let outcome = tokio::select! {
+        outcome = &mut guest => outcome,
+        () = &mut closing => guest.await,
+    };
+    match outcome {
+        Ok(Ok(())) => exited(0),
+        Ok(Err(())) => exited(1),
+        Err(error) => failed(&spec, &error),
+    }
+}
+
+/// The error of a module that cannot be instantiated.
+pub(crate) fn unstartable(error: &wasmtime::Error) -> StartError {
+    StartError { reason: "CreateContainerError", message: format!("{error:#}") }
+}

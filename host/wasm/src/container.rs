@@ -1,0 +1,120 @@
+//! A running container, whatever its module is: its end, its stop, its use of CPU and memory.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
+use wherry_runtime::{Container, ContainerSpec, Exit, ExitReason, Usage};
+use wherry_vnet::Namespace;
+
+use crate::limits::{Memory, OomKilled};
+use crate::throttle::Cpu;
+
+/// The exit code of a trap: as of a process that aborts.
+const TRAP_CODE: i32 = 134;
+const KILLED_CODE: i32 = 137;
+/// How much of a trap's text goes into a container's status.
+const MESSAGE_CHARS_MAX: usize = 1024;
+
+/// A container's handle.
+pub(crate) struct Running {
+    exited: watch::Receiver<Option<Exit>>,
+    ended: watch::Sender<Option<Exit>>,
+    stopping: CancellationToken,
+    task: AbortHandle,
+    resources: Resources,
+}
+
+/// What a container's instances are accounted on.
+#[derive(Clone)]
+pub(crate) struct Resources {
+    pub(crate) memory: Arc<Memory>,
+    pub(crate) cpu: Arc<Cpu>,
+}
+
+impl Running {
+    /// Runs `guest` to its end on the guests' threads. It learns of a stop by the token.
+    pub(crate) fn spawn<G>(
+        handle: &Handle,
+        resources: Resources,
+        guest: impl FnOnce(CancellationToken) -> G,
+    ) -> Arc<Self>
+    where
+        G: Future<Output = Exit> + Send + 'static,
+    {
+        let (ended, exited) = watch::channel(None);
+        let stopping = CancellationToken::new();
+        let (guest, tell) = (guest(stopping.clone()), ended.clone());
+        let task = handle.spawn(async move {
+            let exit = guest.await;
+            tell.send_replace(Some(exit));
+        });
+        Arc::new(Self { exited, ended, stopping, task: task.abort_handle(), resources })
+    }
+}
+
+#[async_trait]
+impl Container for Running {
+    async fn exited(&self) -> Exit {
+        let mut exited = self.exited.clone();
+        let exit = exited.wait_for(Option::is_some).await.map(|exit| exit.clone());
+        exit.ok().flatten().unwrap_or_else(killed)
+    }
+
+    fn stop(&self) {
+        self.stopping.cancel();
+    }
+
+    fn kill(&self) {
+        self.stopping.cancel();
+        self.task.abort();
+        self.ended.send_if_modified(|exit| {
+            let first = exit.is_none();
+            exit.get_or_insert_with(killed);
+            first
+        });
+    }
+
+    fn usage(&self) -> Usage {
+        Usage { cpu_nanos: self.resources.cpu.used_nanos(), memory_bytes: self.resources.memory.used() }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Closes a command's listeners when it is asked to stop: `accept` ends, and with it most servers.
+pub(crate) async fn close_listeners(stopping: CancellationToken, network: Arc<Namespace>) {
+    stopping.cancelled().await;
+    network.close_listeners();
+}
+
+/// A guest that ended by itself with this code.
+pub(crate) fn exited(code: i32) -> Exit {
+    let reason = if code == 0 { ExitReason::Completed } else { ExitReason::Error };
+    Exit { code, reason, message: String::new() }
+}
+
+/// The end that an error of the runtime means.
+pub(crate) fn failed(spec: &ContainerSpec, error: &wasmtime::Error) -> Exit {
+    if let Some(wasmtime_wasi::I32Exit(code)) = error.downcast_ref() {
+        return exited(*code);
+    }
+    if let Some(oom) = error.downcast_ref::<OomKilled>() {
+        return Exit { code: KILLED_CODE, reason: ExitReason::OomKilled, message: oom.to_string() };
+    }
+    let text = format!("{error:?}\n");
+    spec.logs.write(wherry_runtime::StdStream::Err, text.as_bytes());
+    Exit { code: TRAP_CODE, reason: ExitReason::Error, message: text.chars().take(MESSAGE_CHARS_MAX).collect() }
+}
+
+fn killed() -> Exit {
+    Exit { code: KILLED_CODE, reason: ExitReason::Error, message: String::new() }
+}

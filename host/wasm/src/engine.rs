@@ -1,0 +1,47 @@
+//! The engine: one for all containers of the process, with a pool of instances and epochs.
+//!
+//! Settings as measured: the pool keeps pages of ended instances and clears only what they touched
+//! (`PAGEMAP_SCAN`), which makes a fresh instance for each request cheap.
+
+use wasmtime::{Config, Enabled, Engine, PoolingAllocationConfig};
+
+/// How much memory a warm slot keeps from one instance to the next.
+const KEPT_MEMORY_BYTES: usize = 2 * 1024 * 1024;
+const KEPT_TABLE_BYTES: usize = 64 * 1024;
+const KEPT_STACK_BYTES: usize = 32 * 1024;
+/// How many ended instances leave warm slots behind.
+const WARM_SLOTS_MAX: u32 = 64;
+/// The largest memory of one instance: more than that is `OOMKilled` whatever its limit.
+const INSTANCE_MEMORY_BYTES_MAX: usize = 4 << 30;
+const STACK_BYTES: usize = 512 * 1024;
+const WASM_STACK_BYTES_MAX: usize = 256 * 1024;
+/// Core instances of one component: its own modules and the adapters between them.
+const CORE_INSTANCES_A_COMPONENT: u32 = 16;
+
+/// An engine whose pool holds `instances` at once.
+pub(crate) fn engine(instances: u32) -> wasmtime::Result<Engine> {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(instances)
+        .total_core_instances(instances.saturating_mul(4))
+        .total_memories(instances.saturating_mul(2))
+        .total_tables(instances.saturating_mul(4))
+        .total_stacks(instances.saturating_mul(2))
+        .total_gc_heaps(0)
+        .max_core_instances_per_component(CORE_INSTANCES_A_COMPONENT)
+        .max_memories_per_component(4)
+        .max_tables_per_component(16)
+        .max_memory_size(INSTANCE_MEMORY_BYTES_MAX)
+        .max_unused_warm_slots(WARM_SLOTS_MAX)
+        .linear_memory_keep_resident(KEPT_MEMORY_BYTES)
+        .table_keep_resident(KEPT_TABLE_BYTES)
+        .async_stack_keep_resident(KEPT_STACK_BYTES)
+        .pagemap_scan(Enabled::Auto);
+    let mut config = Config::new();
+    config
+        .allocation_strategy(pool)
+        .epoch_interruption(true)
+        .async_stack_size(STACK_BYTES)
+        .max_wasm_stack(WASM_STACK_BYTES_MAX)
+        .wasm_component_model_async(true);
+    Engine::new(&config)
+}

@@ -1,0 +1,213 @@
+//! Modules of this node: fetched once, kept by digest, compiled once for this engine.
+//!
+//! `DATA/modules/HEX.wasm` are modules, `DATA/compiled/ENGINE-HEX.cwasm` their code. The directory is readable by the
+//! node alone, and compiled code carries its own digest beside it: what does not match is compiled again.
+
+use std::collections::HashMap;
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use tokio::sync::OnceCell;
+use wasmtime::component::Component;
+use wasmtime::{Engine, Module};
+use wherry_image::{FetchError, ImageSource, InspectError, ModuleKind, Reference, inspect};
+use wherry_runtime::{ImageError, PullPolicy};
+
+/// How many names are remembered with their digests; the file is the truth for the rest.
+const NAMES_MAX: usize = 65_536;
+
+/// A module's code.
+#[derive(Clone)]
+pub(crate) enum Code {
+    /// A core module.
+    Core(Module),
+    /// A component, and how it runs.
+    Component(Component, ModuleKind),
+}
+
+/// The modules of this node.
+pub(crate) struct Images {
+    engine: Engine,
+    source: Arc<dyn ImageSource>,
+    directory: PathBuf,
+    engine_key: String,
+    /// What each name stood for when it was last asked.
+    names: Mutex<HashMap<String, String>>,
+    /// Code by digest; one task compiles, the others wait.
+    codes: Mutex<HashMap<String, Arc<OnceCell<Code>>>>,
+}
+
+/// A module that is ready.
+pub(crate) struct Ready {
+    pub(crate) digest: String,
+    pub(crate) code: Code,
+}
+
+impl Images {
+    pub(crate) fn open(engine: Engine, source: Arc<dyn ImageSource>, directory: &Path) -> io::Result<Self> {
+        for folder in ["modules", "compiled", "names"] {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(directory.join(folder))?;
+        }
+        let mut hasher = DefaultHasher::new();
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        let engine_key = format!("{:016x}", hasher.finish());
+        let directory = directory.to_owned();
+        Ok(Self { engine, source, directory, engine_key, names: Mutex::default(), codes: Mutex::default() })
+    }
+
+    /// Makes a module ready: found or fetched by the policy, checked, compiled.
+    pub(crate) async fn prepare(&self, name: &str, policy: PullPolicy) -> Result<Ready, ImageError> {
+        let reference: Reference = name.parse().map_err(|_| ImageError::BadName(name.to_owned()))?;
+        let digest = self.digest(&reference, policy).await?;
+        let code = self.code(&reference, &digest, policy).await?;
+        Ok(Ready { digest, code })
+    }
+
+    /// The code of a module that was prepared before.
+    pub(crate) fn code_of(&self, digest: &str) -> Option<Code> {
+        let codes = self.codes.lock().unwrap_or_else(PoisonError::into_inner);
+        codes.get(digest).and_then(|cell| cell.get().cloned())
+    }
+
+    async fn digest(&self, reference: &Reference, policy: PullPolicy) -> Result<String, ImageError> {
+        let name = reference.to_string();
+        let known = self.known_digest(&name);
+        match (policy, known) {
+            (PullPolicy::IfNotPresent | PullPolicy::Never, Some(digest)) => Ok(digest),
+            (PullPolicy::Never, None) => Err(ImageError::NeverPull(name)),
+            (_, _) => {
+                let digest = self.source.resolve(reference).await.map_err(|e| pull_error(&name, &e))?;
+                self.remember(&name, &digest);
+                Ok(digest)
+            }
+        }
+    }
+
+    fn known_digest(&self, name: &str) -> Option<String> {
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(digest) = names.get(name) {
+            return Some(digest.clone());
+        }
+        let digest =
+            fs::read_to_string(self.name_file(name)).ok().filter(|digest| self.module_file(digest).exists())?;
+        if names.len() < NAMES_MAX {
+            names.insert(name.to_owned(), digest.clone());
+        }
+        Some(digest)
+    }
+
+    fn remember(&self, name: &str, digest: &str) {
+        if let Err(error) = write(&self.name_file(name), digest.as_bytes()) {
+            tracing::warn!(%name, %error, "an image's digest could not be kept; it is asked for again next time");
+        }
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        if names.len() < NAMES_MAX {
+            names.insert(name.to_owned(), digest.to_owned());
+        }
+    }
+
+    async fn code(&self, reference: &Reference, digest: &str, policy: PullPolicy) -> Result<Code, ImageError> {
+        let cell = {
+            let mut codes = self.codes.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(codes.entry(digest.to_owned()).or_default())
+        };
+        let code = cell.get_or_try_init(|| async {
+            let module = self.module(reference, digest, policy).await?;
+            let (engine, file, name) = (self.engine.clone(), self.compiled_file(digest), reference.to_string());
+            let compiled = tokio::task::spawn_blocking(move || compile(&engine, &module, &file, &name)).await;
+            compiled.map_err(|e| ImageError::Unusable(format!("{reference}: compiling failed: {e}")))?
+        });
+        code.await.cloned()
+    }
+
+    async fn module(&self, reference: &Reference, digest: &str, policy: PullPolicy) -> Result<Bytes, ImageError> {
+        let file = self.module_file(digest);
+        if let Ok(bytes) = fs::read(&file)
+            && digest_of(&bytes) == digest
+        {
+            return Ok(bytes.into());
+        }
+        let name = reference.to_string();
+        if policy == PullPolicy::Never {
+            return Err(ImageError::NeverPull(name));
+        }
+        let bytes = self.source.fetch(reference, digest).await.map_err(|e| pull_error(&name, &e))?;
+        if digest_of(&bytes) != digest {
+            return Err(ImageError::Pull(format!("{name}: the registry sent something other than {digest}")));
+        }
+        write(&file, &bytes).map_err(|e| ImageError::Pull(format!("{name}: cannot be kept: {e}")))?;
+        Ok(bytes)
+    }
+
+    fn module_file(&self, digest: &str) -> PathBuf {
+        self.directory.join("modules").join(format!("{}.wasm", hex(digest)))
+    }
+
+    fn compiled_file(&self, digest: &str) -> PathBuf {
+        self.directory.join("compiled").join(format!("{}-{}.cwasm", self.engine_key, hex(digest)))
+    }
+
+    /// Names hold slashes and colons; their digests do not.
+    fn name_file(&self, name: &str) -> PathBuf {
+        self.directory.join("names").join(hex(&digest_of(name.as_bytes())))
+    }
+}
+
+fn pull_error(name: &str, error: &FetchError) -> ImageError {
+    let hint = if matches!(error, FetchError::NotFound(_)) { "; load it with `wherry image load`" } else { "" };
+    ImageError::Pull(format!("failed to pull image \"{name}\": {error}{hint}"))
+}
+
+/// The code of a module: from the cache, or compiled and cached.
+fn compile(engine: &Engine, module: &[u8], file: &Path, name: &str) -> Result<Code, ImageError> {
+    let unusable = |why: String| ImageError::Unusable(format!("{name}: {why}"));
+    let inspected = inspect(module).map_err(|e: InspectError| unusable(e.to_string()))?;
+    let is_core = inspected.kind == ModuleKind::CoreCommand;
+    if !is_cached(file) {
+        let compiled = if is_core { engine.precompile_module(module) } else { engine.precompile_component(module) };
+        let compiled = compiled.map_err(|e| unusable(format!("{e:#}")))?;
+        cache(file, &compiled).map_err(|e| unusable(format!("its code cannot be kept: {e}")))?;
+    }
+    // SAFETY: the file lies in a directory that only the node can write, was written by this very engine's version
+    // (its name holds the engine's compatibility hash), and its content matches the digest kept beside it.
+    let loaded = unsafe {
+        if is_core {
+            Module::deserialize_file(engine, file).map(Code::Core)
+        } else {
+            Component::deserialize_file(engine, file).map(|component| Code::Component(component, inspected.kind))
+        }
+    };
+    loaded.map_err(|e| unusable(format!("{e:#}")))
+}
+
+fn is_cached(file: &Path) -> bool {
+    let kept = fs::read_to_string(file.with_extension("sha256"));
+    let content = fs::read(file);
+    matches!((kept, content), (Ok(kept), Ok(content)) if kept == digest_of(&content))
+}
+
+fn cache(file: &Path, compiled: &[u8]) -> io::Result<()> {
+    write(file, compiled)?;
+    write(&file.with_extension("sha256"), digest_of(compiled).as_bytes())
+}
+
+/// Writes a file whole or not at all.
+fn write(file: &Path, content: &[u8]) -> io::Result<()> {
+    let temporary = file.with_extension(format!("{}.new", std::process::id()));
+    fs::write(&temporary, content)?;
+    fs::rename(&temporary, file)
+}
+
+fn hex(digest: &str) -> &str {
+    digest.strip_prefix("sha256:").unwrap_or(digest)
+}
+
+fn digest_of(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold("sha256:".to_owned(), |text, byte| text + &format!("{byte:02x}"))
+}

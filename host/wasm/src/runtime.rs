@@ -1,0 +1,172 @@
+//! The runtime: images become code, container specs become running guests.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::task::TaskTracker;
+use wasmtime::Engine;
+use wasmtime::component::{Component, Linker};
+use wasmtime_wasi_http::handler::ProxyPre;
+use wherry_image::{ImageSource, ModuleKind};
+use wherry_runtime::{Container, ContainerSpec, Image, ImageError, ImageKind, PullPolicy, Runtime, StartError};
+
+use crate::command::{component, core_module, unstartable};
+use crate::container::{Resources, Running};
+use crate::images::{Code, Images};
+use crate::limits::Memory;
+use crate::serve::{Service, serve};
+use crate::state::{CoreState, State};
+use crate::throttle::Cpu;
+use crate::ticker::Ticker;
+use crate::{engine, link};
+
+/// Where an HTTP module is served that names no port.
+const HTTP_PORT_DEFAULT: u16 = 8080;
+
+/// How the runtime is set up.
+#[derive(Clone, Debug)]
+pub struct WasmConfig {
+    /// Where modules and compiled code are kept.
+    pub directory: PathBuf,
+    /// How many instances live at once; HTTP requests beyond that wait, commands beyond that fail to start.
+    pub instances_max: u32,
+    /// The threads that guests run on: not those of the control plane, so that no guest stalls it.
+    pub guests: Handle,
+}
+
+/// Why the runtime cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The engine refused its settings.
+    #[error("the wasm engine cannot be set up: {0}")]
+    Engine(wasmtime::Error),
+    /// The directory, or the thread.
+    #[error("the wasm runtime cannot be set up: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Runs WASI modules.
+pub struct WasmRuntime {
+    engine: Engine,
+    components: Linker<State>,
+    core_modules: wasmtime::Linker<CoreState>,
+    images: Images,
+    ticker: Arc<Ticker>,
+    places: Arc<Semaphore>,
+    guests: Handle,
+}
+
+impl WasmRuntime {
+    /// Sets up the engine; compiles nothing yet.
+    pub fn new(config: WasmConfig, source: Arc<dyn ImageSource>) -> Result<Self, SetupError> {
+        let engine = engine::engine(config.instances_max).map_err(SetupError::Engine)?;
+        Ok(Self {
+            components: link::components(&engine).map_err(SetupError::Engine)?,
+            core_modules: link::core_modules(&engine).map_err(SetupError::Engine)?,
+            images: Images::open(engine.clone(), source, &config.directory)?,
+            ticker: Ticker::start(engine.clone())?,
+            places: Arc::new(Semaphore::new(usize::try_from(config.instances_max).unwrap_or(usize::MAX))),
+            guests: config.guests,
+            engine,
+        })
+    }
+
+    fn resources(&self, spec: &ContainerSpec) -> Resources {
+        Resources {
+            memory: Memory::new(spec.limits.memory_bytes),
+            cpu: Cpu::new(spec.limits.cpu_milli, Arc::clone(&self.ticker)),
+        }
+    }
+
+    fn start_component(
+        &self,
+        code: &Component,
+        kind: ModuleKind,
+        spec: Arc<ContainerSpec>,
+    ) -> Result<Arc<Running>, StartError> {
+        let pre = self.components.instantiate_pre(code).map_err(|e| unstartable(&e))?;
+        let resources = self.resources(&spec);
+        match kind {
+            ModuleKind::Http2 => {
+                let pre = wasmtime_wasi_http::p2::bindings::ProxyPre::new(pre).map_err(|e| unstartable(&e))?;
+                self.start_http(ProxyPre::P2(pre), spec, resources)
+            }
+            ModuleKind::Http3 => {
+                let pre = wasmtime_wasi_http::p3::bindings::ServicePre::new(pre).map_err(|e| unstartable(&e))?;
+                self.start_http(ProxyPre::P3(pre), spec, resources)
+            }
+            _ => {
+                let state = State::new(&spec, &resources.memory)?;
+                let (own, is_p3) = (resources.clone(), kind == ModuleKind::Command3);
+                Ok(Running::spawn(&self.guests, resources, |stop| component(pre, is_p3, spec, state, own, stop)))
+            }
+        }
+    }
+
+    fn start_core(&self, code: &wasmtime::Module, spec: Arc<ContainerSpec>) -> Result<Arc<Running>, StartError> {
+        let pre = self.core_modules.instantiate_pre(code).map_err(|e| unstartable(&e))?;
+        let resources = self.resources(&spec);
+        let state = CoreState::new(&spec, &resources.memory)?;
+        let own = resources.clone();
+        Ok(Running::spawn(&self.guests, resources, |stop| core_module(pre, spec, state, own, stop)))
+    }
+
+    fn start_http(
+        &self,
+        pre: ProxyPre<State>,
+        spec: Arc<ContainerSpec>,
+        resources: Resources,
+    ) -> Result<Arc<Running>, StartError> {
+        // What would fail each request fails the start.
+        drop(State::new(&spec, &resources.memory)?);
+        let port = spec.http_port.unwrap_or(HTTP_PORT_DEFAULT);
+        let service = Arc::new(Service {
+            pre,
+            engine: self.engine.clone(),
+            spec: Arc::clone(&spec),
+            resources: resources.clone(),
+            places: Arc::clone(&self.places),
+            handle: self.guests.clone(),
+            requests: TaskTracker::new(),
+            ruin: watch::Sender::new(None),
+        });
+        let listener = spec.network.listen_http(port, Arc::clone(&service) as _).map_err(|e| StartError {
+            reason: "RunContainerError",
+            message: format!("cannot serve on port {port}: {e}"),
+        })?;
+        Ok(Running::spawn(&self.guests, resources, |stop| serve(service, listener, stop)))
+    }
+}
+
+#[async_trait]
+impl Runtime for WasmRuntime {
+    fn name(&self) -> &'static str {
+        "wasm"
+    }
+
+    async fn prepare(&self, reference: &str, policy: PullPolicy) -> Result<Image, ImageError> {
+        let ready = self.images.prepare(reference, policy).await?;
+        let kind = match ready.code {
+            Code::Component(_, ModuleKind::Http2 | ModuleKind::Http3) => ImageKind::Http,
+            _ => ImageKind::Command,
+        };
+        Ok(Image { reference: reference.to_owned(), digest: ready.digest, kind })
+    }
+
+    async fn start(&self, spec: ContainerSpec) -> Result<Arc<dyn Container>, StartError> {
+        let gone = || StartError {
+            reason: "CreateContainerError",
+            message: format!("the image {} is not prepared", spec.image.reference),
+        };
+        let code = self.images.code_of(&spec.image.digest).ok_or_else(gone)?;
+        let spec = Arc::new(spec);
+        match code {
+            Code::Core(module) => Ok(self.start_core(&module, spec)?),
+            Code::Component(component, kind) => Ok(self.start_component(&component, kind, spec)?),
+        }
+    }
+}

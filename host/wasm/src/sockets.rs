@@ -1,0 +1,117 @@
+//! `wasi:sockets` 0.2 over the pod's virtual network, in place of wasmtime-wasi's kernel sockets.
+//!
+//! Follows the WIT of `wasi:sockets@0.2.12` (copied into `wit/deps`). Nothing in it blocks: a guest polls.
+
+mod lookup;
+mod streams;
+mod tcp;
+mod udp;
+
+use std::sync::Arc;
+
+use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
+use wasmtime_wasi::p2::bindings::sockets::network::{self, ErrorCode};
+use wasmtime_wasi::p2::{IoError, SocketError};
+use wherry_vnet::{BindError, DialError, Namespace};
+
+pub use lookup::VResolve;
+pub use tcp::VTcp;
+pub use udp::{VIncoming, VOutgoing, VUdp};
+
+mod generated {
+    #![allow(missing_docs, clippy::all, clippy::pedantic, reason = "generated from WIT")]
+    wasmtime::component::bindgen!({
+        path: "wit",
+        world: "vnet:host/sockets",
+        imports: { default: trappable },
+        require_store_data_send: true,
+        trappable_error_type: { "wasi:sockets/network.error-code" => wasmtime_wasi::p2::SocketError },
+        with: {
+            "wasi:io": wasmtime_wasi_io::bindings::wasi::io,
+            "wasi:clocks": wasmtime_wasi::p2::bindings::clocks,
+            "wasi:sockets/network": wasmtime_wasi::p2::bindings::sockets::network,
+            "wasi:sockets/instance-network": wasmtime_wasi::p2::bindings::sockets::instance_network,
+            "wasi:sockets/tcp.tcp-socket": super::VTcp,
+            "wasi:sockets/udp.udp-socket": super::VUdp,
+            "wasi:sockets/udp.incoming-datagram-stream": super::VIncoming,
+            "wasi:sockets/udp.outgoing-datagram-stream": super::VOutgoing,
+            "wasi:sockets/ip-name-lookup.resolve-address-stream": super::VResolve,
+        },
+    });
+}
+
+use generated::wasi::sockets as bindings;
+
+/// A pod's network and a container's resources, as the socket interfaces see them.
+pub(crate) struct NetView<'a> {
+    pub(crate) net: &'a Arc<Namespace>,
+    pub(crate) table: &'a mut ResourceTable,
+}
+
+/// Ties the generated linking code to [`NetView`].
+pub(crate) struct HasNet;
+
+impl HasData for HasNet {
+    type Data<'a> = NetView<'a>;
+}
+
+impl network::Host for NetView<'_> {
+    fn convert_error_code(&mut self, error: SocketError) -> wasmtime::Result<ErrorCode> {
+        error.downcast()
+    }
+
+    fn network_error_code(&mut self, error: Resource<IoError>) -> wasmtime::Result<Option<ErrorCode>> {
+        let error = self.table.get(&error)?;
+        Ok(error.downcast_ref::<std::io::Error>().map(io_code))
+    }
+}
+
+impl network::HostNetwork for NetView<'_> {
+    fn drop(&mut self, this: Resource<network::Network>) -> wasmtime::Result<()> {
+        self.table.delete(this)?;
+        Ok(())
+    }
+}
+
+/// Store data that has a network.
+pub(crate) trait NetworkView: Send + 'static {
+    fn network(&mut self) -> NetView<'_>;
+}
+
+/// Links the socket interfaces.
+pub(crate) fn add_to_linker<T: NetworkView>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+    bindings::tcp::add_to_linker::<T, HasNet>(linker, T::network)?;
+    bindings::tcp_create_socket::add_to_linker::<T, HasNet>(linker, T::network)?;
+    bindings::udp::add_to_linker::<T, HasNet>(linker, T::network)?;
+    bindings::udp_create_socket::add_to_linker::<T, HasNet>(linker, T::network)?;
+    bindings::ip_name_lookup::add_to_linker::<T, HasNet>(linker, T::network)
+}
+
+fn bind_code(error: BindError) -> ErrorCode {
+    match error {
+        BindError::InUse => ErrorCode::AddressInUse,
+        BindError::NotLocal => ErrorCode::AddressNotBindable,
+        BindError::Closed => ErrorCode::InvalidState,
+    }
+}
+
+fn dial_code(error: &DialError) -> ErrorCode {
+    match error {
+        DialError::Refused => ErrorCode::ConnectionRefused,
+        DialError::Unreachable => ErrorCode::RemoteUnreachable,
+        DialError::Denied => ErrorCode::AccessDenied,
+        DialError::Overloaded => ErrorCode::ConnectionReset,
+        DialError::Io(error) => io_code(error),
+    }
+}
+
+fn io_code(error: &std::io::Error) -> ErrorCode {
+    match error.kind() {
+        std::io::ErrorKind::ConnectionRefused => ErrorCode::ConnectionRefused,
+        std::io::ErrorKind::ConnectionReset => ErrorCode::ConnectionReset,
+        std::io::ErrorKind::PermissionDenied => ErrorCode::AccessDenied,
+        std::io::ErrorKind::TimedOut => ErrorCode::Timeout,
+        std::io::ErrorKind::HostUnreachable | std::io::ErrorKind::NetworkUnreachable => ErrorCode::RemoteUnreachable,
+        _ => ErrorCode::Unknown,
+    }
+}

@@ -1,0 +1,95 @@
+//! What an instance has: its resources, its directories and output, its network, its share of memory.
+
+use std::sync::Arc;
+
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::p1::WasiP1Ctx;
+use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+use wherry_runtime::{ContainerSpec, StartError, StdStream};
+use wherry_vnet::Namespace;
+
+use crate::limits::{Memory, Share};
+use crate::outgoing::Outgoing;
+use crate::sockets::{NetView, NetworkView};
+use crate::stdio::Log;
+
+/// How many resources (streams, sockets, requests) one instance may hold.
+const RESOURCES_MAX: usize = 16_384;
+
+/// Store data of a component.
+pub(crate) struct State {
+    wasi: WasiCtx,
+    http: WasiHttpCtx,
+    hooks: Outgoing,
+    table: ResourceTable,
+    net: Arc<Namespace>,
+    pub(crate) share: Share,
+}
+
+/// Store data of a core module of WASI 0.1.
+pub(crate) struct CoreState {
+    pub(crate) wasi: WasiP1Ctx,
+    pub(crate) share: Share,
+}
+
+impl State {
+    pub(crate) fn new(spec: &ContainerSpec, memory: &Arc<Memory>) -> Result<Self, StartError> {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(RESOURCES_MAX);
+        Ok(Self {
+            wasi: context(spec)?.build(),
+            http: WasiHttpCtx::new(),
+            hooks: Outgoing::new(Arc::clone(&spec.network)),
+            table,
+            net: Arc::clone(&spec.network),
+            share: Share::of(memory),
+        })
+    }
+}
+
+impl CoreState {
+    pub(crate) fn new(spec: &ContainerSpec, memory: &Arc<Memory>) -> Result<Self, StartError> {
+        Ok(Self { wasi: context(spec)?.build_p1(), share: Share::of(memory) })
+    }
+}
+
+/// Deny by default: only what the container names.
+fn context(spec: &ContainerSpec) -> Result<WasiCtxBuilder, StartError> {
+    let mut builder = WasiCtx::builder();
+    builder.envs(&spec.env);
+    let name = spec.command.is_empty().then_some(&spec.name);
+    let words: Vec<&String> = name.into_iter().chain(&spec.command).chain(&spec.args).collect();
+    builder.args(&words);
+    builder.stdout(Log { sink: Arc::clone(&spec.logs), stream: StdStream::Out });
+    builder.stderr(Log { sink: Arc::clone(&spec.logs), stream: StdStream::Err });
+    if !spec.working_dir.is_empty() {
+        builder.initial_cwd(&spec.working_dir);
+    }
+    for mount in &spec.mounts {
+        let permissions = if mount.read_only { FsPerms::ReadOnly } else { FsPerms::ReadWrite };
+        builder.preopened_dir(&mount.host, &mount.guest, permissions).map_err(|e| StartError {
+            reason: "CreateContainerError",
+            message: format!("cannot mount {} at {}: {e}", mount.host.display(), mount.guest),
+        })?;
+    }
+    Ok(builder)
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for State {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.hooks }
+    }
+}
+
+impl NetworkView for State {
+    fn network(&mut self) -> NetView<'_> {
+        NetView { net: &self.net, table: &mut self.table }
+    }
+}
