@@ -1,0 +1,32 @@
+//! A WASI 0.1 program, run as a job: `echo WORDS…`, `env NAME`, `cat FILE`, `sleep MILLISECONDS`, `exit CODE`.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match run(&words) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(words: &[&str]) -> Result<u8, String> {
+    match words {
+        ["env", name] => println!("{}", std::env::var(name).map_err(|e| format!("{name}: {e}"))?),
+        ["cat", file] => print!("{}", std::fs::read_to_string(file).map_err(|e| format!("{file}: {e}"))?),
+        ["sleep", millis] => std::thread::sleep(Duration::from_millis(number(millis)?)),
+        ["exit", code] => return Ok(u8::try_from(number(code)?).unwrap_or(u8::MAX)),
+        ["echo", rest @ ..] => println!("{}", rest.join(" ")),
+        _ => println!("hello from a batch job"),
+    }
+    Ok(0)
+}
+
+fn number(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|e| format!("{text}: {e}"))
+}

@@ -1,0 +1,29 @@
+//! Calls a Service by name over `std::net`: `call-service HOST:PORT [LINE]` sends a line and prints the answer's first.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let address = arguments.next().unwrap_or_else(|| "echo:7000".into());
+    let line = arguments.next().unwrap_or_else(|| "hello".into());
+    match call(&address, &line) {
+        Ok(answer) => {
+            println!("{address} answered: {answer}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            println!("{address} failed: {:?}: {error}", error.kind());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn call(address: &str, line: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    writeln!(stream, "{line}")?;
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer)?;
+    Ok(answer.trim_end().to_owned())
+}
