@@ -1,0 +1,61 @@
+//! The binary: flags become roles. The only crate that wires both planes; it decides nothing itself.
+//!
+//! Carries the guest examples and the demo's manifests, so that `wherry up --demo` needs no file beside it.
+
+mod config;
+mod credentials;
+mod data_dir;
+mod demo;
+mod listeners;
+mod master;
+mod node;
+mod serve_tls;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::config::{Cli, LogFormat, Verb};
+
+include!(concat!(env!("OUT_DIR"), "/guests.rs"));
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Reads the command line and carries it out.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        eprintln!("error: a TLS provider was installed before main");
+        return ExitCode::FAILURE;
+    }
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    match cli.verb {
+        Verb::Up(args) => {
+            log_to_stderr(args.common.log_format);
+            runtime.block_on(up::up(args))
+        }
+        Verb::Person(verb) => runtime.block_on(wherry_cli::run(verb)),
+    }
+}
+
+fn log_to_stderr(format: LogFormat) {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("WHERRY_LOG");
+    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,wherry=info"));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => lines.init(),
+        LogFormat::Json => lines.json().init(),
+    }
+}

@@ -1,1 +1,60 @@
-//! stub
+//! The controllers and the binder: what turns wishes into pods.
+//!
+//! One file a controller, each a pure `reconcile` of a view; one driver that queues keys, carries plans out and waits
+//! until the informers show what was done. No controller polls.
+
+mod binder;
+mod deployment;
+mod driver;
+mod endpoints;
+mod garbage;
+mod ingress;
+mod namespace;
+mod nodes;
+mod plan;
+mod pods;
+mod replicaset;
+mod world;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use wherry_base::{Clock, Drain};
+use wherry_client::Client;
+
+use crate::driver::{Driver, Events};
+use crate::world::World;
+
+/// What the controllers need to know of the cluster.
+#[derive(Clone, Debug)]
+pub struct ControllersConfig {
+    /// The cluster's authority, for `kube-root-ca.crt` in each namespace.
+    pub ca_certificate: String,
+    /// Where the ingress is reached.
+    pub ingress_address: IpAddr,
+    /// How long a node may be silent before it counts as unreachable.
+    pub node_grace: Duration,
+}
+
+/// Starts them all under `drain`.
+pub fn start(client: Client, config: ControllersConfig, clock: Arc<dyn Clock>, drain: &Drain) {
+    let driver = Driver {
+        world: Arc::new(World::start(&client, drain)),
+        events: Events::start(client.clone(), clock.clone(), drain),
+        client,
+        clock,
+        drain: drain.clone(),
+    };
+    driver.run(deployment::Deployments);
+    driver.run(replicaset::ReplicaSets);
+    driver.run(endpoints::ServiceEndpoints);
+    driver.run(namespace::Namespaces { ca_certificate: config.ca_certificate });
+    driver.run(garbage::Garbage);
+    driver.run(ingress::IngressStatus { address: config.ingress_address });
+    driver.run(nodes::NodeLifecycle { grace: config.node_grace });
+    binder::start(&driver);
+}
+
+#[cfg(test)]
+mod tests;

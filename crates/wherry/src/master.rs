@@ -1,0 +1,92 @@
+//! The master's role: store, API, controllers, image registry.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use wherry_apiserver::{Identity, Readiness, Registry, RegistryConfig, ServeConfig};
+use wherry_base::{Clock, Trigger};
+use wherry_client::Client;
+use wherry_controllers::ControllersConfig;
+use wherry_registry::ImageStore;
+use wherry_store::{Limits, Store};
+
+use crate::config::CommonArgs;
+use crate::credentials::Credentials;
+use crate::data_dir::DataDir;
+use crate::serve_tls::serve_tls;
+
+/// How long a node may be silent before it counts as unreachable.
+const NODE_GRACE: Duration = Duration::from_secs(40);
+const STOP_MOST: Duration = Duration::from_secs(10);
+
+/// A running master.
+pub struct Master {
+    registry: Registry,
+    /// What `/readyz` says.
+    pub readiness: Readiness,
+    tasks: Trigger,
+}
+
+/// What a master is started from.
+pub struct Parts<'a> {
+    /// The flags.
+    pub args: &'a CommonArgs,
+    /// Where the store and the images are.
+    pub data: &'a DataDir,
+    /// Certificates.
+    pub credentials: &'a Credentials,
+    /// The machine's clock.
+    pub clock: Arc<dyn Clock>,
+    /// Where kubeconfigs point.
+    pub advertise: SocketAddr,
+    /// The bound port of the API.
+    pub api: TcpListener,
+    /// The bound port of the image registry.
+    pub images: TcpListener,
+}
+
+impl Master {
+    /// Opens the store and starts to serve.
+    pub async fn start(parts: Parts<'_>) -> anyhow::Result<Self> {
+        let Parts { args, data, credentials, clock, advertise, api, images } = parts;
+        let store = Store::open(&data.join("store"), Limits::default())?;
+        let config = RegistryConfig { service_cidr: args.service_cidr, advertise };
+        let registry = Registry::new(store, config, clock.clone());
+        registry.bootstrap().await.context("the cluster's first objects cannot be made")?;
+        let (tasks, readiness) = (Trigger::new(), Readiness::default());
+        let drain = tasks.drain();
+        let serve = ServeConfig {
+            tls: credentials.api_tls()?,
+            kubelet_tls: credentials.kubelet_client()?,
+            advertise_url: format!("https://{advertise}"),
+            readiness: readiness.clone(),
+        };
+        drain.spawn_graceful(wherry_apiserver::serve(api, registry.clone(), serve, drain.clone()));
+        let image_store = ImageStore::open(&data.join("images")).context("the image registry cannot be opened")?;
+        let router = wherry_registry::router(image_store);
+        drain.spawn_graceful(serve_tls(images, credentials.closed_tls()?, router, drain.clone()));
+        let client = registry.client(Identity::component("kube-controller-manager"));
+        wherry_controllers::start(client, controllers_config(credentials, advertise.ip()), clock, &drain);
+        Ok(Self { registry, readiness, tasks })
+    }
+
+    /// An in-process client.
+    pub fn client(&self, identity: Identity) -> Client {
+        self.registry.client(identity)
+    }
+
+    /// Ends the controllers, then finishes requests; the store closes with the last handle.
+    pub async fn stop(self) {
+        self.readiness.set(false);
+        if !self.tasks.stop(STOP_MOST).await {
+            tracing::warn!("some of the master's tasks did not end in time");
+        }
+    }
+}
+
+fn controllers_config(credentials: &Credentials, ingress_address: IpAddr) -> ControllersConfig {
+    ControllersConfig { ca_certificate: credentials.authority.clone(), ingress_address, node_grace: NODE_GRACE }
+}

@@ -1,0 +1,122 @@
+//! The node's role: pod network, proxy, wasm runtime, agent. Speaks to the master through the API alone.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use ipnet::{IpNet, Ipv4Net};
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use wherry_agent::{Agent, AgentConfig, PODS_MAX_DEFAULT, Runtimes, SHUTDOWN_GRACE_MAX};
+use wherry_base::{Clock, Trigger};
+use wherry_client::Client;
+use wherry_image::ImageSource;
+use wherry_proxy::{Proxy, Table};
+use wherry_vnet::{Network, NetworkConfig};
+use wherry_wasm::{WasmConfig, WasmRuntime};
+
+use crate::config::CommonArgs;
+use crate::data_dir::DataDir;
+
+/// How many instances live at once. Each costs six memory maps of the 65,530 that Linux gives a process by default.
+const INSTANCES_MAX: u32 = 4096;
+/// The part of the cluster's range that one node takes: 65,533 pods.
+const NODE_PREFIX: u8 = 16;
+const STOP_MORE: Duration = Duration::from_secs(5);
+
+/// A running node.
+pub struct Node {
+    proxy: Trigger,
+    agent: Trigger,
+    /// The threads that guests and the ingress run on.
+    guests: Runtime,
+}
+
+/// What a node is started from.
+pub struct Parts<'a> {
+    /// The flags.
+    pub args: &'a CommonArgs,
+    /// The node's name.
+    pub name: &'a str,
+    /// Where volumes, logs and modules are.
+    pub data: &'a DataDir,
+    /// The machine's clock.
+    pub clock: Arc<dyn Clock>,
+    /// The API, as this node.
+    pub client: Client,
+    /// Where modules come from.
+    pub images: Arc<dyn ImageSource>,
+    /// Who may ask the node for logs.
+    pub tls: Arc<rustls::ServerConfig>,
+    /// The address that others reach this node at.
+    pub address: IpAddr,
+    /// The bound port of the node's endpoints.
+    pub kubelet: TcpListener,
+    /// The bound port of the ingress.
+    pub http: TcpListener,
+    /// The bound port of the ingress for TLS.
+    pub https: TcpListener,
+}
+
+impl Node {
+    /// Starts everything; the agent registers the node by itself.
+    pub fn start(parts: Parts<'_>) -> anyhow::Result<Self> {
+        let Parts { args, name, data, clock, client, images, tls, address, kubelet, http, https } = parts;
+        let guests = tokio::runtime::Builder::new_multi_thread().thread_name("guests").enable_all().build()?;
+        let table = Table::new();
+        let network = Network::new(network_config(args, address)?, Arc::clone(&table) as _);
+        let proxy = Proxy::new(client.clone(), table, Arc::clone(&network), clock.as_ref(), args.bind_address)?;
+        let proxy_tasks = Trigger::new();
+        {
+            let _on_guests_threads = guests.enter();
+            let listeners = wherry_proxy::Listeners { http: Some(moved(http)?), https: Some(moved(https)?) };
+            proxy.run(listeners, &proxy_tasks.drain());
+        }
+        let config =
+            WasmConfig { directory: data.join("wasm"), instances_max: INSTANCES_MAX, guests: guests.handle().clone() };
+        let wasm = WasmRuntime::new(config, images)?;
+        let config = AgentConfig {
+            node_name: name.to_owned(),
+            node_ip: address,
+            kubelet_port: kubelet.local_addr()?.port(),
+            data_dir: data.join("node"),
+            pods_max: PODS_MAX_DEFAULT,
+            labels: std::collections::BTreeMap::new(),
+        };
+        let agent = Agent::new(config, client, Runtimes::new(vec![Arc::new(wasm)]), network, clock)?;
+        let agent_tasks = Trigger::new();
+        let drain = agent_tasks.drain();
+        drain.spawn_graceful(wherry_agent::server::serve(kubelet, tls, agent.handle(), drain.clone()));
+        drain.spawn_graceful(agent.run(drain.clone()));
+        Ok(Self { proxy: proxy_tasks, agent: agent_tasks, guests })
+    }
+
+    /// Stops the pods gracefully, then the proxy.
+    pub async fn stop(self) {
+        let agent = self.agent.stop(SHUTDOWN_GRACE_MAX + STOP_MORE).await;
+        let proxy = self.proxy.stop(STOP_MORE).await;
+        if !(agent && proxy) {
+            tracing::warn!("some of the node's tasks did not end in time");
+        }
+        self.guests.shutdown_background();
+    }
+}
+
+/// A listener that belongs to the runtime that is entered.
+fn moved(listener: TcpListener) -> anyhow::Result<TcpListener> {
+    Ok(TcpListener::from_std(listener.into_std()?)?)
+}
+
+fn network_config(args: &CommonArgs, node_ip: IpAddr) -> anyhow::Result<NetworkConfig> {
+    let IpNet::V4(cluster) = args.cluster_cidr else { anyhow::bail!("--cluster-cidr must be an IPv4 range") };
+    let first = Ipv4Addr::from(u32::from(cluster.network()));
+    let prefix = NODE_PREFIX.max(cluster.prefix_len());
+    let pod_cidr = Ipv4Net::new(first, prefix).context("--cluster-cidr")?;
+    Ok(NetworkConfig {
+        pod_cidr: pod_cidr.into(),
+        cluster_cidr: args.cluster_cidr,
+        service_cidr: args.service_cidr,
+        node_ip,
+    })
+}

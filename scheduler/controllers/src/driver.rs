@@ -1,0 +1,183 @@
+//! The one driver of all controllers: changes become keys, a key becomes a plan, the plan is carried out.
+//!
+//! Owns the queue of each controller, its workers, back-off after failures, and expectations: a key whose changes
+//! the informers do not show yet waits, so that a decision never rests on a picture from before its last one.
+//! Lacks polling: an idle controller wakes nobody.
+
+mod events;
+mod execute;
+mod expect;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use wherry_api::ObjectKey;
+use wherry_base::{Clock, Drain};
+use wherry_client::{Client, Informer, WorkQueue};
+
+use crate::plan::Plan;
+use crate::world::{Known, View, World};
+pub(crate) use events::Events;
+use execute::Executor;
+use expect::Expectations;
+
+/// How many keys of one controller are worked on at once.
+const WORKERS: usize = 4;
+const RETRY_FIRST: Duration = Duration::from_millis(5);
+const RETRY_MOST: Duration = Duration::from_secs(60);
+/// How long a key waits for the informers to show its changes; they may have been undone before they were shown.
+const EXPECTATION_MOST: Duration = Duration::from_secs(10);
+
+/// A controller: which changes concern which keys, and what a key needs.
+pub(crate) trait Controller: Send + Sync + 'static {
+    /// Its name, in logs.
+    const NAME: &'static str;
+
+    /// Follows the informers that it reads.
+    fn follow(&self, world: &Arc<World>, sources: &Sources);
+
+    /// Decides. Sees nothing but the view.
+    fn reconcile(&self, view: &View, key: &ObjectKey) -> Plan;
+}
+
+/// What all controllers share.
+#[derive(Clone)]
+pub(crate) struct Driver {
+    pub(crate) client: Client,
+    pub(crate) world: Arc<World>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) events: Events,
+    pub(crate) drain: Drain,
+}
+
+/// Where a controller says which informers it follows.
+pub(crate) struct Sources {
+    queue: Arc<WorkQueue<ObjectKey>>,
+    drain: Drain,
+}
+
+impl Driver {
+    /// Starts the tasks of a controller.
+    pub(crate) fn run<C: Controller>(&self, controller: C) {
+        let queue = Arc::new(WorkQueue::new(RETRY_FIRST, RETRY_MOST));
+        controller.follow(&self.world, &Sources { queue: Arc::clone(&queue), drain: self.drain.clone() });
+        let worker = Arc::new(Worker {
+            controller,
+            queue,
+            driver: self.clone(),
+            executor: Executor { client: self.client.clone(), events: self.events.clone() },
+            expectations: Expectations::default(),
+        });
+        for _ in 0..WORKERS {
+            self.drain.spawn(Arc::clone(&worker).run());
+        }
+    }
+}
+
+impl Sources {
+    /// Asks for the keys that an object stands for, whenever it appears, changes or goes: as it was and as it is.
+    pub(crate) fn follow<P, F>(&self, informer: &Informer<P>, keys: F)
+    where
+        P: Known,
+        F: Fn(&ObjectKey, &P) -> Vec<ObjectKey> + Send + Sync + 'static,
+    {
+        let queue = Arc::clone(&self.queue);
+        let add = move |key: &ObjectKey, object: &P| keys(key, object).into_iter().for_each(|key| queue.add(key));
+        self.drain.spawn(follow(informer.clone(), move |key, old: Option<&P>, new: Option<&P>| {
+            old.into_iter().chain(new).for_each(|object| add(key, object));
+        }));
+    }
+
+    /// Asks for the very objects that change.
+    pub(crate) fn follow_own<P: Known>(&self, informer: &Informer<P>) {
+        self.follow(informer, |key, _| vec![key.clone()]);
+    }
+}
+
+/// Calls `visit` for each object that is there, and again for each that changes: as it was, and as it is.
+pub(crate) async fn follow<P: Known>(
+    informer: Informer<P>,
+    visit: impl Fn(&ObjectKey, Option<&P>, Option<&P>) + Send + Sync,
+) {
+    let mut changes = informer.changes();
+    let mut seen = informer.snapshot();
+    seen.iter().for_each(|(key, object)| visit(key, None, Some(object)));
+    loop {
+        let mut changed = Vec::new();
+        let is_whole = match changes.recv().await {
+            Ok(key) => {
+                changed.push(key);
+                gather(&mut changes, &mut changed)
+            }
+            Err(RecvError::Lagged(_)) => false,
+            Err(RecvError::Closed) => return,
+        };
+        let fresh = informer.snapshot();
+        if is_whole {
+            changed.sort_unstable();
+            changed.dedup();
+            changed.iter().for_each(|key| visit(key, seen.get(key), fresh.get(key)));
+        } else {
+            seen.iter().for_each(|(key, object)| visit(key, Some(object), fresh.get(key)));
+            fresh.iter().for_each(|(key, object)| visit(key, None, Some(object)));
+        }
+        seen = fresh;
+    }
+}
+
+/// Takes the changes that have arrived already; false where some are lost.
+fn gather(changes: &mut tokio::sync::broadcast::Receiver<ObjectKey>, into: &mut Vec<ObjectKey>) -> bool {
+    loop {
+        match changes.try_recv() {
+            Ok(key) => into.push(key),
+            Err(TryRecvError::Lagged(_)) => return false,
+            Err(TryRecvError::Empty | TryRecvError::Closed) => return true,
+        }
+    }
+}
+
+struct Worker<C> {
+    controller: C,
+    queue: Arc<WorkQueue<ObjectKey>>,
+    driver: Driver,
+    executor: Executor,
+    expectations: Expectations,
+}
+
+impl<C: Controller> Worker<C> {
+    async fn run(self: Arc<Self>) {
+        self.driver.world.synced().await;
+        loop {
+            let key = self.queue.take().await;
+            match self.work(&key).await {
+                Ok(()) => self.queue.done(&key),
+                Err(error) => {
+                    tracing::debug!(controller = C::NAME, %key, %error, "tries again");
+                    self.queue.failed(&key);
+                }
+            }
+        }
+    }
+
+    async fn work(&self, key: &ObjectKey) -> Result<(), wherry_api::Error> {
+        let view = self.driver.world.view(self.driver.clock.now());
+        if !self.expectations.are_met(key, &view) {
+            self.queue.add_after(key.clone(), EXPECTATION_MOST);
+            return Ok(());
+        }
+        let plan = self.controller.reconcile(&view, key);
+        drop(view);
+        let (done, outcome) = self.executor.carry_out(plan.actions).await;
+        let is_waiting = !done.is_empty();
+        self.expectations.expect(key, done);
+        if is_waiting {
+            // The informers may have shown the changes before they were expected.
+            self.queue.add(key.clone());
+        }
+        if let Some(wait) = plan.requeue_after {
+            self.queue.add_after(key.clone(), wait);
+        }
+        outcome
+    }
+}
