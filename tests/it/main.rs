@@ -1,1 +1,17 @@
-//! it
+//! Whole clusters: the real binary, started for each test, driven as its users drive it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
+
+mod api;
+mod cluster;
+mod manifests;
+mod net;
+
+/// The binary under test.
+pub const WHERRY: &str = env!("CARGO_BIN_EXE_wherry-under-test");
