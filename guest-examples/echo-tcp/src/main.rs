@@ -10,7 +10,7 @@ fn main() -> std::io::Result<()> {
     // The end of the listener is this program's SIGTERM.
     while let Ok((stream, peer)) = listener.accept() {
         println!("connection from {peer}");
-        if let Err(error) = echo(stream) {
+        if let Err(error) = echo(&stream) {
             println!("{peer}: {error}");
         }
     }
@@ -18,11 +18,10 @@ fn main() -> std::io::Result<()> {
     Ok(())
 }
 
-fn echo(stream: TcpStream) -> std::io::Result<()> {
+fn echo(mut stream: &TcpStream) -> std::io::Result<()> {
     let name = std::env::var("POD_NAME").or_else(|_| std::env::var("HOSTNAME")).unwrap_or_default();
-    let mut writer = stream.try_clone()?;
     for line in BufReader::new(stream).lines() {
-        writeln!(writer, "{} ({name})", line?)?;
+        writeln!(stream, "{} ({name})", line?)?;
     }
     Ok(())
 }

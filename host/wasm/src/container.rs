@@ -110,7 +110,7 @@ pub(crate) fn failed(spec: &ContainerSpec, error: &wasmtime::Error) -> Exit {
     if let Some(oom) = error.downcast_ref::<OomKilled>() {
         return Exit { code: KILLED_CODE, reason: ExitReason::OomKilled, message: oom.to_string() };
     }
-    let text = format!("{error:?}\n");
+    let text = format!("{error:#}\n");
     spec.logs.write(wherry_runtime::StdStream::Err, text.as_bytes());
     Exit { code: TRAP_CODE, reason: ExitReason::Error, message: text.chars().take(MESSAGE_CHARS_MAX).collect() }
 }

@@ -3,7 +3,9 @@
 //! The ingress of this node hands requests over as they are; everybody else connects to the pod's port, where
 //! HTTP/1.1 is spoken. A trap fails its request; running out of memory ends the container, as it would a process.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -44,6 +46,32 @@ pub(crate) struct Service {
     pub(crate) ruin: watch::Sender<Option<Exit>>,
 }
 
+/// A response's body; when the client has taken it, or has gone, the guest learns of it.
+struct Held {
+    body: WasiBody,
+    _taken: oneshot::Sender<()>,
+}
+
+impl http_body::Body for Held {
+    type Data = bytes::Bytes;
+    type Error = HttpError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Self::Data>, HttpError>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}
+
 /// Why a request has no answer.
 #[derive(Debug, thiserror::Error)]
 enum NoAnswer {
@@ -66,7 +94,8 @@ impl HttpHandler for Service {
         }
         let place = Arc::clone(&self.places).acquire_owned().await?;
         let (answer, answered) = oneshot::channel();
-        let guest = self.guest(request.map(|body| body.map_err(lost).boxed_unsync()), answer);
+        let (taken, body_taken) = oneshot::channel();
+        let guest = self.guest(request.map(|body| body.map_err(lost).boxed_unsync()), answer, body_taken);
         let (spec, ruin) = (Arc::clone(&self.spec), self.ruin.clone());
         let guest = self.requests.track_future(async move {
             if let Err(error) = guest.await {
@@ -79,7 +108,7 @@ impl HttpHandler for Service {
         });
         self.handle.spawn(guest);
         let response = answered.await.map_err(|_| NoAnswer::Silent)??;
-        Ok(response.map(|body| body.map_err(broken).boxed_unsync()))
+        Ok(response.map(|body| Held { body, _taken: taken }.map_err(broken).boxed_unsync()))
     }
 }
 
@@ -89,6 +118,7 @@ impl Service {
         &self,
         request: http::Request<WasiBody>,
         answer: oneshot::Sender<wasmtime::Result<http::Response<WasiBody>>>,
+        body_taken: oneshot::Receiver<()>,
     ) -> impl Future<Output = wasmtime::Result<()>> + Send + 'static {
         let state = State::new(&self.spec, &self.resources.memory);
         let pre = clone(&self.pre);
@@ -99,7 +129,16 @@ impl Service {
             store.limiter(|state| &mut state.share);
             let proxy = pre.instantiate_async(&mut store).await?;
             let prepared = Prepared::new(store.as_context_mut(), &proxy, request, State::http, answer)?;
-            store.run_concurrent(async |accessor| prepared.run(accessor, std::future::pending()).await).await??;
+            let is_p3 = matches!(pre, ProxyPre::P3(_));
+            let work = async |accessor: &wasmtime::component::Accessor<State>| {
+                let sent = prepared.run(accessor, std::future::pending()).await;
+                if is_p3 {
+                    // What a guest of WASI 0.3 still writes is driven here until the client has taken it.
+                    let _dropped = body_taken.await;
+                }
+                sent
+            };
+            store.run_concurrent(work).await??;
             Ok(())
         };
         Throttled::new(run, Arc::clone(&self.resources.cpu))
