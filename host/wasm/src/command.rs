@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use tokio_util::sync::CancellationToken;
 use wasmtime::Store;
 use wasmtime::component::InstancePre;
 use wherry_runtime::{ContainerSpec, Exit, StartError};
 
-use crate::container::{Resources, close_listeners, exited, failed};
+use crate::container::{Resources, exited, failed};
 use crate::state::{CoreState, State};
 use crate::throttle::Throttled;
 
@@ -18,13 +17,12 @@ pub(crate) async fn component(
     spec: Arc<ContainerSpec>,
     state: State,
     resources: Resources,
-    stopping: CancellationToken,
 ) -> Exit {
     let mut store = Store::new(pre.engine(), state);
     prepare(&mut store);
     store.limiter(|state| &mut state.share);
     let guest = async move { if is_p3 { run_p3(&mut store, &pre).await } else { run_p2(&mut store, &pre).await } };
-    finish(guest, spec, resources, stopping).await
+    finish(guest, &spec, resources).await
 }
 
 /// Runs a core module of WASI 0.1 to its end.
@@ -33,7 +31,6 @@ pub(crate) async fn core_module(
     spec: Arc<ContainerSpec>,
     state: CoreState,
     resources: Resources,
-    stopping: CancellationToken,
 ) -> Exit {
     let mut store = Store::new(pre.module().engine(), state);
     prepare(&mut store);
@@ -44,7 +41,7 @@ pub(crate) async fn core_module(
         start.call_async(&mut store, ()).await?;
         Ok(Ok(()))
     };
-    finish(guest, spec, resources, stopping).await
+    finish(guest, &spec, resources).await
 }
 
 /// A store's guest yields at each epoch, so that nobody waits for it longer than that.
@@ -65,21 +62,13 @@ async fn run_p3(store: &mut Store<State>, pre: &InstancePre<State>) -> wasmtime:
 
 async fn finish(
     guest: impl Future<Output = wasmtime::Result<Result<(), ()>>>,
-    spec: Arc<ContainerSpec>,
+    spec: &ContainerSpec,
     resources: Resources,
-    stopping: CancellationToken,
 ) -> Exit {
-    let closing = close_listeners(stopping, Arc::clone(&spec.network));
-    let guest = Throttled::new(guest, Arc::clone(&resources.cpu));
-    tokio::pin!(closing, guest);
-    let outcome = tokio::select! {
-        outcome = &mut guest => outcome,
-        () = &mut closing => guest.await,
-    };
-    match outcome {
+    match Throttled::new(guest, resources.cpu).await {
         Ok(Ok(())) => exited(0),
         Ok(Err(())) => exited(1),
-        Err(error) => failed(&spec, &error),
+        Err(error) => failed(spec, &error),
     }
 }
 

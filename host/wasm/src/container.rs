@@ -9,7 +9,6 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 use wherry_runtime::{Container, ContainerSpec, Exit, ExitReason, Usage};
-use wherry_vnet::Namespace;
 
 use crate::limits::{Memory, OomKilled};
 use crate::throttle::Cpu;
@@ -37,18 +36,15 @@ pub(crate) struct Resources {
 }
 
 impl Running {
-    /// Runs `guest` to its end on the guests' threads. It learns of a stop by the token.
-    pub(crate) fn spawn<G>(
+    /// Runs `guest` to its end on the guests' threads; `stopping` is how it learns of a stop.
+    pub(crate) fn spawn(
         handle: &Handle,
         resources: Resources,
-        guest: impl FnOnce(CancellationToken) -> G,
-    ) -> Arc<Self>
-    where
-        G: Future<Output = Exit> + Send + 'static,
-    {
+        stopping: CancellationToken,
+        guest: impl Future<Output = Exit> + Send + 'static,
+    ) -> Arc<Self> {
         let (ended, exited) = watch::channel(None);
-        let stopping = CancellationToken::new();
-        let (guest, tell) = (guest(stopping.clone()), ended.clone());
+        let tell = ended.clone();
         let task = handle.spawn(async move {
             let exit = guest.await;
             tell.send_replace(Some(exit));
@@ -88,12 +84,6 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.task.abort();
     }
-}
-
-/// Closes a command's listeners when it is asked to stop: `accept` ends, and with it most servers.
-pub(crate) async fn close_listeners(stopping: CancellationToken, network: Arc<Namespace>) {
-    stopping.cancelled().await;
-    network.close_listeners();
 }
 
 /// A guest that ended by itself with this code.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
@@ -100,9 +101,11 @@ impl WasmRuntime {
                 self.start_http(ProxyPre::P3(pre), spec, resources)
             }
             _ => {
-                let state = State::new(&spec, &resources.memory)?;
+                let stopping = CancellationToken::new();
+                let state = State::new(&spec, &resources.memory, stopping.clone())?;
                 let (own, is_p3) = (resources.clone(), kind == ModuleKind::Command3);
-                Ok(Running::spawn(&self.guests, resources, |stop| component(pre, is_p3, spec, state, own, stop)))
+                let guest = component(pre, is_p3, spec, state, own);
+                Ok(Running::spawn(&self.guests, resources, stopping, guest))
             }
         }
     }
@@ -111,8 +114,8 @@ impl WasmRuntime {
         let pre = self.core_modules.instantiate_pre(code).map_err(|e| unstartable(&e))?;
         let resources = self.resources(&spec);
         let state = CoreState::new(&spec, &resources.memory)?;
-        let own = resources.clone();
-        Ok(Running::spawn(&self.guests, resources, |stop| core_module(pre, spec, state, own, stop)))
+        let guest = core_module(pre, spec, state, resources.clone());
+        Ok(Running::spawn(&self.guests, resources, CancellationToken::new(), guest))
     }
 
     fn start_http(
@@ -122,7 +125,7 @@ impl WasmRuntime {
         resources: Resources,
     ) -> Result<Arc<Running>, StartError> {
         // What would fail each request fails the start.
-        drop(State::new(&spec, &resources.memory)?);
+        drop(State::new(&spec, &resources.memory, CancellationToken::new())?);
         let port = spec.http_port.unwrap_or(HTTP_PORT_DEFAULT);
         let service = Arc::new(Service {
             pre,
@@ -132,13 +135,16 @@ impl WasmRuntime {
             places: Arc::clone(&self.places),
             handle: self.guests.clone(),
             requests: TaskTracker::new(),
+            killed: CancellationToken::new(),
             ruin: watch::Sender::new(None),
         });
         let listener = spec.network.listen_http(port, Arc::clone(&service) as _).map_err(|e| StartError {
             reason: "RunContainerError",
             message: format!("cannot serve on port {port}: {e}"),
         })?;
-        Ok(Running::spawn(&self.guests, resources, |stop| serve(service, listener, stop)))
+        let stopping = CancellationToken::new();
+        let serving = serve(service, listener, stopping.clone());
+        Ok(Running::spawn(&self.guests, resources, stopping, serving))
     }
 }
 

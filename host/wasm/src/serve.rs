@@ -42,6 +42,8 @@ pub(crate) struct Service {
     pub(crate) places: Arc<Semaphore>,
     pub(crate) handle: Handle,
     pub(crate) requests: TaskTracker,
+    /// Cancelled when the container is no more: all that runs for it is dropped.
+    pub(crate) killed: CancellationToken,
     /// Set when the container must end before it is asked to.
     pub(crate) ruin: watch::Sender<Option<Exit>>,
 }
@@ -106,7 +108,14 @@ impl HttpHandler for Service {
             }
             drop(place);
         });
-        self.handle.spawn(guest);
+        // A container that is killed takes its requests with it.
+        let killed = self.killed.clone();
+        self.handle.spawn(async move {
+            tokio::select! {
+                () = killed.cancelled() => {}
+                () = guest => {}
+            }
+        });
         let response = answered.await.map_err(|_| NoAnswer::Silent)??;
         Ok(response.map(|body| Held { body, _taken: taken }.map_err(broken).boxed_unsync()))
     }
@@ -120,7 +129,7 @@ impl Service {
         answer: oneshot::Sender<wasmtime::Result<http::Response<WasiBody>>>,
         body_taken: oneshot::Receiver<()>,
     ) -> impl Future<Output = wasmtime::Result<()>> + Send + 'static {
-        let state = State::new(&self.spec, &self.resources.memory);
+        let state = State::new(&self.spec, &self.resources.memory, self.killed.clone());
         let pre = clone(&self.pre);
         let engine = self.engine.clone();
         let run = async move {
@@ -149,28 +158,34 @@ impl Service {
 pub(crate) async fn serve(service: Arc<Service>, mut listener: Listener, stopping: CancellationToken) -> Exit {
     let mut ruined = service.ruin.subscribe();
     let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let service_handle = service.handle.clone();
-    let exit = loop {
+    let _ends_all = service.killed.clone().drop_guard();
+    let (exit, is_ruined) = loop {
         tokio::select! {
-            () = stopping.cancelled() => break exited(0),
+            () = stopping.cancelled() => break (exited(0), false),
             changed = ruined.wait_for(Option::is_some) => {
-                break changed.ok().and_then(|exit| exit.clone()).unwrap_or_else(|| exited(1));
+                break (changed.ok().and_then(|exit| exit.clone()).unwrap_or_else(|| exited(1)), true);
             }
             accepted = listener.accept() => {
-                let Some(stream) = accepted else { break exited(0) };
+                let Some(stream) = accepted else { break (exited(0), false) };
                 let Ok(place) = Arc::clone(&connections).try_acquire_owned() else { continue };
-                let (service, stopping) = (Arc::clone(&service), stopping.clone());
-                let talk = async move {
-                    speak(service, stream, stopping).await;
+                let (own, stopping) = (Arc::clone(&service), stopping.clone());
+                let killed = service.killed.clone();
+                service.handle.spawn(async move {
+                    tokio::select! {
+                        () = killed.cancelled() => {}
+                        () = speak(own, stream, stopping) => {}
+                    }
                     drop(place);
-                };
-                service_handle.spawn(talk);
+                });
             }
         }
     };
     drop(listener);
     service.requests.close();
-    service.requests.wait().await;
+    // Out of memory is the end of a process: only a graceful stop lets requests finish.
+    if !is_ruined {
+        service.requests.wait().await;
+    }
     exit
 }
 

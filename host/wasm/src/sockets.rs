@@ -9,6 +9,7 @@ mod udp;
 
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
 use wasmtime_wasi::p2::bindings::sockets::network::{self, ErrorCode};
 use wasmtime_wasi::p2::{IoError, SocketError};
@@ -45,6 +46,8 @@ use generated::wasi::sockets as bindings;
 /// A pod's network and a container's resources, as the socket interfaces see them.
 pub(crate) struct NetView<'a> {
     pub(crate) net: &'a Arc<Namespace>,
+    /// Cancelled when the container is asked to stop: its listeners close, those of its pod's others do not.
+    pub(crate) stopping: &'a CancellationToken,
     pub(crate) table: &'a mut ResourceTable,
 }
 

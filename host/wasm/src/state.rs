@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
@@ -24,6 +25,7 @@ pub(crate) struct State {
     hooks: Outgoing,
     table: ResourceTable,
     net: Arc<Namespace>,
+    stopping: CancellationToken,
     pub(crate) share: Share,
 }
 
@@ -34,7 +36,12 @@ pub(crate) struct CoreState {
 }
 
 impl State {
-    pub(crate) fn new(spec: &ContainerSpec, memory: &Arc<Memory>) -> Result<Self, StartError> {
+    /// `stopping` closes the instance's listeners: a container's SIGTERM.
+    pub(crate) fn new(
+        spec: &ContainerSpec,
+        memory: &Arc<Memory>,
+        stopping: CancellationToken,
+    ) -> Result<Self, StartError> {
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES_MAX);
         Ok(Self {
@@ -43,6 +50,7 @@ impl State {
             hooks: Outgoing::new(Arc::clone(&spec.network)),
             table,
             net: Arc::clone(&spec.network),
+            stopping,
             share: Share::of(memory),
         })
     }
@@ -90,6 +98,6 @@ impl WasiHttpView for State {
 
 impl NetworkView for State {
     fn network(&mut self) -> NetView<'_> {
-        NetView { net: &self.net, table: &mut self.table }
+        NetView { net: &self.net, stopping: &self.stopping, table: &mut self.table }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use async_trait::async_trait;
+use tokio_util::sync::WaitForCancellationFutureOwned;
 use wasmtime::component::Resource;
 use wasmtime_wasi::p2::bindings::sockets::network::{ErrorCode, IpAddressFamily, IpSocketAddress, Network};
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, DynPollable, Pollable, SocketError};
@@ -18,6 +19,8 @@ use super::streams::{Shared, VReader, VWriter, lock};
 use super::{NetView, bind_code, dial_code};
 
 type SocketResult<T> = Result<T, SocketError>;
+/// Resolves when the container is asked to stop.
+type Stopped = Pin<Box<WaitForCancellationFutureOwned>>;
 type Dialing = Pin<Box<dyn Future<Output = Result<Stream, DialError>> + Send>>;
 
 /// A guest's TCP socket.
@@ -34,6 +37,7 @@ enum State {
     Bound {
         listener: Listener,
         listening: bool,
+        stopped: Stopped,
     },
     Connecting(Dialing),
     Dialed(Result<Stream, DialError>),
@@ -100,7 +104,10 @@ impl VTcp {
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<()> {
         match &mut self.state {
-            State::Bound { listener, listening: true } => listener.poll_acceptable(context),
+            State::Bound { listener, listening: true, stopped } => match stopped.as_mut().poll(context) {
+                Poll::Ready(()) => Poll::Ready(()),
+                Poll::Pending => listener.poll_acceptable(context),
+            },
             State::Connecting(_) => self.poll_dialed(context),
             _ => Poll::Ready(()),
         }
@@ -160,7 +167,8 @@ impl HostTcpSocket for NetView<'_> {
         }
         let address = check_family(socket.family, local_address.into())?;
         let listener = self.net.listen(to_virtual(address)).map_err(bind_code)?;
-        socket.state = State::Bound { listener, listening: false };
+        let stopped = Box::pin(self.stopping.clone().cancelled_owned());
+        socket.state = State::Bound { listener, listening: false, stopped };
         Ok(())
     }
 
@@ -236,9 +244,13 @@ impl HostTcpSocket for NetView<'_> {
         this: Resource<VTcp>,
     ) -> SocketResult<(Resource<VTcp>, Resource<DynInputStream>, Resource<DynOutputStream>)> {
         let socket = self.table.get_mut(&this)?;
-        let State::Bound { listener, listening: true } = &mut socket.state else {
+        let State::Bound { listener, listening: true, .. } = &mut socket.state else {
             return Err(ErrorCode::InvalidState.into());
         };
+        if self.stopping.is_cancelled() {
+            socket.state = State::Closed;
+            return Err(ErrorCode::ConnectionAborted.into());
+        }
         let stream = match listener.try_accept() {
             Ok(Some(stream)) => stream,
             Ok(None) => return Err(ErrorCode::WouldBlock.into()),

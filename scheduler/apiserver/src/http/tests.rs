@@ -1,1 +1,89 @@
-//! tests
+//! The wire, over the router without sockets.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use http::{Request, StatusCode, header};
+use http_body_util::BodyExt;
+use serde_json::Value;
+use tower::ServiceExt;
+use wherry_base::{SystemClock, Trigger};
+use wherry_store::{Limits, Store};
+
+use super::{Context, Readiness, router};
+use crate::{Identity, Registry, RegistryConfig};
+
+async fn ask(identity: Option<Identity>, request: Request<Body>) -> (StatusCode, Value) {
+    let config =
+        RegistryConfig { service_cidr: "10.96.0.0/12".parse().unwrap(), advertise: "127.0.0.1:6443".parse().unwrap() };
+    let registry = Registry::new(Store::in_memory(Limits::default()), config, SystemClock::shared());
+    registry.bootstrap().await.unwrap();
+    let _installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let tls =
+        rustls::ClientConfig::builder().with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth();
+    let drain = Trigger::new().drain();
+    let context = Context::new(registry, Readiness::default(), Arc::new(tls), "https://127.0.0.1:6443", drain);
+    let mut request = request;
+    if let Some(identity) = identity {
+        request.extensions_mut().insert(identity);
+    }
+    let response = router(context).oneshot(request).await.unwrap();
+    let status = response.status();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    (status, serde_json::from_slice(&body).unwrap_or_default())
+}
+
+fn get(path: &str, accept: &str) -> Request<Body> {
+    Request::get(path).header(header::ACCEPT, accept).body(Body::empty()).unwrap()
+}
+
+#[tokio::test]
+async fn strangers_see_health_and_version() {
+    for (path, expected) in [
+        ("/livez", StatusCode::OK),
+        ("/readyz", StatusCode::SERVICE_UNAVAILABLE),
+        ("/version/", StatusCode::OK),
+        ("/api/v1/pods", StatusCode::UNAUTHORIZED),
+        ("/openapi/v3", StatusCode::UNAUTHORIZED),
+    ] {
+        assert_eq!(ask(None, get(path, "*/*")).await.0, expected, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn forms_follow_the_accept_header() {
+    let table = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
+    let (_, found) = ask(Some(Identity::admin()), get("/api/v1/namespaces", table)).await;
+    assert_eq!((found["kind"].as_str(), found["rows"].as_array().unwrap().len()), (Some("Table"), 4));
+    let partial = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io";
+    let (_, found) = ask(Some(Identity::admin()), get("/api/v1/namespaces", partial)).await;
+    assert_eq!(found["items"][0]["kind"], "PartialObjectMetadata");
+    let aggregated = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+    let (_, found) = ask(Some(Identity::admin()), get("/apis", aggregated)).await;
+    assert_eq!(found["kind"], "APIGroupDiscoveryList");
+    let (_, found) = ask(Some(Identity::admin()), get("/apis/apps/v1", "application/json")).await;
+    assert_eq!(found["resources"][0]["name"], "deployments");
+}
+
+#[tokio::test]
+async fn errors_are_status_objects() {
+    let apply = Request::patch("/api/v1/namespaces/default/configmaps/x")
+        .header(header::CONTENT_TYPE, "application/apply-patch+yaml")
+        .body(Body::from("{}"))
+        .unwrap();
+    let large = Request::post("/api/v1/namespaces/default/configmaps").body(Body::from(vec![b' '; 4 << 20])).unwrap();
+    let garbage = Request::post("/api/v1/namespaces/default/configmaps").body(Body::from("{")).unwrap();
+    for (request, code, reason) in [
+        (get("/api/v1/frobs", "*/*"), 404, "NotFound"),
+        (get("/api/v1/pods?limit=-1", "*/*"), 400, "BadRequest"),
+        (get("/api/v1/pods?labelSelector=a%20in", "*/*"), 400, "BadRequest"),
+        (apply, 415, "UnsupportedMediaType"),
+        (large, 413, "RequestEntityTooLarge"),
+        (garbage, 400, "BadRequest"),
+    ] {
+        let shown = request.uri().to_string();
+        let (status, found) = ask(Some(Identity::admin()), request).await;
+        assert_eq!((status.as_u16(), found["reason"].as_str()), (code, Some(reason)), "{shown}: {found}");
+        assert_eq!(found["kind"], "Status");
+    }
+}

@@ -150,7 +150,15 @@ impl Registry {
             return Err(Error::new(Reason::BadRequest, "target.name: Required value: the node to bind to"));
         }
         let now = self.now();
-        self.modify(target, "", &WriteOptions::default(), |pod| bound(target, pod, &node, &now)).await.map(drop)
+        for _ in 0..WRITE_TRIES_MAX {
+            let entry = self.entry(target).ok_or_else(|| target.not_found())?;
+            // Our own change of an object that was admitted: spec and status in one write.
+            let pod = bound(target, &super::object::decode(&entry)?, &node, &now)?;
+            if self.put_changed(target, &entry, &pod).await?.is_some() {
+                return Ok(());
+            }
+        }
+        Err(target.resource.conflict(&target.key.name, "it changes too quickly; try again"))
     }
 }
 

@@ -94,7 +94,12 @@ impl Registry {
     }
 
     /// Writes the changed object, or removes it where nothing keeps it any more. `None`: somebody else was quicker.
-    async fn put_changed(&self, target: &Target, entry: &Entry, object: &Value) -> Result<Option<bytes::Bytes>, Error> {
+    pub(super) async fn put_changed(
+        &self,
+        target: &Target,
+        entry: &Entry,
+        object: &Value,
+    ) -> Result<Option<bytes::Bytes>, Error> {
         let (resource, key, expect) = (target.resource, target.key.clone(), Expect::Revision(entry.revision));
         let command = if may_go(object) {
             Command::Delete { resource, key, expect }

@@ -109,6 +109,10 @@ async fn a_bound_pod_goes_when_its_node_says_so() {
     let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}, "target": {"kind": "Node", "name": "n1"}});
     api.post(&name, "binding", &binding).await.unwrap();
     assert_eq!(reason(api.post(&name, "binding", &binding).await), Reason::Conflict);
+    let bound = api.get(&name).await.unwrap();
+    assert_eq!(bound.spec.unwrap().node_name.as_deref(), Some("n1"));
+    let conditions = bound.status.unwrap().conditions.unwrap();
+    assert!(conditions.iter().any(|condition| condition.type_ == "PodScheduled" && condition.status == "True"));
     api.delete(&name, DeleteOptions::default()).await.unwrap();
     assert_eq!(api.get(&name).await.unwrap().metadata.deletion_grace_period_seconds, Some(30));
     api.merge_status(&name, &json!({"status": {"phase": "Running"}})).await.unwrap();
