@@ -181,8 +181,8 @@ mod tests {
             ("pods a b", "pods/a pods/b"),
             ("all", "pods/ services/ deployments.apps/ replicasets.apps/"),
             ("svc,ep", "services/ endpoints/"),
-            ("frob", "the server has no resource \"frob\"; it h"),
-            ("all/x", "\"all\" stands for several resources; na"),
+            ("frob", "the server has no resource \"frob\"; it ha"),
+            ("all/x", "\"all\" stands for several resources; name"),
         ] {
             assert_eq!(read(words), expected, "{words}");
         }

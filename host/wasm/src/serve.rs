@@ -108,15 +108,18 @@ impl HttpHandler for Service {
             }
             drop(place);
         });
-        // A container that is killed takes its requests with it.
-        let killed = self.killed.clone();
+        // A container that is killed takes its requests with it, and so does a caller that goes before the answer.
+        let unwanted = self.killed.child_token();
+        let caller = unwanted.clone().drop_guard();
         self.handle.spawn(async move {
             tokio::select! {
-                () = killed.cancelled() => {}
+                () = unwanted.cancelled() => {}
                 () = guest => {}
             }
         });
-        let response = answered.await.map_err(|_| NoAnswer::Silent)??;
+        let outcome = answered.await;
+        caller.disarm();
+        let response = outcome.map_err(|_| NoAnswer::Silent)??;
         Ok(response.map(|body| Held { body, _taken: taken }.map_err(broken).boxed_unsync()))
     }
 }

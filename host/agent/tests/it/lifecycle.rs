@@ -77,6 +77,7 @@ async fn what_cannot_start_says_why() {
         spec
     };
     let env = json!([{ "name": "a", "image": "i", "envFrom": [{ "configMapRef": { "name": "none" } }] }]);
+    let missing = json!({ "path": "/no/such/place", "type": "Directory" });
     let cases = [
         ("never", plain("never"), "ErrImageNeverPull"),
         ("pull", plain("pull"), "ImagePullBackOff"),
@@ -84,7 +85,7 @@ async fn what_cannot_start_says_why() {
         ("config", json!({ "containers": env }), "CreateContainerConfigError"),
         ("host", with("hostNetwork", json!(true)), "HostNetworkUnsupported"),
         ("class", with("runtimeClassName", json!("docker")), "RuntimeClassUnsupported"),
-        ("volume", with("volumes", json!([{ "name": "v", "nfs": { "server": "s", "path": "/" } }])), "FailedMount"),
+        ("volume", with("volumes", json!([{ "name": "v", "hostPath": missing }])), "ContainerCreating"),
     ];
     let class = json!({ "metadata": { "name": "docker" }, "handler": "docker" });
     let class: RuntimeClass = serde_json::from_value(class).unwrap();
