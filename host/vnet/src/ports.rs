@@ -99,6 +99,10 @@ impl Ports {
         }
         let on = SocketAddr::new(on.ip(), self.port_for(protocol, on)?);
         let at = self.bindings.partition_point(|binding| binding.order() <= (protocol, on.port()));
+        if self.bindings.is_empty() {
+            // Most pods listen on one port, and a vector would begin with room for four.
+            self.bindings.reserve_exact(1);
+        }
         self.bindings.insert(at, Binding { on, socket });
         Ok(on)
     }

@@ -294,6 +294,53 @@ async fn what_is_in_flight_finishes_when_a_pod_or_the_process_ends() {
     assert!(world.trigger.stop(Duration::from_secs(5)).await, "connections without requests end at once");
 }
 
+/// Pods are replaced again and again, some by handler and some by connection, some gone before the table knows.
+#[tokio::test]
+async fn no_request_fails_while_pods_are_replaced() {
+    const ROLLS: usize = 60;
+    let world = World::new();
+    let done = AtomicUsize::new(0);
+    let roll = async {
+        let mut old: Option<(Arc<Namespace>, SocketAddr)> = None;
+        for round in 0..ROLLS {
+            let pod = world.pod();
+            let at = SocketAddr::new(pod.address(), 8080);
+            if round % 2 == 0 {
+                let listener = pod.listen_http(8080, Arc::new(Echo("handler"))).unwrap();
+                world.trigger.drain().spawn(async move { drop((listener, std::future::pending::<()>().await)) });
+            } else {
+                serve_on(&pod, 8080, Arc::new(Echo("connection")), &world.trigger.drain());
+            }
+            world.serve_from(&old.iter().map(|(_, at)| *at).chain([at]).collect::<Vec<_>>());
+            tokio::task::yield_now().await;
+            if let Some((old, _)) = old.replace((pod, at)) {
+                old.close_listeners();
+                tokio::time::sleep(Duration::from_millis(2)).await;
+                world.serve_from(&[at]);
+            }
+        }
+        done.store(1, Ordering::SeqCst);
+    };
+    let ask = async {
+        let mut client = world.client().await;
+        let mut asked = 0;
+        while done.load(Ordering::SeqCst) == 0 || asked == 0 {
+            let request = Request::post("/").header("host", "web.example").body(Full::from("body")).unwrap();
+            let (status, text) = read(client.send_request(request).await.unwrap()).await;
+            assert!(status.is_success() || text.contains("does not exist"), "{status} {text}");
+            asked += 1;
+        }
+    };
+    tokio::join!(roll, futures::future::join_all((0..7).map(|_| async { ask_until(&world, &done).await })), ask);
+}
+
+async fn ask_until(world: &World, done: &AtomicUsize) {
+    while done.load(Ordering::SeqCst) == 0 {
+        let (status, text) = world.get("web.example", "/").await;
+        assert!(status.is_success() || text.contains("does not exist"), "{status} {text}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_pod_that_does_not_answer_is_a_504() {
     let world = World::new();
