@@ -1,0 +1,44 @@
+//! What the budgets are held against: the real binary, built with `--release`, beside peers in the same run.
+//!
+//! Each measure is a file that returns rows; the table shows the figure, its ratio to a peer where there is one, and the
+//! budget. Figures of one run belong together: machines are noisy, ratios less so. Run it by `cargo xtask bench`.
+
+mod figures;
+mod process;
+
+use clap::{Parser, ValueEnum};
+
+use figures::Row;
+
+/// Measures Wherry and its peers; prints a table.
+#[derive(Parser)]
+#[command(name = "cargo xtask bench", after_help = "Example: cargo xtask bench --only start,ingress")]
+struct Arguments {
+    /// Measure only these
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Measure>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Measure {
+    Start,
+}
+
+impl Measure {
+    fn run(self) -> anyhow::Result<Vec<Row>> {
+        match self {
+            Self::Start => Ok(Vec::new()),
+        }
+    }
+}
+
+fn main() {
+    let Arguments { only } = Arguments::parse();
+    let mut rows = Vec::new();
+    for measure in Measure::value_variants().iter().filter(|measure| only.is_empty() || only.contains(measure)) {
+        let name = measure.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
+        eprintln!("measuring {name} …");
+        rows.extend(measure.run().unwrap_or_else(|error| vec![Row::new(name, format!("failed: {error:#}"), "")]));
+    }
+    figures::print(&rows);
+}

@@ -1,0 +1,32 @@
+//! What /proc tells of a process, and where the binaries are.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::Context;
+
+/// The `wherry` that was built together with this program.
+pub fn wherry() -> anyhow::Result<PathBuf> {
+    let path = std::env::current_exe()?.with_file_name("wherry");
+    anyhow::ensure!(path.exists(), "{} is missing: run this by `cargo xtask bench`", path.display());
+    Ok(path)
+}
+
+/// Resident memory in MiB.
+pub fn resident_mib(pid: u32) -> anyhow::Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    let kib: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
+    Ok(kib / 1024.0)
+}
+
+/// CPU seconds used so far, in user and kernel.
+pub fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
+    /// `USER_HZ`, which Linux fixes at 100 on every architecture that we run on.
+    const TICKS_PER_SECOND: f64 = 100.0;
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let after_name = stat.rsplit_once(')').context("no name in stat")?.1;
+    // Fields 14 and 15 of proc_pid_stat(5): the state, field 3, is the first after the name.
+    let ticks = after_name.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok());
+    Ok(ticks.sum::<f64>() / TICKS_PER_SECOND)
+}
