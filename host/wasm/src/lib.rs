@@ -12,6 +12,8 @@ mod images;
 mod limits;
 mod link;
 mod outgoing;
+mod places;
+mod request;
 mod runtime;
 mod serve;
 mod sockets;

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::FutureExt;
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 use wasmtime_wasi_http::handler::ProxyPre;
 use wherry_image::{ImageSource, ModuleKind};
@@ -19,6 +19,7 @@ use crate::command::{component, core_module, unstartable};
 use crate::container::{Resources, Running};
 use crate::images::{Code, Images};
 use crate::limits::Memory;
+use crate::places::{Place, Places};
 use crate::serve::{Service, serve};
 use crate::state::{CoreState, State};
 use crate::throttle::Cpu;
@@ -52,12 +53,11 @@ pub enum SetupError {
 
 /// Runs WASI modules.
 pub struct WasmRuntime {
-    engine: Engine,
     components: Linker<State>,
     core_modules: wasmtime::Linker<CoreState>,
     images: Images,
     ticker: Arc<Ticker>,
-    places: Arc<Semaphore>,
+    places: Places,
     guests: Handle,
 }
 
@@ -69,10 +69,9 @@ impl WasmRuntime {
             components: link::components(&engine).map_err(SetupError::Engine)?,
             core_modules: link::core_modules(&engine).map_err(SetupError::Engine)?,
             images: Images::open(engine.clone(), source, &config.directory)?,
-            ticker: Ticker::start(engine.clone())?,
-            places: Arc::new(Semaphore::new(usize::try_from(config.instances_max).unwrap_or(usize::MAX))),
+            ticker: Ticker::start(engine)?,
+            places: Places::new(config.instances_max),
             guests: config.guests,
-            engine,
         })
     }
 
@@ -81,6 +80,13 @@ impl WasmRuntime {
             memory: Memory::new(spec.limits.memory_bytes),
             cpu: Cpu::new(spec.limits.cpu_milli, Arc::clone(&self.ticker)),
         }
+    }
+
+    fn command_place(&self) -> Result<Place, StartError> {
+        self.places.command().ok_or_else(|| StartError {
+            reason: "RunContainerError",
+            message: "this node runs as many command modules as its pool of instances has places for".to_owned(),
+        })
     }
 
     fn start_component(
@@ -104,7 +110,8 @@ impl WasmRuntime {
                 let stopping = CancellationToken::new();
                 let state = State::new(&spec, &resources.memory, stopping.clone())?;
                 let (own, is_p3) = (resources.clone(), kind == ModuleKind::Command3);
-                let guest = component(pre, is_p3, spec, state, own);
+                let place = self.command_place()?;
+                let guest = component(pre, is_p3, spec, state, own).inspect(|_| drop(place));
                 Ok(Running::spawn(&self.guests, resources, stopping, guest))
             }
         }
@@ -114,7 +121,8 @@ impl WasmRuntime {
         let pre = self.core_modules.instantiate_pre(code).map_err(|e| unstartable(&e))?;
         let resources = self.resources(&spec);
         let state = CoreState::new(&spec, &resources.memory)?;
-        let guest = core_module(pre, spec, state, resources.clone());
+        let place = self.command_place()?;
+        let guest = core_module(pre, spec, state, resources.clone()).inspect(|_| drop(place));
         Ok(Running::spawn(&self.guests, resources, CancellationToken::new(), guest))
     }
 
@@ -129,10 +137,9 @@ impl WasmRuntime {
         let port = spec.http_port.unwrap_or(HTTP_PORT_DEFAULT);
         let service = Arc::new(Service {
             pre,
-            engine: self.engine.clone(),
             spec: Arc::clone(&spec),
             resources: resources.clone(),
-            places: Arc::clone(&self.places),
+            places: self.places.requests(),
             handle: self.guests.clone(),
             requests: TaskTracker::new(),
             killed: CancellationToken::new(),

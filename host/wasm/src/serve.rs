@@ -3,13 +3,12 @@
 //! The ingress of this node hands requests over as they are; everybody else connects to the pod's port, where
 //! HTTP/1.1 is spoken. A trap fails its request; running out of memory ends the container, as it would a process.
 
-use std::pin::Pin;
+use std::convert::Infallible;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::channel::oneshot;
+use http::StatusCode;
 use http_body_util::BodyExt;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -17,14 +16,14 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use wasmtime::{AsContextMut, Store};
-use wasmtime_wasi_http::handler::{Prepared, ProxyPre};
-use wasmtime_wasi_http::{Error as HttpError, WasiBody, WasiHttpView};
-use wherry_runtime::{ContainerSpec, Exit, ExitReason};
-use wherry_vnet::{Body, BoxError, HttpHandler, Listener, Stream};
+use wasmtime_wasi_http::handler::ProxyPre;
+use wasmtime_wasi_http::{Error as HttpError, WasiBody};
+use wherry_runtime::{ContainerSpec, Exit, ExitReason, StartError};
+use wherry_vnet::{Body, BoxError, HttpHandler, Listener, Stream, full_body};
 
-use crate::command::prepare;
 use crate::container::{Resources, exited, failed};
+use crate::places::{Place, RequestPlaces};
+use crate::request::{self, Exchange, Guest, NoAnswer};
 use crate::state::State;
 use crate::throttle::Throttled;
 
@@ -35,11 +34,9 @@ const CONNECTIONS_MAX: usize = 4096;
 /// One container's module, ready to answer.
 pub(crate) struct Service {
     pub(crate) pre: ProxyPre<State>,
-    pub(crate) engine: wasmtime::Engine,
     pub(crate) spec: Arc<ContainerSpec>,
     pub(crate) resources: Resources,
-    /// Instances of the whole process: requests wait here while the pool is full.
-    pub(crate) places: Arc<Semaphore>,
+    pub(crate) places: RequestPlaces,
     pub(crate) handle: Handle,
     pub(crate) requests: TaskTracker,
     /// Cancelled when the container is no more: all that runs for it is dropped.
@@ -48,112 +45,40 @@ pub(crate) struct Service {
     pub(crate) ruin: watch::Sender<Option<Exit>>,
 }
 
-/// A response's body; when the client has taken it, or has gone, the guest learns of it.
-struct Held {
-    body: WasiBody,
-    _taken: oneshot::Sender<()>,
-}
-
-impl http_body::Body for Held {
-    type Data = bytes::Bytes;
-    type Error = HttpError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<http_body::Frame<Self::Data>, HttpError>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> http_body::SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// Why a request has no answer.
-#[derive(Debug, thiserror::Error)]
-enum NoAnswer {
-    #[error("the container is stopping")]
-    Stopping,
-    #[error("the module ended without an answer")]
-    Silent,
-}
-
-/// A request without an answer, as hyper takes it: the connection ends.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Refused(BoxError);
-
 #[async_trait]
 impl HttpHandler for Service {
     async fn handle(&self, request: http::Request<Body>) -> Result<http::Response<Body>, BoxError> {
         if self.requests.is_closed() {
             return Err(NoAnswer::Stopping.into());
         }
-        let place = Arc::clone(&self.places).acquire_owned().await?;
-        let (answer, answered) = oneshot::channel();
-        let (taken, body_taken) = oneshot::channel();
-        let guest = self.guest(request.map(|body| body.map_err(lost).boxed_unsync()), answer, body_taken);
-        let (spec, ruin) = (Arc::clone(&self.spec), self.ruin.clone());
-        let guest = self.requests.track_future(async move {
-            if let Err(error) = guest.await {
-                let exit = failed(&spec, &error);
-                if exit.reason == ExitReason::OomKilled {
-                    ruin.send_replace(Some(exit));
-                }
-            }
-            drop(place);
-        });
-        // A container that is killed takes its requests with it, and so does a caller that goes before the answer.
-        let unwanted = self.killed.child_token();
-        let caller = unwanted.clone().drop_guard();
-        self.handle.spawn(async move {
-            tokio::select! {
-                () = unwanted.cancelled() => {}
-                () = guest => {}
-            }
-        });
-        let outcome = answered.await;
-        caller.disarm();
-        let response = outcome.map_err(|_| NoAnswer::Silent)??;
-        Ok(response.map(|body| Held { body, _taken: taken }.map_err(broken).boxed_unsync()))
+        let place = self.places.take().await.ok_or(NoAnswer::Stopping)?;
+        let (exchange, awaited) = request::exchange();
+        let guest = self.guest(place, request.map(|body| body.map_err(lost).boxed_unsync()), exchange)?;
+        Ok(request::answer(guest, awaited, &self.handle).await?)
     }
 }
 
 impl Service {
-    /// One request in an instance of its own.
-    fn guest(
-        &self,
-        request: http::Request<WasiBody>,
-        answer: oneshot::Sender<wasmtime::Result<http::Response<WasiBody>>>,
-        body_taken: oneshot::Receiver<()>,
-    ) -> impl Future<Output = wasmtime::Result<()>> + Send + 'static {
-        let state = State::new(&self.spec, &self.resources.memory, self.killed.clone());
-        let pre = clone(&self.pre);
-        let engine = self.engine.clone();
-        let run = async move {
-            let mut store = Store::new(&engine, state.map_err(|e| wasmtime::format_err!("{e}"))?);
-            prepare(&mut store);
-            store.limiter(|state| &mut state.share);
-            let proxy = pre.instantiate_async(&mut store).await?;
-            let prepared = Prepared::new(store.as_context_mut(), &proxy, request, State::http, answer)?;
-            let is_p3 = matches!(pre, ProxyPre::P3(_));
-            let work = async |accessor: &wasmtime::component::Accessor<State>| {
-                let sent = prepared.run(accessor, std::future::pending()).await;
-                if is_p3 {
-                    // What a guest of WASI 0.3 still writes is driven here until the client has taken it.
-                    let _dropped = body_taken.await;
-                }
-                sent
-            };
-            store.run_concurrent(work).await??;
-            Ok(())
-        };
-        Throttled::new(run, Arc::clone(&self.resources.cpu))
+    /// One request's guest, until it ends or its container is killed.
+    fn guest(&self, place: Place, request: http::Request<WasiBody>, exchange: Exchange) -> Result<Guest, StartError> {
+        let state = State::new(&self.spec, &self.resources.memory, self.killed.clone())?;
+        let (pre, spec, ruin) = (clone(&self.pre), Arc::clone(&self.spec), self.ruin.clone());
+        let cpu = Arc::clone(&self.resources.cpu);
+        let killed = self.killed.clone().cancelled_owned();
+        Ok(Box::pin(self.requests.track_future(async move {
+            let run = Throttled::new(request::run(&pre, state, request, exchange), cpu);
+            tokio::select! {
+                biased;
+                ended = run => if let Err(error) = ended {
+                    let exit = failed(&spec, &error);
+                    if exit.reason == ExitReason::OomKilled {
+                        ruin.send_replace(Some(exit));
+                    }
+                },
+                () = killed => {}
+            }
+            drop(place);
+        })))
     }
 }
 
@@ -197,8 +122,8 @@ async fn speak(service: Arc<Service>, stream: Stream, stopping: CancellationToke
     let answer = service_fn(move |request: http::Request<hyper::body::Incoming>| {
         let service = Arc::clone(&service);
         async move {
-            let request = request.map(|body| body.map_err(broken).boxed_unsync());
-            service.handle(request).await.map_err(Refused)
+            let request = request.map(|body| body.map_err(BoxError::from).boxed_unsync());
+            Ok::<_, Infallible>(service.handle(request).await.unwrap_or_else(|error| unanswered(&error)))
         }
     });
     let mut builder = hyper::server::conn::http1::Builder::new();
@@ -219,9 +144,13 @@ fn clone(pre: &ProxyPre<State>) -> ProxyPre<State> {
     }
 }
 
-/// A body that broke off, as the pod network's errors are.
-fn broken(error: impl std::error::Error + Send + Sync + 'static) -> BoxError {
-    Box::new(error)
+/// What a client is told whose request the module did not answer.
+fn unanswered(error: &BoxError) -> http::Response<Body> {
+    let is_stopping = matches!(error.downcast_ref(), Some(NoAnswer::Stopping));
+    let status = if is_stopping { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::INTERNAL_SERVER_ERROR };
+    let mut response = http::Response::new(full_body(format!("{error}\n")));
+    *response.status_mut() = status;
+    response
 }
 
 /// The client's part of a body broke off.
