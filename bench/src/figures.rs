@@ -16,10 +16,11 @@ impl Row {
         Self { what: what.into(), measured: measured.into(), ratio: String::new(), budget }
     }
 
-    /// The same, with its ratio to a peer of the same run.
+    /// The same, with its ratio to a peer of the same run; one more, where there are several.
     #[must_use]
     pub fn ratio(mut self, own: f64, peer: f64, name: &str) -> Self {
-        self.ratio = format!("{:.2} × {name}", own / peer.max(f64::MIN_POSITIVE));
+        let separator = if self.ratio.is_empty() { "" } else { ", " };
+        self.ratio = format!("{}{separator}{:.2} × {name}", self.ratio, own / peer.max(f64::MIN_POSITIVE));
         self
     }
 }
@@ -53,6 +54,13 @@ impl Samples {
     pub fn p50_p99(&self) -> String {
         format!("p50 {}, p99 {}", millis(self.percentile(0.5)), millis(self.percentile(0.99)))
     }
+}
+
+/// The figure that half of all do not exceed; zero where there is none.
+pub fn median(figures: impl Iterator<Item = f64>) -> f64 {
+    let mut figures: Vec<f64> = figures.collect();
+    figures.sort_unstable_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied().unwrap_or_default()
 }
 
 /// Milliseconds, with as many decimals as say something.

@@ -4,7 +4,11 @@
 //! budget. Figures of one run belong together: machines are noisy, ratios less so. Run it by `cargo xtask bench`.
 
 mod figures;
+mod ingress;
+mod load;
+mod peers;
 mod process;
+mod start;
 
 use clap::{Parser, ValueEnum};
 
@@ -22,12 +26,14 @@ struct Arguments {
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Measure {
     Start,
+    Ingress,
 }
 
 impl Measure {
     fn run(self) -> anyhow::Result<Vec<Row>> {
         match self {
-            Self::Start => Ok(Vec::new()),
+            Self::Start => start::measure(),
+            Self::Ingress => ingress::measure(),
         }
     }
 }

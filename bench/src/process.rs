@@ -1,9 +1,12 @@
-//! What /proc tells of a process, and where the binaries are.
+//! The processes that are measured: where the binary is, what it is given, what /proc tells of it.
 
 use std::fs;
 use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::Context;
+use wherry_tests::Cluster;
 
 /// The `wherry` that was built together with this program.
 pub fn wherry() -> anyhow::Result<PathBuf> {
@@ -29,4 +32,21 @@ pub fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
     // Fields 14 and 15 of proc_pid_stat(5): the state, field 3, is the first after the name.
     let ticks = after_name.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok());
     Ok(ticks.sum::<f64>() / TICKS_PER_SECOND)
+}
+
+/// The share of a core that a process uses while nothing is asked of it, over `time`, once it had `settling` to come to rest.
+pub fn idle_cpu(pid: u32, settling: Duration, time: Duration) -> anyhow::Result<f64> {
+    thread::sleep(settling);
+    let before = cpu_seconds(pid)?;
+    thread::sleep(time);
+    Ok((cpu_seconds(pid)? - before) / time.as_secs_f64())
+}
+
+/// `wherry apply` of a manifest.
+pub fn apply(cluster: &Cluster, manifest: &str) -> anyhow::Result<()> {
+    let file = cluster.data().join("bench.yaml");
+    fs::write(&file, manifest)?;
+    let output = cluster.wherry(&["apply", "-f", &file.display().to_string()])?;
+    anyhow::ensure!(output.status.success(), "apply: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
 }

@@ -1,0 +1,95 @@
+//! What Wherry is held against: a native server, and the `wasmtime` command line, which is installed if it is missing.
+
+use std::convert::Infallible;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, ensure};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
+use wherry_tests::until;
+
+/// The release of wasmtime that Wherry itself is built with.
+const WASMTIME_VERSION: &str = "48.0.8";
+/// The pool as Wherry tunes it: without these `wasmtime serve` does a third as much.
+const WASMTIME_TUNING: &str = "pooling-pagemap-scan=y,pooling-memory-keep-resident=2097152,\
+                               pooling-table-keep-resident=65536,pooling-async-stack-keep-resident=32768";
+
+/// A hyper server in this process, with as many workers as there are cores.
+pub struct Native {
+    pub address: SocketAddr,
+    _runtime: Runtime,
+}
+
+impl Native {
+    pub fn start() -> anyhow::Result<Self> {
+        let runtime = Runtime::new()?;
+        let listener = runtime.block_on(tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?;
+        let address = listener.local_addr()?;
+        runtime.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                let _slower_but_works = stream.set_nodelay(true);
+                let answer = service_fn(async |_| {
+                    Ok::<_, Infallible>(http::Response::new(Full::new(Bytes::from_static(b"Hello from nobody\n"))))
+                });
+                let connection =
+                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer);
+                connections.spawn(connection);
+            }
+        });
+        Ok(Self { address, _runtime: runtime })
+    }
+}
+
+/// `wasmtime serve` of a guest example. Killed when dropped.
+pub struct WasmtimeServe {
+    pub address: SocketAddr,
+    process: Child,
+    _module: tempfile::TempPath,
+}
+
+impl WasmtimeServe {
+    pub fn start(guest: &str) -> anyhow::Result<Self> {
+        let (_, module) = wherry::GUESTS.iter().find(|(name, _)| *name == guest).context("no such guest")?;
+        let file = tempfile::NamedTempFile::with_suffix(".wasm")?.into_temp_path();
+        std::fs::write(&file, module)?;
+        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let mut command = Command::new(wasmtime()?);
+        command.args(["serve", "-S", "cli", "-O", WASMTIME_TUNING, "--addr", &address.to_string()]).arg(&file);
+        // Else each request pays for backtraces that nobody sees.
+        command.env_remove("RUST_BACKTRACE").stdout(Stdio::null()).stderr(Stdio::null());
+        let process = command.spawn()?;
+        until("wasmtime serves", || Ok(std::net::TcpStream::connect(address).ok()))?;
+        Ok(Self { address, process, _module: file })
+    }
+}
+
+impl Drop for WasmtimeServe {
+    fn drop(&mut self) {
+        let _gone_already = self.process.kill();
+        let _status = self.process.wait();
+    }
+}
+
+/// The installed `wasmtime`, or one that cargo installs beside the build.
+fn wasmtime() -> anyhow::Result<PathBuf> {
+    if Command::new("wasmtime").arg("--version").stdout(Stdio::null()).status().is_ok() {
+        return Ok("wasmtime".into());
+    }
+    let own = std::env::current_exe()?;
+    let root = own.parent().and_then(Path::parent).context("no target directory")?.join("tools");
+    let binary = root.join("bin/wasmtime");
+    if !binary.exists() {
+        eprintln!("installing wasmtime-cli {WASMTIME_VERSION} into {} (some minutes) …", root.display());
+        let mut install = Command::new("cargo");
+        install.args(["install", "wasmtime-cli", "--locked", "--version", WASMTIME_VERSION, "--root"]).arg(&root);
+        ensure!(install.status()?.success(), "cargo cannot install wasmtime-cli");
+    }
+    Ok(binary)
+}
