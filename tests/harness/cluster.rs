@@ -88,6 +88,18 @@ impl Cluster {
         Ok(command.output()?)
     }
 
+    /// Applies manifests that are given as text to a namespace, which is made where it is missing.
+    pub fn apply(&self, namespace: &str, manifests: &str) -> anyhow::Result<()> {
+        let file = tempfile::Builder::new().suffix(".yaml").tempfile_in(self.data())?;
+        let space = format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}}}\n---\n{manifests}");
+        std::fs::write(file.path(), if namespace == "default" { manifests } else { &space })?;
+        let output = self.wherry(&["apply", "-n", namespace, "-f", &file.path().display().to_string()])?;
+        if !output.status.success() {
+            bail!("apply: {}\n{manifests}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(())
+    }
+
     /// Loads a guest example as `NAME:v1`.
     pub fn load_guest(&self, name: &str) -> anyhow::Result<()> {
         let (_, module) = wherry::GUESTS.iter().find(|(guest, _)| *guest == name).context("no such guest")?;
@@ -153,6 +165,21 @@ impl Drop for Cluster {
     }
 }
 
+/// Runs `wherry up` where it must not start: its exit code and what it wrote to stderr.
+pub fn refused_start(binary: &Path, data: &Path, arguments: &[&str]) -> anyhow::Result<(Option<i32>, String)> {
+    let arguments: Vec<String> = arguments.iter().map(|&a| a.to_owned()).collect();
+    let (mut process, errors) = spawn(binary, data, &arguments)?;
+    let ended = until("wherry up refuses to start", || Ok(process.try_wait()?));
+    if ended.is_err() {
+        process.kill()?;
+        process.wait()?;
+    }
+    // The text is complete once the collecting thread, the other owner, is gone.
+    until("stderr ends", || Ok((Arc::strong_count(&errors) == 1).then_some(())))?;
+    let text = errors.lock().map(|text| text.clone()).unwrap_or_default();
+    Ok((ended.with_context(|| text.clone())?.code(), text))
+}
+
 /// Asks until there is an answer, or the patience is over.
 pub fn until<T>(what: &str, mut ask: impl FnMut() -> anyhow::Result<Option<T>>) -> anyhow::Result<T> {
     let tries = PATIENCE.as_millis() / POLL.as_millis();
@@ -169,7 +196,10 @@ fn spawn(binary: &Path, data: &Path, arguments: &[String]) -> anyhow::Result<(Ch
     let mut command = Command::new(binary);
     command.arg("up").arg("--data-dir").arg(data);
     for port in ["api", "http", "https", "kubelet", "registry"] {
-        command.args([format!("--{port}-port"), "0".to_owned()]);
+        let flag = format!("--{port}-port");
+        if !arguments.contains(&flag) {
+            command.args([flag.as_str(), "0"]);
+        }
     }
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut process = command.spawn().with_context(|| format!("cannot start {}", binary.display()))?;

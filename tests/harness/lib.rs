@@ -3,7 +3,9 @@
 mod cluster;
 mod http;
 mod kubectl;
+mod scenes;
 
-pub use cluster::{Cluster, PATIENCE, Ports, until};
+pub use cluster::{Cluster, PATIENCE, Ports, refused_start, until};
 pub use http::{Answer, get};
 pub use kubectl::{Kubectl, Printed};
+pub use scenes::{Scene, play};

@@ -12,6 +12,7 @@ mod api;
 mod cluster;
 mod manifests;
 mod net;
+mod start;
 
 /// The binary under test.
 pub const WHERRY: &str = env!("CARGO_BIN_EXE_wherry-under-test");

@@ -1,5 +1,7 @@
 //! The command line: flags, their environment variables and their defaults, for every role.
 
+mod check;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 

@@ -1,8 +1,8 @@
 //! The ports of this process: bound first of all, so that a port in use is told before anything is changed.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 
-use anyhow::Context;
 use serde::Serialize;
 use tokio::net::TcpListener;
 
@@ -65,5 +65,15 @@ impl Listeners {
 async fn bind(args: &CommonArgs, port: u16, flag: &str) -> anyhow::Result<TcpListener> {
     let address = SocketAddr::new(args.bind_address, port);
     let bound = TcpListener::bind(address).await;
-    bound.with_context(|| format!("cannot listen on {address}; choose another port with {flag} (0 picks a free one)"))
+    bound.map_err(|error| {
+        let way_out = way_out(&error, flag);
+        anyhow::Error::new(error).context(format!("cannot listen on {address}; {way_out}"))
+    })
+}
+
+fn way_out(error: &std::io::Error, flag: &str) -> String {
+    match error.kind() {
+        ErrorKind::AddrNotAvailable => "choose an address of this machine with --bind-address".to_owned(),
+        _ => format!("choose another port with {flag} (0 picks a free one)"),
+    }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use ipnet::{IpNet, Ipv4Net};
 use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use wherry_agent::{Agent, AgentConfig, PODS_MAX_DEFAULT, Runtimes, SHUTDOWN_GRACE_MAX};
 use wherry_base::{Clock, Trigger};
 use wherry_client::Client;
@@ -29,8 +29,27 @@ const STOP_MORE: Duration = Duration::from_secs(5);
 pub struct Node {
     proxy: Trigger,
     agent: Trigger,
-    /// The threads that guests and the ingress run on.
-    guests: Runtime,
+    guests: Guests,
+}
+
+/// The threads that guests and the ingress run on. They end in the background, also where the start fails half-way:
+/// dropping a runtime within another panics.
+struct Guests(Option<Runtime>);
+
+impl Guests {
+    fn start() -> std::io::Result<(Self, Handle)> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().thread_name("guests").enable_all().build()?;
+        let handle = runtime.handle().clone();
+        Ok((Self(Some(runtime)), handle))
+    }
+}
+
+impl Drop for Guests {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 /// What a node is started from.
@@ -63,18 +82,17 @@ impl Node {
     /// Starts everything; the agent registers the node by itself.
     pub fn start(parts: Parts<'_>) -> anyhow::Result<Self> {
         let Parts { args, name, data, clock, client, images, tls, address, kubelet, http, https } = parts;
-        let guests = tokio::runtime::Builder::new_multi_thread().thread_name("guests").enable_all().build()?;
+        let (guests, threads) = Guests::start()?;
         let table = Table::new();
         let network = Network::new(network_config(args, address)?, Arc::clone(&table) as _);
         let proxy = Proxy::new(client.clone(), table, Arc::clone(&network), clock.as_ref(), args.bind_address)?;
         let proxy_tasks = Trigger::new();
         {
-            let _on_guests_threads = guests.enter();
+            let _on_guests_threads = threads.enter();
             let listeners = wherry_proxy::Listeners { http: Some(moved(http)?), https: Some(moved(https)?) };
             proxy.run(listeners, &proxy_tasks.drain());
         }
-        let config =
-            WasmConfig { directory: data.join("wasm"), instances_max: INSTANCES_MAX, guests: guests.handle().clone() };
+        let config = WasmConfig { directory: data.join("wasm"), instances_max: INSTANCES_MAX, guests: threads.clone() };
         let wasm = WasmRuntime::new(config, images)?;
         let config = AgentConfig {
             node_name: name.to_owned(),
@@ -99,7 +117,7 @@ impl Node {
         if !(agent && proxy) {
             tracing::warn!("some of the node's tasks did not end in time");
         }
-        self.guests.shutdown_background();
+        drop(self.guests);
     }
 }
 

@@ -23,6 +23,7 @@ use crate::node::{self, Node};
 
 /// Starts everything, and stops it on SIGINT or SIGTERM.
 pub async fn up(args: UpArgs) -> anyhow::Result<()> {
+    args.check()?;
     let manifests = if args.files.is_empty() { Vec::new() } else { read_manifests(&args.files)? };
     let data = DataDir::open(&args.common.data_dir)?;
     let (master, node, ports) = start(&args, &data).await?;

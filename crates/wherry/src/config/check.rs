@@ -1,0 +1,65 @@
+//! Flags that cannot work, found before anything is begun: what the command line's parser cannot see by itself.
+
+use ipnet::IpNet;
+
+use super::UpArgs;
+
+/// Kubernetes' limit of a node's name.
+const NAME_BYTES_MAX: usize = 253;
+
+/// The smallest ranges are of 4 addresses.
+const PREFIX_MAX: u8 = 30;
+
+/// A flag that cannot work.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FlagError {
+    /// Not an address range that pods or Services can be in.
+    #[error("{flag} {range} is no IPv4 range of at least 4 addresses, such as {example}")]
+    Range {
+        /// The flag.
+        flag: &'static str,
+        /// Its value.
+        range: IpNet,
+        /// Its default.
+        example: &'static str,
+    },
+    /// An address would be a pod's and a Service's.
+    #[error("--service-cidr {services} and --cluster-cidr {pods} overlap; choose ranges apart from each other")]
+    Overlap {
+        /// The Services' range.
+        services: IpNet,
+        /// The pods' range.
+        pods: IpNet,
+    },
+    /// Not a name of a node.
+    #[error(
+        "--name {0:?} is no name of a node: lower case letters, digits, \"-\" and \".\" between them, up to {NAME_BYTES_MAX}"
+    )]
+    Name(String),
+}
+
+impl UpArgs {
+    /// The first fault.
+    pub fn check(&self) -> Result<(), FlagError> {
+        let (pods, services) = (self.common.cluster_cidr, self.common.service_cidr);
+        check_range("--cluster-cidr", pods, "10.128.0.0/10")?;
+        check_range("--service-cidr", services, "10.96.0.0/12")?;
+        if pods.contains(&services) || services.contains(&pods) {
+            return Err(FlagError::Overlap { services, pods });
+        }
+        if is_node_name(&self.name) { Ok(()) } else { Err(FlagError::Name(self.name.clone())) }
+    }
+}
+
+fn check_range(flag: &'static str, range: IpNet, example: &'static str) -> Result<(), FlagError> {
+    let usable = matches!(range, IpNet::V4(_)) && range.prefix_len() <= PREFIX_MAX;
+    if usable { Ok(()) } else { Err(FlagError::Range { flag, range, example }) }
+}
+
+/// A DNS subdomain (RFC 1123).
+fn is_node_name(name: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let label =
+        |label: &str| !label.is_empty() && !label.starts_with('-') && !label.ends_with('-') && label.bytes().all(inner);
+    name.len() <= NAME_BYTES_MAX && name.split('.').all(label)
+}
