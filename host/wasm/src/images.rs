@@ -1,11 +1,10 @@
-//! Modules of this node: fetched once, kept by digest, compiled once for this engine.
+//! Modules of this node: fetched once, kept by digest, compiled once for its engine.
 //!
 //! `DATA/modules/HEX.wasm` are modules, `DATA/compiled/ENGINE-HEX.cwasm` their code. The directory is readable by the
 //! node alone, and compiled code carries its own digest beside it: what does not match is compiled again.
 
 use std::collections::HashMap;
 use std::fs;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -14,10 +13,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tokio::sync::OnceCell;
+use wasmtime::Module;
 use wasmtime::component::Component;
-use wasmtime::{Engine, Module};
 use wherry_image::{FetchError, ImageSource, InspectError, ModuleKind, Reference, inspect};
 use wherry_runtime::{ImageError, PullPolicy};
+
+use crate::engine::Engines;
 
 /// How many names are remembered with their digests; the file is the truth for the rest.
 const NAMES_MAX: usize = 65_536;
@@ -33,7 +34,7 @@ pub(crate) enum Code {
 
 /// The modules of this node.
 pub(crate) struct Images {
-    engine: Engine,
+    engines: Engines,
     source: Arc<dyn ImageSource>,
     directory: PathBuf,
     engine_key: String,
@@ -50,15 +51,13 @@ pub(crate) struct Ready {
 }
 
 impl Images {
-    pub(crate) fn open(engine: Engine, source: Arc<dyn ImageSource>, directory: &Path) -> io::Result<Self> {
+    pub(crate) fn open(engines: Engines, source: Arc<dyn ImageSource>, directory: &Path) -> io::Result<Self> {
         for folder in ["modules", "compiled", "names"] {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(directory.join(folder))?;
         }
-        let mut hasher = DefaultHasher::new();
-        engine.precompile_compatibility_hash().hash(&mut hasher);
-        let engine_key = format!("{:016x}", hasher.finish());
+        let engine_key = engines.key();
         let directory = directory.to_owned();
-        Ok(Self { engine, source, directory, engine_key, names: Mutex::default(), codes: Mutex::default() })
+        Ok(Self { engines, source, directory, engine_key, names: Mutex::default(), codes: Mutex::default() })
     }
 
     /// Makes a module ready: found or fetched by the policy, checked, compiled.
@@ -119,8 +118,8 @@ impl Images {
         };
         let code = cell.get_or_try_init(|| async {
             let module = self.module(reference, digest, policy).await?;
-            let (engine, file, name) = (self.engine.clone(), self.compiled_file(digest), reference.to_string());
-            let compiled = tokio::task::spawn_blocking(move || compile(&engine, &module, &file, &name)).await;
+            let (engines, file, name) = (self.engines.clone(), self.compiled_file(digest), reference.to_string());
+            let compiled = tokio::task::spawn_blocking(move || compile(&engines, &module, &file, &name)).await;
             compiled.map_err(|e| ImageError::Unusable(format!("{reference}: compiling failed: {e}")))?
         });
         code.await.cloned()
@@ -165,9 +164,10 @@ fn pull_error(name: &str, error: &FetchError) -> ImageError {
 }
 
 /// The code of a module: from the cache, or compiled and cached.
-fn compile(engine: &Engine, module: &[u8], file: &Path, name: &str) -> Result<Code, ImageError> {
+fn compile(engines: &Engines, module: &[u8], file: &Path, name: &str) -> Result<Code, ImageError> {
     let unusable = |why: String| ImageError::Unusable(format!("{name}: {why}"));
     let inspected = inspect(module).map_err(|e: InspectError| unusable(e.to_string()))?;
+    let engine = engines.of(&inspected);
     let is_core = inspected.kind == ModuleKind::CoreCommand;
     if !is_cached(file) {
         let compiled = if is_core { engine.precompile_module(module) } else { engine.precompile_component(module) };

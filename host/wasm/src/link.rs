@@ -1,4 +1,4 @@
-//! What a guest may import: WASI 0.2 and 0.3 on one linker for components, WASI 0.1 on another for core modules.
+//! What a guest may import: WASI 0.1, 0.2, and 0.2 with 0.3, on a linker each.
 //!
 //! wasmtime-wasi's own sockets are shadowed by those over the pod's network; its context denies them besides.
 
@@ -8,7 +8,7 @@ use wasmtime::component::Linker;
 use crate::sockets;
 use crate::state::{CoreState, State};
 
-/// The linker of components.
+/// The linker of components of WASI 0.2.
 pub(crate) fn components(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
@@ -16,6 +16,12 @@ pub(crate) fn components(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     sockets::add_to_linker(&mut linker)?;
     linker.allow_shadowing(false);
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    Ok(linker)
+}
+
+/// The linker of components of WASI 0.3, which may import 0.2 beside it, as Rust's standard library does.
+pub(crate) fn concurrent_components(engine: &Engine) -> wasmtime::Result<Linker<State>> {
+    let mut linker = components(engine)?;
     wasmtime_wasi::p3::add_to_linker(&mut linker)?;
     wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
     Ok(linker)

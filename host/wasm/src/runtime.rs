@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 use wasmtime_wasi_http::handler::ProxyPre;
 use wherry_image::{ImageSource, ModuleKind};
@@ -17,14 +18,15 @@ use wherry_runtime::{Container, ContainerSpec, Image, ImageError, ImageKind, Pul
 
 use crate::command::{component, core_module, unstartable};
 use crate::container::{Resources, Running};
+use crate::engine::Engines;
 use crate::images::{Code, Images};
 use crate::limits::Memory;
+use crate::link;
 use crate::places::{Place, Places};
 use crate::serve::{Service, serve};
 use crate::state::{CoreState, State};
 use crate::throttle::Cpu;
 use crate::ticker::Ticker;
-use crate::{engine, link};
 
 /// Where an HTTP module is served that names no port.
 const HTTP_PORT_DEFAULT: u16 = 8080;
@@ -54,6 +56,7 @@ pub enum SetupError {
 /// Runs WASI modules.
 pub struct WasmRuntime {
     components: Linker<State>,
+    concurrent_components: Linker<State>,
     core_modules: wasmtime::Linker<CoreState>,
     images: Images,
     ticker: Arc<Ticker>,
@@ -64,12 +67,14 @@ pub struct WasmRuntime {
 impl WasmRuntime {
     /// Sets up the engine; compiles nothing yet.
     pub fn new(config: WasmConfig, source: Arc<dyn ImageSource>) -> Result<Self, SetupError> {
-        let engine = engine::engine(config.instances_max).map_err(SetupError::Engine)?;
+        let engines = Engines::new(config.instances_max).map_err(SetupError::Engine)?;
+        let concurrent = link::concurrent_components(&engines.concurrent).map_err(SetupError::Engine)?;
         Ok(Self {
-            components: link::components(&engine).map_err(SetupError::Engine)?,
-            core_modules: link::core_modules(&engine).map_err(SetupError::Engine)?,
-            images: Images::open(engine.clone(), source, &config.directory)?,
-            ticker: Ticker::start(engine)?,
+            components: link::components(&engines.plain).map_err(SetupError::Engine)?,
+            concurrent_components: concurrent,
+            core_modules: link::core_modules(&engines.plain).map_err(SetupError::Engine)?,
+            images: Images::open(engines.clone(), source, &config.directory)?,
+            ticker: Ticker::start(engines)?,
             places: Places::new(config.instances_max),
             guests: config.guests,
         })
@@ -95,7 +100,12 @@ impl WasmRuntime {
         kind: ModuleKind,
         spec: Arc<ContainerSpec>,
     ) -> Result<Arc<Running>, StartError> {
-        let pre = self.components.instantiate_pre(code).map_err(|e| unstartable(&e))?;
+        let linker = if Engine::same(code.engine(), self.concurrent_components.engine()) {
+            &self.concurrent_components
+        } else {
+            &self.components
+        };
+        let pre = linker.instantiate_pre(code).map_err(|e| unstartable(&e))?;
         let resources = self.resources(&spec);
         match kind {
             ModuleKind::Http2 => {

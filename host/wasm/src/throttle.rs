@@ -1,4 +1,4 @@
-//! A container's CPU: time spent in its guests is measured at each poll and paid from a token bucket.
+//! A container's CPU: time spent in its guests is measured at each poll and, where there is a limit, paid from a token bucket.
 //!
 //! An empty bucket parks the guest until the debt is paid, so the mean is exact whatever the length of a poll;
 //! epochs (see `ticker`) bound that length. Blocked time costs nothing.
@@ -48,6 +48,12 @@ impl Cpu {
 
     pub(crate) fn used_nanos(&self) -> u64 {
         self.used_nanos.load(Ordering::Relaxed)
+    }
+
+    /// What time in a guest is measured by. This thread's CPU time is exact, but costs a system call: it is read where a
+    /// limit depends on it. Elsewhere time that passed is near enough: a guest that waits is not polled.
+    fn clock(&self) -> ClockId {
+        if self.bucket.is_some() { ClockId::ThreadCPUTime } else { ClockId::Monotonic }
     }
 
     fn charge(&self, spent: Duration) {
@@ -114,15 +120,15 @@ impl<F: Future> Future for Throttled<F> {
             }
         }
         self.cpu.ticker.guest_runs();
-        let before = thread_time();
+        let clock = self.cpu.clock();
+        let before = time(clock);
         let outcome = self.guest.as_mut().poll(context);
-        self.cpu.charge(thread_time().saturating_sub(before));
+        self.cpu.charge(time(clock).saturating_sub(before));
         outcome
     }
 }
 
-/// CPU time of this thread.
-fn thread_time() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
+fn time(clock: ClockId) -> Duration {
+    let time = clock_gettime(clock);
     Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }

@@ -1,4 +1,4 @@
-//! The engine's clock: an epoch each millisecond while guests run, none while all are idle.
+//! The engines' clock: an epoch each millisecond while guests run, none while all are idle.
 //!
 //! An epoch is what makes a guest yield: it bounds how long one poll of a guest takes, and so how soon it can be
 //! throttled or ended. A thread of its own, because the async runtime's threads are what guests occupy.
@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use wasmtime::Engine;
+use crate::engine::Engines;
 
 const TICK: Duration = Duration::from_millis(1);
 /// After so many ticks without a guest the thread sleeps until one runs.
@@ -23,10 +23,10 @@ pub(crate) struct Ticker {
 }
 
 impl Ticker {
-    pub(crate) fn start(engine: Engine) -> std::io::Result<Arc<Self>> {
+    pub(crate) fn start(engines: Engines) -> std::io::Result<Arc<Self>> {
         let ticker = Arc::new(Self::default());
         let weak = Arc::downgrade(&ticker);
-        let handle = thread::Builder::new().name("wasm-epochs".into()).spawn(move || tick(&weak, &engine))?;
+        let handle = thread::Builder::new().name("wasm-epochs".into()).spawn(move || tick(&weak, &engines))?;
         drop(ticker.thread.set(handle.thread().clone()));
         Ok(ticker)
     }
@@ -53,14 +53,14 @@ impl Drop for Ticker {
     }
 }
 
-fn tick(ticker: &Weak<Ticker>, engine: &Engine) {
+fn tick(ticker: &Weak<Ticker>, engines: &Engines) {
     let mut idle = 0;
     while let Some(own) = ticker.upgrade() {
         idle = if own.active.swap(false, Ordering::SeqCst) { 0 } else { idle + 1 };
         if idle < IDLE_TICKS_MAX {
             drop(own);
             thread::sleep(TICK);
-            engine.increment_epoch();
+            engines.increment_epoch();
             continue;
         }
         own.parked.store(true, Ordering::SeqCst);
