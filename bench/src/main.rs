@@ -3,11 +3,14 @@
 //! Each measure is a file that returns rows; the table shows the figure, its ratio to a peer where there is one, and the
 //! budget. Figures of one run belong together: machines are noisy, ratios less so. Run it by `cargo xtask bench`.
 
+mod api;
 mod figures;
 mod ingress;
 mod load;
 mod peers;
+mod placement;
 mod process;
+mod server;
 mod start;
 
 use clap::{Parser, ValueEnum};
@@ -27,6 +30,8 @@ struct Arguments {
 enum Measure {
     Start,
     Ingress,
+    Api,
+    Placement,
 }
 
 impl Measure {
@@ -34,6 +39,8 @@ impl Measure {
         match self {
             Self::Start => start::measure(),
             Self::Ingress => ingress::measure(),
+            Self::Api => api::measure(),
+            Self::Placement => placement::measure(),
         }
     }
 }
