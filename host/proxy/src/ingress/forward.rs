@@ -17,7 +17,7 @@ use super::headers::{self, Client};
 use super::matcher::Matcher;
 use super::pool::{Pool, RESPONSE_HEADER_TIMEOUT, SendError};
 use super::upgrade;
-use crate::table::{Backends, Permit, Table};
+use crate::table::{Endpoint, Permit, PortRef, Table};
 
 /// How many endpoints are asked before a request that none took fails.
 const ENDPOINTS_TRIED_MAX: usize = 4;
@@ -34,7 +34,8 @@ pub(crate) struct Forwarder {
 /// A request on its way to a Service.
 struct Passage<'a> {
     service: &'a ObjectKey,
-    backends: &'a Backends,
+    port: &'a PortRef,
+    table: &'a Table,
     client: &'a Client,
 }
 
@@ -64,9 +65,7 @@ impl Forwarder {
         let matcher = self.matcher.load_full();
         let found = matcher.find(headers::host(&request), request.uri().path());
         let backend = found.ok_or(Failure::NoRule)?;
-        let backends = self.table.backends(&backend.service, &backend.port);
-        let backends = backends.ok_or_else(|| Failure::NoService(backend.service.clone()))?;
-        let passage = Passage { service: &backend.service, backends: &backends, client };
+        let passage = Passage { service: &backend.service, port: &backend.port, table: &self.table, client };
         let protocol = headers::upgrade(request.headers());
         headers::prepare(&mut request, client);
         let Some(protocol) = protocol else { return self.pass(&passage, request.map(incoming)).await };
@@ -134,8 +133,11 @@ impl Forwarder {
 }
 
 impl Passage<'_> {
-    fn choose(&self) -> Result<&Arc<crate::table::Endpoint>, Failure> {
-        self.backends.choose(self.client.ip).ok_or_else(|| Failure::NoEndpoint(self.service.clone()))
+    /// From the table as it is now: between two tries the endpoints may have been replaced.
+    fn choose(&self) -> Result<Arc<Endpoint>, Failure> {
+        let backends = self.table.backends(self.service, self.port);
+        let backends = backends.ok_or_else(|| Failure::NoService(self.service.clone()))?;
+        backends.choose(self.client.ip).cloned().ok_or_else(|| Failure::NoEndpoint(self.service.clone()))
     }
 
     async fn call(&self, handler: &dyn HttpHandler, request: Request<Body>, permit: Permit) -> Answer {

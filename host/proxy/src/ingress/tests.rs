@@ -302,6 +302,8 @@ async fn no_request_fails_while_pods_are_replaced() {
     let done = AtomicUsize::new(0);
     let roll = async {
         let mut old: Option<(Arc<Namespace>, SocketAddr)> = None;
+        // Their requests in flight end, as in a pod's grace period.
+        let mut retired = Vec::new();
         for round in 0..ROLLS {
             let pod = world.pod();
             let at = SocketAddr::new(pod.address(), 8080);
@@ -317,9 +319,12 @@ async fn no_request_fails_while_pods_are_replaced() {
                 old.close_listeners();
                 tokio::time::sleep(Duration::from_millis(2)).await;
                 world.serve_from(&[at]);
+                retired.push(old);
             }
         }
         done.store(1, Ordering::SeqCst);
+        // The last ones serve until the last client is done.
+        (old, retired)
     };
     let ask = async {
         let mut client = world.client().await;
@@ -331,7 +336,8 @@ async fn no_request_fails_while_pods_are_replaced() {
             asked += 1;
         }
     };
-    tokio::join!(roll, futures::future::join_all((0..7).map(|_| async { ask_until(&world, &done).await })), ask);
+    let _pods =
+        tokio::join!(roll, futures::future::join_all((0..7).map(|_| async { ask_until(&world, &done).await })), ask);
 }
 
 async fn ask_until(world: &World, done: &AtomicUsize) {
