@@ -15,12 +15,13 @@ use crate::objects::{Objects, Target, targets, text};
 pub async fn run(args: GetArgs) -> anyhow::Result<()> {
     let client = args.cluster.client()?;
     let namespace = (!args.all_namespaces).then_some(args.cluster.namespace.as_str());
+    let named = matches!(targets(&args.what)?.as_slice(), [Target { name: Some(_), .. }]);
     for (resource, found) in gather(&args, &client, namespace).await? {
         match args.output {
             Output::Table | Output::Wide => print_table(resource, &found, args.output, args.all_namespaces),
             Output::Name => found.iter().for_each(|o| println!("{}/{}", singular(resource), text(o, "/metadata/name"))),
-            Output::Yaml => print!("{}", yaml::print(&one_or_list(found))?),
-            Output::Json => println!("{:#}", one_or_list(found)),
+            Output::Yaml => print!("{}", yaml::print(&one_or_list(found, named))?),
+            Output::Json => println!("{:#}", one_or_list(found, named)),
         }
     }
     Ok(())
@@ -50,9 +51,10 @@ fn options(args: &GetArgs) -> ListOptions {
     ListOptions { labels: args.selector.clone(), fields: args.field_selector.clone(), ..ListOptions::default() }
 }
 
-fn one_or_list(mut found: Vec<Value>) -> Value {
+/// The one object that was named; a listing is a list whatever its length, as scripts expect.
+fn one_or_list(mut found: Vec<Value>, named: bool) -> Value {
     match found.len() {
-        1 => found.swap_remove(0),
+        1 if named => found.swap_remove(0),
         _ => json!({"apiVersion": "v1", "kind": "List", "items": found}),
     }
 }

@@ -1,5 +1,7 @@
 //! Faults of Endpoints and EndpointSlices.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
 use crate::kinds::{EndpointSlice, Endpoints};
 use crate::validate::names;
 use crate::validate::path::{Faults, Path};
@@ -8,14 +10,20 @@ use crate::validate::path::{Faults, Path};
 const ENDPOINTS_MAX: usize = 1000;
 const PORTS_MAX: usize = 100;
 
+/// The API server's own, which on a cluster of one machine is at that machine's loopback. No node sends traffic there.
+fn is_api_servers(meta: &ObjectMeta) -> bool {
+    meta.namespace.as_deref() == Some("default") && meta.name.as_deref() == Some("kubernetes")
+}
+
 pub(crate) fn endpoints(endpoints: &Endpoints, faults: &mut Faults) {
     let root = Path::Root("subsets");
+    let check = if is_api_servers(&endpoints.metadata) { names::ip } else { names::endpoint_ip };
     for (index, subset) in endpoints.subsets.iter().flatten().enumerate() {
         let at = root.index(index);
         for (field, list) in [("addresses", &subset.addresses), ("notReadyAddresses", &subset.not_ready_addresses)] {
             let at = at.field(field);
             for (index, address) in list.iter().flatten().enumerate() {
-                faults.all(&at.index(index).field("ip"), address.ip.as_str(), names::ip(&address.ip));
+                faults.all(&at.index(index).field("ip"), address.ip.as_str(), check(&address.ip));
             }
         }
         for (index, port) in subset.ports.iter().flatten().enumerate() {
@@ -28,6 +36,7 @@ pub(crate) fn endpoints(endpoints: &Endpoints, faults: &mut Faults) {
 pub(crate) fn slice(slice: &EndpointSlice, faults: &mut Faults) {
     faults.one_of(&Path::Root("addressType"), Some(&slice.address_type), &["FQDN", "IPv4", "IPv6"]);
     let root = Path::Root("endpoints");
+    let check = if is_api_servers(&slice.metadata) { names::ip } else { names::endpoint_ip };
     if slice.endpoints.as_ref().map_or(0, Vec::len) > ENDPOINTS_MAX {
         faults.too_long(&root, ENDPOINTS_MAX);
     }
@@ -39,7 +48,7 @@ pub(crate) fn slice(slice: &EndpointSlice, faults: &mut Faults) {
         }
         let is_ip = slice.address_type != "FQDN";
         for (index, address) in endpoint.addresses.iter().enumerate().filter(|_| is_ip) {
-            faults.all(&at.index(index), address.as_str(), names::ip(address));
+            faults.all(&at.index(index), address.as_str(), check(address));
         }
     }
     if slice.ports.as_ref().map_or(0, Vec::len) > PORTS_MAX {

@@ -186,6 +186,23 @@ pub(crate) fn ip(value: &str) -> Faults {
     }
 }
 
+/// An address that traffic may be sent to on behalf of others: one that means the machine itself, or its link only,
+/// would open what is meant for the machine alone.
+pub(crate) fn endpoint_ip(value: &str) -> Faults {
+    let Ok(ip) = value.parse::<std::net::IpAddr>().map(|ip| ip.to_canonical()) else { return ip(value) };
+    let link_local = match ip {
+        std::net::IpAddr::V4(ip) => ip.is_link_local(),
+        std::net::IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    let cases = [
+        (ip.is_unspecified(), "may not be unspecified"),
+        (ip.is_loopback(), "may not be in the loopback range (127.0.0.0/8, ::1/128)"),
+        (link_local, "may not be in the link-local range (169.254.0.0/16, fe80::/10)"),
+        (ip.is_multicast(), "may not be in the multicast range (224.0.0.0/4, ff00::/8)"),
+    ];
+    cases.iter().filter(|(special, _)| *special).map(|(_, words)| (*words).to_owned()).collect()
+}
+
 /// `25%`, as its number.
 pub(crate) fn percent(value: &str) -> Result<i32, String> {
     let number = value.strip_suffix('%').filter(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));

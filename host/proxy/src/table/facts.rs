@@ -115,8 +115,17 @@ fn endpoint(endpoint: Endpoint) -> Option<SliceEndpoint> {
     let conditions = endpoint.conditions.unwrap_or_default();
     let ready = conditions.ready.unwrap_or(true);
     let serves_while_ending = conditions.serving.unwrap_or(ready) && conditions.terminating.unwrap_or(false);
-    let addresses = endpoint.addresses.iter().filter_map(|ip| ip.parse::<IpAddr>().ok());
-    let addresses: Vec<IpAddr> = addresses.filter(|ip| !ip.is_loopback() && !ip.is_unspecified()).collect();
+    let addresses = endpoint.addresses.iter().filter_map(|ip| Some(ip.parse::<IpAddr>().ok()?.to_canonical()));
+    let addresses: Vec<IpAddr> = addresses.filter(|ip| !is_machines_own(*ip)).collect();
     let usable = (ready || serves_while_ending) && !addresses.is_empty();
     usable.then(|| SliceEndpoint { addresses, hostname: endpoint.hostname.unwrap_or_default(), ready })
+}
+
+/// The API refuses these too; a node does not rely on that.
+const fn is_machines_own(ip: IpAddr) -> bool {
+    let link_local = match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    link_local || ip.is_loopback() || ip.is_unspecified()
 }
