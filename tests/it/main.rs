@@ -12,6 +12,7 @@ mod api;
 mod cluster;
 mod manifests;
 mod net;
+mod services;
 mod start;
 
 /// The binary under test.

@@ -84,7 +84,7 @@ impl Node {
         let Parts { args, name, data, clock, client, images, tls, address, kubelet, http, https } = parts;
         let (guests, threads) = Guests::start()?;
         let table = Table::new();
-        let network = Network::new(network_config(args, address)?, Arc::clone(&table) as _);
+        let network = Network::new(network_config(args)?, Arc::clone(&table) as _);
         let proxy = Proxy::new(client.clone(), table, Arc::clone(&network), clock.as_ref(), args.bind_address)?;
         let proxy_tasks = Trigger::new();
         {
@@ -126,15 +126,17 @@ fn moved(listener: TcpListener) -> anyhow::Result<TcpListener> {
     Ok(TcpListener::from_std(listener.into_std()?)?)
 }
 
-fn network_config(args: &CommonArgs, node_ip: IpAddr) -> anyhow::Result<NetworkConfig> {
+/// The node is the gateway of its pods, at the first address of their range, wherever else it may be reached.
+fn network_config(args: &CommonArgs) -> anyhow::Result<NetworkConfig> {
     let IpNet::V4(cluster) = args.cluster_cidr else { anyhow::bail!("--cluster-cidr must be an IPv4 range") };
     let first = Ipv4Addr::from(u32::from(cluster.network()));
     let prefix = NODE_PREFIX.max(cluster.prefix_len());
     let pod_cidr = Ipv4Net::new(first, prefix).context("--cluster-cidr")?;
+    let gateway = pod_cidr.hosts().next().context("--cluster-cidr")?;
     Ok(NetworkConfig {
         pod_cidr: pod_cidr.into(),
         cluster_cidr: args.cluster_cidr,
         service_cidr: args.service_cidr,
-        node_ip,
+        node_ip: gateway.into(),
     })
 }

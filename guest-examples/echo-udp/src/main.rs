@@ -14,6 +14,9 @@ fn main() -> std::io::Result<()> {
         let (length, peer) = socket.recv_from(&mut buffer)?;
         let text = String::from_utf8_lossy(&buffer[..length]);
         println!("{length} bytes from {peer}");
-        socket.send_to(format!("{text} ({name})").as_bytes(), peer)?;
+        // A client that is gone, or an answer that is too long, is no reason to end.
+        if let Err(error) = socket.send_to(format!("{text} ({name})").as_bytes(), peer) {
+            println!("{peer}: {error}");
+        }
     }
 }

@@ -36,7 +36,7 @@ impl Addresses {
     }
 
     pub(crate) fn give_back(&mut self, address: IpAddr) {
-        if let Some(offset) = self.offset(address).filter(|offset| *offset < self.end) {
+        if let Some(offset) = self.offset(address).filter(|offset| (FIRST_OFFSET..self.end).contains(offset)) {
             self.returned.push_back(offset);
         }
     }
@@ -83,6 +83,8 @@ mod tests {
         let mut addresses = Addresses::new("10.0.0.0/29".parse().unwrap());
         let first = addresses.take().unwrap();
         addresses.give_back(first);
+        // The gateway's was never given out.
+        addresses.give_back("10.0.0.1".parse().unwrap());
         let rest: Vec<IpAddr> = std::iter::from_fn(|| addresses.take()).collect();
         assert_eq!(rest.len(), 5);
         assert_eq!(rest.last(), Some(&first));

@@ -27,7 +27,8 @@ pub struct NetworkConfig {
     pub cluster_cidr: IpNet,
     /// All Services.
     pub service_cidr: IpNet,
-    /// The node's own address, which connections made on the node's behalf come from.
+    /// The node's own address in the pod network, which connections made on the node's behalf come from. Never a
+    /// loopback address: that is each pod's own.
     pub node_ip: IpAddr,
 }
 
