@@ -1,8 +1,5 @@
 //! The API over TLS, server and clients on the same cores, every write durable.
 
-use std::fs::File;
-use std::io::Write;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -31,7 +28,7 @@ const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
 pub fn measure() -> anyhow::Result<Vec<Row>> {
     let cluster = Cluster::start(process::wherry()?)?;
     let server = Server::of(&cluster, CLIENTS_MAX)?;
-    let mut rows = vec![disk(cluster.data())?];
+    let mut rows = vec![Row::new("the disk's fdatasync of 4 KiB", process::fdatasync(cluster.data())?.p50_p99(), "")];
     let created = Arc::new(AtomicUsize::new(0));
     for clients in CLIENTS {
         operations(&server, clients, &created, &mut rows)?;
@@ -118,19 +115,6 @@ fn watches(server: &Server) -> anyhow::Result<Row> {
     let delays = Samples::new(delays.collect());
     let measured = format!("{}, most {} after the write's answer", delays.p50_p99(), millis(delays.percentile(1.0)));
     Ok(Row::new("100 watchers of 1,000 events: the last has it", measured, "100 ms"))
-}
-
-/// What one durable write of a small file costs here.
-fn disk(directory: &Path) -> anyhow::Result<Row> {
-    let mut file = File::create(directory.join("disk"))?;
-    let mut once = || -> anyhow::Result<Duration> {
-        let began = Instant::now();
-        file.write_all(&[0; 4096])?;
-        file.sync_data()?;
-        Ok(began.elapsed())
-    };
-    let samples = (0..50).map(|_| once()).collect::<anyhow::Result<_>>()?;
-    Ok(Row::new("the disk's fdatasync of 4 KiB", Samples::new(samples).p50_p99(), ""))
 }
 
 /// A pod that no scheduler of this cluster places.

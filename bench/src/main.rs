@@ -4,14 +4,17 @@
 //! budget. Figures of one run belong together: machines are noisy, ratios less so. Run it by `cargo xtask bench`.
 
 mod api;
+mod density;
 mod figures;
 mod ingress;
 mod load;
 mod peers;
 mod placement;
+mod pods;
 mod process;
 mod server;
 mod start;
+mod streams;
 
 use clap::{Parser, ValueEnum};
 
@@ -29,18 +32,24 @@ struct Arguments {
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Measure {
     Start,
+    Pods,
     Ingress,
+    Streams,
     Api,
     Placement,
+    Density,
 }
 
 impl Measure {
     fn run(self) -> anyhow::Result<Vec<Row>> {
         match self {
             Self::Start => start::measure(),
+            Self::Pods => pods::measure(),
             Self::Ingress => ingress::measure(),
+            Self::Streams => streams::measure(),
             Self::Api => api::measure(),
             Self::Placement => placement::measure(),
+            Self::Density => density::measure(),
         }
     }
 }

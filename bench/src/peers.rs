@@ -50,35 +50,52 @@ impl Native {
 /// `wasmtime serve` of a guest example. Killed when dropped.
 pub struct WasmtimeServe {
     pub address: SocketAddr,
-    process: Child,
-    _module: tempfile::TempPath,
+    _process: Killed,
+    _guest: GuestFile,
 }
+
+/// A process that ends with its owner.
+pub struct Killed(pub Child);
+
+/// A guest example's module as a file.
+pub struct GuestFile(tempfile::TempPath);
 
 impl WasmtimeServe {
     pub fn start(guest: &str) -> anyhow::Result<Self> {
-        let (_, module) = wherry::GUESTS.iter().find(|(name, _)| *name == guest).context("no such guest")?;
-        let file = tempfile::NamedTempFile::with_suffix(".wasm")?.into_temp_path();
-        std::fs::write(&file, module)?;
+        let guest = GuestFile::write(guest)?;
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let mut command = Command::new(wasmtime()?);
-        command.args(["serve", "-S", "cli", "-O", WASMTIME_TUNING, "--addr", &address.to_string()]).arg(&file);
+        command.args(["serve", "-S", "cli", "-O", WASMTIME_TUNING, "--addr", &address.to_string()]).arg(guest.path());
         // Else each request pays for backtraces that nobody sees.
         command.env_remove("RUST_BACKTRACE").stdout(Stdio::null()).stderr(Stdio::null());
-        let process = command.spawn()?;
+        let process = Killed(command.spawn()?);
         until("wasmtime serves", || Ok(std::net::TcpStream::connect(address).ok()))?;
-        Ok(Self { address, process, _module: file })
+        Ok(Self { address, _process: process, _guest: guest })
     }
 }
 
-impl Drop for WasmtimeServe {
+impl Drop for Killed {
     fn drop(&mut self) {
-        let _gone_already = self.process.kill();
-        let _status = self.process.wait();
+        let _gone_already = self.0.kill();
+        let _status = self.0.wait();
+    }
+}
+
+impl GuestFile {
+    pub fn write(guest: &str) -> anyhow::Result<Self> {
+        let (_, module) = wherry::GUESTS.iter().find(|(name, _)| *name == guest).context("no such guest")?;
+        let file = tempfile::NamedTempFile::with_suffix(".wasm")?.into_temp_path();
+        std::fs::write(&file, module)?;
+        Ok(Self(file))
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
     }
 }
 
 /// The installed `wasmtime`, or one that cargo installs beside the build.
-fn wasmtime() -> anyhow::Result<PathBuf> {
+pub fn wasmtime() -> anyhow::Result<PathBuf> {
     if Command::new("wasmtime").arg("--version").stdout(Stdio::null()).status().is_ok() {
         return Ok("wasmtime".into());
     }

@@ -1,12 +1,16 @@
 //! The processes that are measured: where the binary is, what it is given, what /proc tells of it.
 
-use std::fs;
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
+use tokio::time::Instant;
 use wherry_tests::Cluster;
+
+use crate::figures::Samples;
 
 /// The `wherry` that was built together with this program.
 pub fn wherry() -> anyhow::Result<PathBuf> {
@@ -49,4 +53,16 @@ pub fn apply(cluster: &Cluster, manifest: &str) -> anyhow::Result<()> {
     let output = cluster.wherry(&["apply", "-f", &file.display().to_string()])?;
     anyhow::ensure!(output.status.success(), "apply: {}", String::from_utf8_lossy(&output.stderr));
     Ok(())
+}
+
+/// What one durable write of a small file costs here.
+pub fn fdatasync(directory: &Path) -> anyhow::Result<Samples> {
+    let mut file = File::create(directory.join("fdatasync"))?;
+    let mut once = || -> anyhow::Result<Duration> {
+        let began = Instant::now();
+        file.write_all(&[0; 4096])?;
+        file.sync_data()?;
+        Ok(began.elapsed())
+    };
+    Ok(Samples::new((0..100).map(|_| once()).collect::<anyhow::Result<_>>()?))
 }
