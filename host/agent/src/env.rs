@@ -64,17 +64,17 @@ pub fn names(container: &Container) -> Names {
     names
 }
 
-/// A container's words; `services` are the variables of Services, which all others override.
+/// A container's words; `given` are the variables of Services and of the runtime, which all others override.
 pub fn words(
     container: &Container,
     facts: &Facts<'_>,
     found: &Found,
-    services: Vec<(String, String)>,
+    given: Vec<(String, String)>,
 ) -> Result<Words, ConfigError> {
     let namespace = facts.pod.metadata.namespace.as_deref().unwrap_or_default();
     let sources = Sources { facts, found, container, namespace };
     let mut env = Env::default();
-    services.into_iter().for_each(|(name, value)| env.set(name, value));
+    given.into_iter().for_each(|(name, value)| env.set(name, value));
     for from in container.env_from.iter().flatten() {
         sources.all(from, &mut env)?;
     }

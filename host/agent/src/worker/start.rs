@@ -17,6 +17,9 @@ use crate::pod::{Event, Hindrance};
 use crate::services;
 use crate::volumes;
 
+/// Linux' limit, and so a kubelet's.
+const HOSTNAME_CHARS_MAX: usize = 63;
+
 /// A container that runs.
 struct Started {
     container: Arc<dyn Container>,
@@ -104,8 +107,9 @@ impl Worker {
         let found = found.map_err(|error| error.to_string())?;
         let facts = Facts { pod, address, host: self.context.config.node_ip, machine: self.context.machine };
         let links = spec.enable_service_links != Some(false);
-        let services = services::variables(&self.context.services.snapshot(), &self.pod.namespace, links);
-        env::words(fields, &facts, &found, services).map_err(|error| error.to_string())
+        let mut given = services::variables(&self.context.services.snapshot(), &self.pod.namespace, links);
+        given.push(("HOSTNAME".to_owned(), hostname(&self.pod.name, spec)));
+        env::words(fields, &facts, &found, given).map_err(|error| error.to_string())
     }
 
     fn open_log(&self, index: usize, fields: &ContainerFields) -> Arc<ContainerLog> {
@@ -143,6 +147,13 @@ impl Worker {
             stdin: fields.stdin == Some(true),
         })
     }
+}
+
+/// What a container's runtime calls the machine that a pod takes itself for.
+fn hostname(pod: &str, spec: &PodSpec) -> String {
+    let name = spec.hostname.as_deref().filter(|name| !name.is_empty()).unwrap_or(pod);
+    let short: String = name.chars().take(HOSTNAME_CHARS_MAX).collect();
+    short.trim_end_matches(['-', '.']).to_owned()
 }
 
 /// The container at a place of the outline: init containers first.
