@@ -10,8 +10,10 @@
 
 mod api;
 mod cluster;
+mod ingress;
 mod manifests;
 mod net;
+mod objects;
 mod services;
 mod start;
 

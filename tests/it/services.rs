@@ -6,13 +6,12 @@ use std::net::{IpAddr, TcpListener, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
-use k8s_openapi::api::discovery::v1::EndpointConditions;
 use tokio::time::Instant;
-use wherry_api::kinds::{EndpointSlice, Pod, Service};
-use wherry_client::ListOptions;
+use wherry_api::kinds::{Pod, Service};
 use wherry_tests::{Cluster, Connection, play, tcp_exchange, udp_exchange, until};
 
 use crate::WHERRY;
+use crate::objects::endpoints_ready;
 
 /// What "at once" is at most: ten times what it takes, a tenth of what a time-out would take.
 const AT_ONCE: Duration = Duration::from_secs(3);
@@ -73,20 +72,6 @@ spec:
       args: {arguments:?}
 "
     )
-}
-
-fn endpoints_ready(cluster: &Cluster, namespace: &str, service: &str, count: usize) {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let api = cluster.client().unwrap().namespaced::<EndpointSlice>(namespace);
-    let labels = format!("kubernetes.io/service-name={service}");
-    until(&format!("{service} has {count} endpoints"), || {
-        let list = runtime.block_on(api.list(ListOptions { labels: labels.clone(), ..ListOptions::default() }))?;
-        let endpoints = list.items.iter().flat_map(|slice| &slice.endpoints).flatten();
-        let ready = |conditions: &EndpointConditions| conditions.ready == Some(true);
-        let ready = endpoints.filter(|endpoint| endpoint.conditions.as_ref().is_some_and(ready));
-        Ok((ready.count() == count).then_some(()))
-    })
-    .unwrap();
 }
 
 /// The log of a pod that has ended.

@@ -350,12 +350,16 @@ async fn ask_until(world: &World, done: &AtomicUsize) {
 #[tokio::test(start_paused = true)]
 async fn a_pod_that_does_not_answer_is_a_504() {
     let world = World::new();
-    let pod = world.pod();
-    let slow = Arc::new(Slow { gate: tokio::sync::Semaphore::new(0), begun: AtomicUsize::new(0) });
-    let at = serve_on(&pod, 8080, slow, &world.trigger.drain());
-    world.serve_from(&[at]);
-    let (status, text) = world.get("web.example", "/").await;
-    assert_eq!(status.as_u16(), 504, "{text}");
+    let slow = || Arc::new(Slow { gate: tokio::sync::Semaphore::new(0), begun: AtomicUsize::new(0) });
+    let (over_a_connection, by_handler) = (world.pod(), world.pod());
+    let at = serve_on(&over_a_connection, 8080, slow(), &world.trigger.drain());
+    let _listener = by_handler.listen_http(8080, slow()).unwrap();
+    for at in [at, SocketAddr::new(by_handler.address(), 8080)] {
+        world.serve_from(&[at]);
+        let (status, text) = world.get("web.example", "/").await;
+        assert_eq!(status.as_u16(), 504, "{text}");
+        assert_eq!(text, "504 Gateway Timeout: service default/web did not answer in time\n");
+    }
 }
 
 #[tokio::test(start_paused = true)]
