@@ -1,4 +1,5 @@
-//! What both planes lean on: the clock, seeded randomness, back-off, and tasks with an owner and an end.
+//! What both planes lean on: the clock, seeded randomness, back-off, tasks with an owner and an end, and
+//! listeners whose connections have a bound.
 //!
 //! This is the only crate that reads the clock or draws random numbers (`xtask tidy` checks that), so that
 //! everything above it can be driven by a test. It knows nothing of Kubernetes.
@@ -6,9 +7,11 @@
 mod backoff;
 mod clock;
 mod drain;
+mod listen;
 mod rng;
 
 pub use backoff::Backoff;
 pub use clock::{Clock, SystemClock};
 pub use drain::{Drain, Trigger};
+pub use listen::{Accepted, Acceptor};
 pub use rng::Rng;

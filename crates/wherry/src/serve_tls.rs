@@ -9,32 +9,28 @@ use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
-use wherry_base::Drain;
+use wherry_base::{Accepted, Acceptor, Drain};
 
 const HANDSHAKE_MOST: Duration = Duration::from_secs(10);
 const HEAD_MOST: Duration = Duration::from_secs(10);
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How many connections are served at once.
+const CONNECTIONS_MAX: usize = 1024;
 
 /// Serves until the drain.
 pub async fn serve_tls(listener: TcpListener, tls: Arc<rustls::ServerConfig>, router: Router, drain: Drain) {
-    let acceptor = TlsAcceptor::from(tls);
-    loop {
-        let accepted = tokio::select! {
-            () = drain.ended() => return,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, _)) => drain.spawn(connection(stream, acceptor.clone(), router.clone())),
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
+    let tls = TlsAcceptor::from(tls);
+    let acceptor = Acceptor::new(listener, CONNECTIONS_MAX, drain.clone());
+    while let Some(Accepted { stream, place, .. }) = acceptor.next().await {
+        let (tls, router) = (tls.clone(), router.clone());
+        drain.spawn(async move {
+            connection(stream, tls, router).await;
+            drop(place);
+        });
     }
 }
 
-async fn connection(stream: TcpStream, acceptor: TlsAcceptor, router: Router) {
-    let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_MOST, acceptor.accept(stream)).await else { return };
+async fn connection(stream: TcpStream, tls: TlsAcceptor, router: Router) {
+    let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_MOST, tls.accept(stream)).await else { return };
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_MOST);
     builder.http2().timer(TokioTimer::new());

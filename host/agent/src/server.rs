@@ -16,10 +16,9 @@ use axum::routing::get;
 use bytes::Bytes;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
-use wherry_base::Drain;
+use wherry_base::{Accepted, Acceptor, Drain};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::agent::AgentHandle;
@@ -37,29 +36,20 @@ const API_SERVERS: [&str; 3] = ["kube-apiserver-kubelet-client", "system:apiserv
 
 /// Serves the endpoints on `listener` until the drain. `tls` must demand client certificates.
 pub async fn serve(listener: TcpListener, tls: Arc<rustls::ServerConfig>, agent: AgentHandle, drain: Drain) {
-    let acceptor = TlsAcceptor::from(tls);
+    let tls = TlsAcceptor::from(tls);
     let router = router(agent);
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    loop {
-        let accepted = tokio::select! {
-            () = drain.ended() => return,
-            accepted = listener.accept() => accepted,
-        };
-        let Ok((stream, _)) = accepted else {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            continue;
-        };
-        let Ok(place) = places.clone().try_acquire_owned() else { continue };
-        let (acceptor, router) = (acceptor.clone(), router.clone());
+    let acceptor = Acceptor::new(listener, CONNECTIONS_MAX, drain.clone());
+    while let Some(Accepted { stream, place, .. }) = acceptor.next().await {
+        let (tls, router) = (tls.clone(), router.clone());
         drain.spawn(async move {
-            connection(stream, acceptor, router).await;
+            connection(stream, tls, router).await;
             drop(place);
         });
     }
 }
 
-async fn connection(stream: TcpStream, acceptor: TlsAcceptor, router: Router) {
-    let accepted = tokio::time::timeout(HANDSHAKE_PATIENCE, acceptor.accept(stream)).await;
+async fn connection(stream: TcpStream, tls: TlsAcceptor, router: Router) {
+    let accepted = tokio::time::timeout(HANDSHAKE_PATIENCE, tls.accept(stream)).await;
     let Ok(Ok(stream)) = accepted else { return };
     let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let welcome = certificate.is_some_and(|certificate| is_welcome(certificate));

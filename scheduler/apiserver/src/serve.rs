@@ -8,10 +8,9 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
-use wherry_base::Drain;
+use wherry_base::{Accepted, Acceptor, Drain};
 
 use crate::http::{Context, Readiness, call, router};
 use crate::identity::Identity;
@@ -45,38 +44,19 @@ pub struct ServeConfig {
 pub async fn serve(listener: TcpListener, registry: Registry, config: ServeConfig, drain: Drain) {
     let ServeConfig { tls, kubelet_tls, advertise_url, readiness } = config;
     let router = router(Context::new(registry, readiness, kubelet_tls, &advertise_url, drain.clone()));
-    let acceptor = TlsAcceptor::from(tls);
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    while let Some(stream) = accept(&listener, &drain).await {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        let (router, acceptor, ending) = (router.clone(), acceptor.clone(), drain.clone());
+    let tls = TlsAcceptor::from(tls);
+    let acceptor = Acceptor::new(listener, CONNECTIONS_MAX, drain.clone());
+    while let Some(Accepted { stream, place, .. }) = acceptor.next().await {
+        let (router, tls, ending) = (router.clone(), tls.clone(), drain.clone());
         drain.spawn_graceful(async move {
-            connection(stream, acceptor, router, ending).await;
+            connection(stream, tls, router, ending).await;
             drop(place);
         });
     }
 }
 
-/// The next connection; `None` once the drain has begun.
-async fn accept(listener: &TcpListener, drain: &Drain) -> Option<TcpStream> {
-    loop {
-        let accepted = tokio::select! {
-            () = drain.ended() => return None,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, _)) => return Some(stream),
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
-}
-
-async fn connection(stream: TcpStream, acceptor: TlsAcceptor, router: Router, drain: Drain) {
-    let _unset = stream.set_nodelay(true);
-    let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_MOST, acceptor.accept(stream)).await else { return };
+async fn connection(stream: TcpStream, tls: TlsAcceptor, router: Router, drain: Drain) {
+    let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_MOST, tls.accept(stream)).await else { return };
     let identity = identity(&stream);
     let service = service_fn(move |request| call(router.clone(), identity.clone(), request));
     let mut builder = auto::Builder::new(TokioExecutor::new());

@@ -11,10 +11,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
-use wherry_base::Drain;
+use wherry_base::{Accepted, Acceptor, Drain};
 
 use super::forward::Forwarder;
 use super::headers::Client;
@@ -38,70 +37,38 @@ const DRAIN_MAX: Duration = Duration::from_secs(30);
 /// How long a client that is turned out for its silence has to take note.
 const GOODBYE_MAX: Duration = Duration::from_secs(1);
 
-/// How long accepting rests after an error, such as too many open files.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
 /// Serves plain HTTP until the owner drains.
 pub(crate) async fn serve_http(listener: TcpListener, forwarder: Arc<Forwarder>, drain: Drain) {
-    accept(listener, &drain.clone(), move |connection| {
-        let (forwarder, drain) = (Arc::clone(&forwarder), drain.clone());
-        async move {
-            let client = connection.client(false);
-            serve_connection(connection.stream, client, forwarder, &drain).await;
-        }
-    })
-    .await;
+    let acceptor = Acceptor::new(listener, CONNECTIONS_MAX, drain.clone());
+    while let Some(Accepted { stream, peer, place }) = acceptor.next().await {
+        let (forwarder, ending) = (Arc::clone(&forwarder), drain.clone());
+        drain.spawn_graceful(async move {
+            let client = client(&stream, peer, false);
+            serve_connection(stream, client, forwarder, &ending).await;
+            drop(place);
+        });
+    }
 }
 
 /// Serves HTTPS until the owner drains.
 pub(crate) async fn serve_https(listener: TcpListener, tls: TlsAcceptor, forwarder: Arc<Forwarder>, drain: Drain) {
-    accept(listener, &drain.clone(), move |connection| {
-        let (tls, forwarder, drain) = (tls.clone(), Arc::clone(&forwarder), drain.clone());
-        async move {
-            let client = connection.client(true);
-            if let Ok(Ok(stream)) = timeout(TLS_HANDSHAKE_TIMEOUT, tls.accept(connection.stream)).await {
-                serve_connection(stream, client, forwarder, &drain).await;
+    let acceptor = Acceptor::new(listener, CONNECTIONS_MAX, drain.clone());
+    while let Some(Accepted { stream, peer, place }) = acceptor.next().await {
+        let (tls, forwarder, ending) = (tls.clone(), Arc::clone(&forwarder), drain.clone());
+        drain.spawn_graceful(async move {
+            let client = client(&stream, peer, true);
+            if let Ok(Ok(stream)) = timeout(TLS_HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
+                serve_connection(stream, client, forwarder, &ending).await;
             }
-        }
-    })
-    .await;
-}
-
-struct Connection {
-    stream: TcpStream,
-    peer: SocketAddr,
-    _counted: OwnedSemaphorePermit,
-}
-
-impl Connection {
-    fn client(&self, tls: bool) -> Client {
-        let port = self.stream.local_addr().map_or(0, |local| local.port());
-        Client::new(self.peer, port, tls)
+            drop(place);
+        });
     }
 }
 
-async fn accept<F>(listener: TcpListener, drain: &Drain, mut serve: impl FnMut(Connection) -> F)
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    let limit = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    loop {
-        let Ok(counted) = Arc::clone(&limit).acquire_owned().await else { return };
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = drain.ended() => return,
-        };
-        match accepted {
-            Ok((stream, peer)) => {
-                let _slower_but_works = stream.set_nodelay(true);
-                drain.spawn_graceful(serve(Connection { stream, peer, _counted: counted }));
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the ingress cannot accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
+/// Who is at the other end.
+fn client(stream: &TcpStream, peer: SocketAddr, tls: bool) -> Client {
+    let port = stream.local_addr().map_or(0, |local| local.port());
+    Client::new(peer, port, tls)
 }
 
 /// Serves one connection until it ends, or until its requests in flight are done once the owner drains.

@@ -1,13 +1,10 @@
 //! TCP node ports: a connection from outside, joined to a stream to an endpoint, half-close included.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use wherry_base::Drain;
+use wherry_base::{Accepted, Acceptor, Drain};
 use wherry_vnet::Stream;
 
 use super::Port;
@@ -19,41 +16,29 @@ const CONNECTIONS_MAX: usize = 16_384;
 /// How many endpoints are tried for a connection.
 const ENDPOINTS_TRIED_MAX: usize = 4;
 
-/// How long accepting rests after an error.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
 /// Opens the port; it is served until `end` is cancelled. Connections outlive that.
 pub(crate) async fn start(port: Port, at: SocketAddr, end: CancellationToken, drain: &Drain) -> std::io::Result<()> {
     let listener = TcpListener::bind(at).await?;
     let tasks = drain.clone();
     drain.spawn(async move {
-        let _ended = end.run_until_cancelled_owned(accept(listener, port, tasks)).await;
+        let _ended = end.run_until_cancelled_owned(serve(listener, port, tasks)).await;
     });
     Ok(())
 }
 
-async fn accept(listener: TcpListener, port: Port, tasks: Drain) {
-    let limit = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    while let Ok(counted) = Arc::clone(&limit).acquire_owned().await {
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                let port = port.clone();
-                tasks.spawn(async move {
-                    port.serve(stream, peer.ip()).await;
-                    drop(counted);
-                });
-            }
-            Err(error) => {
-                tracing::warn!(service = %port.service, %error, "a node port cannot accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
+async fn serve(listener: TcpListener, port: Port, tasks: Drain) {
+    let acceptor = Acceptor::new(listener, CONNECTIONS_MAX, tasks.clone());
+    while let Some(Accepted { stream, peer, place }) = acceptor.next().await {
+        let port = port.clone();
+        tasks.spawn(async move {
+            port.serve(stream, peer.ip()).await;
+            drop(place);
+        });
     }
 }
 
 impl Port {
     async fn serve(&self, mut client: TcpStream, from: IpAddr) {
-        let _slower_but_works = client.set_nodelay(true);
         match self.dial(from).await {
             Some((mut pod, _counted)) => {
                 if tokio::io::copy_bidirectional(&mut client, &mut pod).await.is_err() {
