@@ -8,6 +8,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("base", &[]),
     ("pki", &[]),
     ("fixture", &["api"]),
+    ("guests", &[]),
     ("client", &["api", "base"]),
     ("image", &["api", "client"]),
     ("cli", &["api", "client", "image"]),

@@ -115,8 +115,9 @@ impl Names {
             (core, ModuleKind::CoreCommand),
             (exports("wasi:http/incoming-handler@0.2."), ModuleKind::Http2),
             (exports("wasi:http/handler@0.3."), ModuleKind::Http3),
-            (exports("wasi:cli/run@0.2."), ModuleKind::Command2),
+            // Rust adds the 0.2 export to any program: who exports 0.3 as well means that.
             (exports("wasi:cli/run@0.3."), ModuleKind::Command3),
+            (exports("wasi:cli/run@0.2."), ModuleKind::Command2),
         ];
         ways.into_iter().find(|(is, _)| *is).map(|(_, kind)| kind)
     }

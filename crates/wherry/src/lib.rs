@@ -1,6 +1,6 @@
 //! The binary: flags become roles. The only crate that wires both planes; it decides nothing itself.
 //!
-//! Carries the guest examples and the demo's manifests, so that `wherry up --demo` needs no file beside it.
+//! Carries the guest examples (`wherry-guests`) and the demo's manifests, so that `wherry up --demo` needs no file beside it.
 
 mod config;
 mod credentials;
@@ -18,7 +18,7 @@ use clap::Parser;
 
 use crate::config::{Cli, LogFormat, Verb};
 
-include!(concat!(env!("OUT_DIR"), "/guests.rs"));
+pub use wherry_guests::GUESTS;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

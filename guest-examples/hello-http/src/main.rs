@@ -1,11 +1,15 @@
-//! A web server (`wasi:http` 0.2): greets with its pod's name; `/env/NAME`, `/headers`, `/sleep/MS`, `/trap`, `/hog` for tests.
+//! A web server (`wasi:http` 0.2): greets with its pod's name; `/env/NAME`, `/headers`, `/fetch/HOST:PORT`, and for tests
+//! `/sleep/MS`, `/trap`, `/hog`, `/spin`, `/begin-and-spin`.
 
 use std::fs::OpenOptions;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::time::Duration;
 
 use wasip2::exports::http::incoming_handler::Guest;
-use wasip2::http::types::{Fields, IncomingRequest, OutgoingBody, OutgoingResponse, ResponseOutparam};
+use wasip2::http::outgoing_handler;
+use wasip2::http::types::{
+    ErrorCode, Fields, IncomingRequest, OutgoingBody, OutgoingRequest, OutgoingResponse, ResponseOutparam, Scheme,
+};
 
 struct Hello;
 
@@ -24,6 +28,9 @@ impl Guest for Hello {
         ResponseOutparam::set(out, Ok(response));
         if let Ok(mut stream) = body.write() {
             let _written = stream.write_all(answer.1.as_bytes());
+            if path == "/begin-and-spin" {
+                spin();
+            }
         }
         let _finished = OutgoingBody::finish(body, None);
     }
@@ -37,12 +44,17 @@ fn answer(path: &str, request: &IncomingRequest) -> (u16, String) {
             Err(_) => (404, format!("{name} is not set\n")),
         },
         ["headers"] => (200, headers(request)),
+        ["fetch", authority] => match fetch(authority) {
+            Ok(text) => (200, text),
+            Err(error) => (502, format!("{authority}: {error:?}\n")),
+        },
         ["sleep", millis] => {
             std::thread::sleep(Duration::from_millis(millis.parse().unwrap_or(0)));
             (200, greeting(path))
         }
         ["trap"] => std::process::abort(),
         ["hog"] => hog(),
+        ["spin"] => spin(),
         _ => (200, greeting(path)),
     }
 }
@@ -60,6 +72,29 @@ fn greeting(path: &str) -> String {
 fn headers(request: &IncomingRequest) -> String {
     let entries = request.headers().entries();
     entries.iter().map(|(name, value)| format!("{name}: {}\n", String::from_utf8_lossy(value))).collect()
+}
+
+/// The status and the text that another server answers with.
+fn fetch(authority: &str) -> Result<String, ErrorCode> {
+    let lost = || ErrorCode::InternalError(None);
+    let request = OutgoingRequest::new(Fields::new());
+    let _set = request.set_scheme(Some(&Scheme::Http));
+    let _set = request.set_authority(Some(authority));
+    let _set = request.set_path_with_query(Some("/"));
+    let response = outgoing_handler::handle(request, None)?;
+    response.subscribe().block();
+    let response = response.get().and_then(Result::ok).ok_or_else(lost)??;
+    let body = response.consume().map_err(|()| lost())?;
+    let mut text = String::new();
+    body.stream().map_err(|()| lost())?.read_to_string(&mut text).map_err(|_| lost())?;
+    Ok(format!("{}: {text}", response.status()))
+}
+
+fn spin() -> ! {
+    let mut number = 0_u64;
+    loop {
+        number = std::hint::black_box(number.wrapping_mul(31).wrapping_add(7));
+    }
 }
 
 fn hog() -> ! {

@@ -1,10 +1,14 @@
-//! What a guest must not get away with, for tests: `trap`, `spin`, `hog`, `forbidden-file`, `forbidden-connect HOST:PORT`,
-//! `exit CODE`, `sleep SECONDS`.
+//! What a guest must not get away with, for tests: `trap`, `spin`, `hog`, `forbidden-file [PATH…]`, `write FILE`,
+//! `forbidden-connect HOST:PORT`, `exit CODE`, `sleep SECONDS`, `stdin` (waits for its end).
 
+use std::fs::File;
+use std::io::Write;
+use std::net::TcpStream;
 use std::process::ExitCode;
 use std::time::Duration;
 
 const STEP_BYTES: usize = 1 << 20;
+const FORBIDDEN: [&str; 3] = ["/etc/passwd", "../../etc/passwd", "/proc/self/environ"];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -13,8 +17,11 @@ fn main() -> ExitCode {
         ["trap"] => std::process::abort(),
         ["spin"] => spin(),
         ["hog"] => hog(),
-        ["forbidden-file"] => forbidden_files(),
-        ["forbidden-connect", address] => forbidden_connect(address),
+        ["forbidden-file"] => forbidden_files(&FORBIDDEN),
+        ["forbidden-file", paths @ ..] => forbidden_files(paths),
+        ["write", file] => outcome(file, write(file).map(|()| "written")),
+        ["forbidden-connect", address] => outcome(address, TcpStream::connect(address).map(|_| "connected")),
+        ["stdin"] => outcome("stdin", std::io::copy(&mut std::io::stdin(), &mut std::io::stdout()).map(|_| "ended")),
         ["exit", code] => std::process::exit(code.parse().unwrap_or(1)),
         ["sleep", seconds] => {
             std::thread::sleep(Duration::from_secs(seconds.parse().unwrap_or(1)));
@@ -42,28 +49,20 @@ fn hog() -> ! {
     }
 }
 
-fn forbidden_files() -> ExitCode {
-    for path in ["/etc/passwd", "../../etc/passwd", "/proc/self/environ"] {
-        match std::fs::read_to_string(path) {
-            Ok(_) => {
-                println!("{path}: read");
-                return ExitCode::SUCCESS;
-            }
-            Err(error) => println!("{path}: {:?}", error.kind()),
-        }
-    }
-    ExitCode::FAILURE
+fn forbidden_files(paths: &[&str]) -> ExitCode {
+    let read = |path: &&str| outcome(path, std::fs::read_to_string(path).map(|_| "read")) == ExitCode::SUCCESS;
+    if paths.iter().filter(|path| read(path)).count() > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn forbidden_connect(address: &str) -> ExitCode {
-    match std::net::TcpStream::connect(address) {
-        Ok(_) => {
-            println!("{address}: connected");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            println!("{address}: {:?}", error.kind());
-            ExitCode::FAILURE
-        }
+fn write(file: &str) -> std::io::Result<()> {
+    writeln!(File::options().create(true).append(true).open(file)?, "misbehaved")
+}
+
+/// Prints how it went; success is what must not be.
+fn outcome(what: &str, result: std::io::Result<&str>) -> ExitCode {
+    match result {
+        Ok(done) => println!("{what}: {done}"),
+        Err(ref error) => println!("{what}: {:?}", error.kind()),
     }
+    if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -7,8 +7,11 @@ use wasmtime::component::InstancePre;
 use wherry_runtime::{ContainerSpec, Exit, StartError};
 
 use crate::container::{Resources, exited, failed};
-use crate::state::{CoreState, State};
+use crate::state::{CoreState, RESOURCES_MAX, State};
 use crate::throttle::Throttled;
+
+/// How much a guest may hand over in one call of the host: more than any interface here takes at once.
+const HOSTCALL_BYTES_MAX: usize = 4 << 20;
 
 /// Runs a component of `wasi:cli` to its end.
 pub(crate) async fn component(
@@ -44,8 +47,11 @@ pub(crate) async fn core_module(
     finish(guest, &spec, resources).await
 }
 
-/// A store's guest yields at each epoch, so that nobody waits for it longer than that.
+/// A store's guest yields at each epoch, so that nobody waits for it longer than that, and makes the host hold no more
+/// than so much beside its own memory.
 pub(crate) fn prepare<T>(store: &mut Store<T>) {
+    store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
+    store.set_max_component_handles(RESOURCES_MAX);
     store.set_epoch_deadline(1);
     store.epoch_deadline_async_yield_and_update(1);
 }

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use wherry_runtime::{Container, ContainerSpec, Exit, ExitReason, Usage};
 
 use crate::limits::{Memory, OomKilled};
+use crate::mounts::Staged;
 use crate::throttle::Cpu;
 
 /// The exit code of a trap: as of a process that aborts.
@@ -28,11 +29,12 @@ pub(crate) struct Running {
     resources: Resources,
 }
 
-/// What a container's instances are accounted on.
+/// What a container's instances share, and are accounted on.
 #[derive(Clone)]
 pub(crate) struct Resources {
     pub(crate) memory: Arc<Memory>,
     pub(crate) cpu: Arc<Cpu>,
+    pub(crate) _files: Arc<Staged>,
 }
 
 impl Running {

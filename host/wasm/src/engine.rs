@@ -11,6 +11,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use wasmtime::{Config, Enabled, Engine, PoolingAllocationConfig};
 use wherry_image::{Inspected, ModuleKind};
 
+use crate::places::{MEMORIES_A_PLACE, TABLES_A_PLACE};
+
 /// How much memory a warm slot keeps from one instance to the next.
 const KEPT_MEMORY_BYTES: usize = 2 * 1024 * 1024;
 const KEPT_TABLE_BYTES: usize = 64 * 1024;
@@ -21,8 +23,10 @@ const WARM_SLOTS_MAX: u32 = 64;
 const INSTANCE_MEMORY_BYTES_MAX: usize = 4 << 30;
 const STACK_BYTES: usize = 512 * 1024;
 const WASM_STACK_BYTES_MAX: usize = 256 * 1024;
-/// Core instances of one component: its own modules and the adapters between them.
+/// Core instances of one component: its own modules and the adapters between them. The pool only counts them.
 const CORE_INSTANCES_A_COMPONENT: u32 = 16;
+const MEMORIES_A_COMPONENT: u32 = 4;
+const TABLES_A_COMPONENT: u32 = 16;
 
 /// The engines of one runtime.
 #[derive(Clone)]
@@ -64,14 +68,14 @@ impl Engines {
 fn engine(instances: u32, concurrent: bool) -> wasmtime::Result<Engine> {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
-        .total_core_instances(instances.saturating_mul(4))
-        .total_memories(instances.saturating_mul(2))
-        .total_tables(instances.saturating_mul(4))
+        .total_core_instances(instances.saturating_mul(CORE_INSTANCES_A_COMPONENT))
+        .total_memories(instances.saturating_mul(MEMORIES_A_PLACE))
+        .total_tables(instances.saturating_mul(TABLES_A_PLACE))
         .total_stacks(instances.saturating_mul(2))
         .total_gc_heaps(0)
         .max_core_instances_per_component(CORE_INSTANCES_A_COMPONENT)
-        .max_memories_per_component(4)
-        .max_tables_per_component(16)
+        .max_memories_per_component(MEMORIES_A_COMPONENT)
+        .max_tables_per_component(TABLES_A_COMPONENT)
         .max_memory_size(INSTANCE_MEMORY_BYTES_MAX)
         .max_unused_warm_slots(WARM_SLOTS_MAX)
         .linear_memory_keep_resident(KEPT_MEMORY_BYTES)

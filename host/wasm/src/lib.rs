@@ -11,6 +11,8 @@ mod engine;
 mod images;
 mod limits;
 mod link;
+mod maps;
+mod mounts;
 mod outgoing;
 mod places;
 mod request;

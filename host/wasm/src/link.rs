@@ -1,9 +1,11 @@
 //! What a guest may import: WASI 0.1, 0.2, and 0.2 with 0.3, on a linker each.
 //!
-//! wasmtime-wasi's own sockets are shadowed by those over the pod's network; its context denies them besides.
+//! wasmtime-wasi's own sockets are shadowed by those over the pod's network, or left out; its context denies them
+//! besides.
 
 use wasmtime::Engine;
 use wasmtime::component::Linker;
+use wasmtime_wasi::p3;
 
 use crate::sockets;
 use crate::state::{CoreState, State};
@@ -22,7 +24,11 @@ pub(crate) fn components(engine: &Engine) -> wasmtime::Result<Linker<State>> {
 /// The linker of components of WASI 0.3, which may import 0.2 beside it, as Rust's standard library does.
 pub(crate) fn concurrent_components(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = components(engine)?;
-    wasmtime_wasi::p3::add_to_linker(&mut linker)?;
+    p3::cli::add_to_linker(&mut linker)?;
+    p3::clocks::add_to_linker(&mut linker)?;
+    p3::filesystem::add_to_linker(&mut linker)?;
+    p3::random::add_to_linker(&mut linker)?;
+    sockets::add_version3_to_linker(&mut linker)?;
     wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
     Ok(linker)
 }

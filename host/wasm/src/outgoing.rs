@@ -1,12 +1,15 @@
 //! Outgoing `wasi:http` through the pod's network: names, Services, egress and refusal as for sockets.
 
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
+use wasmtime_wasi_http::p2::bindings::http::types as p2;
+use wasmtime_wasi_http::p3::bindings::http::types as p3;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 use wherry_vnet::{DialError, Namespace, Resolution};
 
@@ -36,6 +39,23 @@ impl WasiHttpHooks for Outgoing {
     ) -> Box<dyn Future<Output = Answer> + Send> {
         let net = Arc::clone(&self.net);
         Box::new(async move { send(&net, request, options).await })
+    }
+
+    // A guest's failures are its own to log: by default each of these is a warning of the node's.
+    fn p2_error_from_hyper(&mut self, _: &hyper::Error) -> p2::ErrorCode {
+        p2::ErrorCode::HttpProtocolError
+    }
+
+    fn p3_error_from_hyper(&mut self, _: &hyper::Error) -> p3::ErrorCode {
+        p3::ErrorCode::HttpProtocolError
+    }
+
+    fn p2_error_from_connect(&mut self, _: &io::Error) -> p2::ErrorCode {
+        p2::ErrorCode::ConnectionRefused
+    }
+
+    fn p3_error_from_connect(&mut self, _: &io::Error) -> p3::ErrorCode {
+        p3::ErrorCode::ConnectionRefused
     }
 }
 

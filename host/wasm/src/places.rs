@@ -1,31 +1,38 @@
 //! Places in the pool of instances: who may have one, so that no container takes all.
 //!
-//! An instance has a place before it is made. Commands hold theirs until they exit and so leave some to requests;
-//! requests hold theirs for as long as they run, and wait for one.
+//! An instance has its places before it is made: one, or more where its module has more memories or tables than one
+//! place of the pool provides for. Commands hold theirs until they exit and so leave some to requests; requests hold
+//! theirs for as long as they run, and wait for them.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use wasmtime::ResourcesRequired;
 
 /// One part in so many of the pool is kept for requests, so that commands cannot silence every HTTP module.
-const KEPT_FOR_REQUESTS: u32 = 8;
-/// A container's requests take at most one part in so many of the pool; further ones wait.
-const CONTAINER_PART: u32 = 4;
+const KEPT_FOR_REQUESTS: u32 = 4;
+/// A container's requests take at most one part in so many of the pool; further ones wait. Less than what is kept, so
+/// that one container cannot silence the others either, however many commands there are.
+const CONTAINER_PART: u32 = 8;
+/// What the pool has for each place.
+pub(crate) const MEMORIES_A_PLACE: u32 = 2;
+pub(crate) const TABLES_A_PLACE: u32 = 4;
 
 /// The pool's places.
 pub(crate) struct Places {
     all: Arc<Semaphore>,
     commands: Arc<Semaphore>,
-    per_container: usize,
+    per_container: u32,
 }
 
 /// What one container's requests take places from.
 pub(crate) struct RequestPlaces {
     all: Arc<Semaphore>,
     own: Arc<Semaphore>,
+    each: u32,
 }
 
-/// A place, given back when dropped.
+/// One instance's places, given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Place {
     _held: [OwnedSemaphorePermit; 2],
@@ -34,34 +41,41 @@ pub(crate) struct Place {
 impl Places {
     /// `instances` is the size of the pool.
     pub(crate) fn new(instances: u32) -> Self {
-        let semaphore = |places: u32| Arc::new(Semaphore::new(places.max(1) as usize));
+        let semaphore = |places: u32| Arc::new(Semaphore::new(places as usize));
         Self {
             all: semaphore(instances),
             commands: semaphore(instances - instances / KEPT_FOR_REQUESTS),
-            per_container: (instances / CONTAINER_PART).max(1) as usize,
+            per_container: instances / CONTAINER_PART,
         }
     }
 
-    /// A command's place; `None` while all are taken.
-    pub(crate) fn command(&self) -> Option<Place> {
-        let own = Arc::clone(&self.commands).try_acquire_owned().ok()?;
-        let all = Arc::clone(&self.all).try_acquire_owned().ok()?;
+    /// The places of a command that needs so many; `None` while too many are taken.
+    pub(crate) fn command(&self, needed: u32) -> Option<Place> {
+        let own = Arc::clone(&self.commands).try_acquire_many_owned(needed).ok()?;
+        let all = Arc::clone(&self.all).try_acquire_many_owned(needed).ok()?;
         Some(Place { _held: [own, all] })
     }
 
-    /// The places of a new container's requests.
-    pub(crate) fn requests(&self) -> RequestPlaces {
-        RequestPlaces { all: Arc::clone(&self.all), own: Arc::new(Semaphore::new(self.per_container)) }
+    /// The places of a new container's requests, each of which needs so many.
+    pub(crate) fn requests(&self, each: u32) -> RequestPlaces {
+        let own = self.per_container.max(each) as usize;
+        RequestPlaces { all: Arc::clone(&self.all), own: Arc::new(Semaphore::new(own)), each }
     }
 }
 
 impl RequestPlaces {
-    /// A request's place, at once or when one is free. `None` never comes while the runtime lives.
+    /// A request's places, at once or when they are free. `None` never comes while the runtime lives.
     pub(crate) async fn take(&self) -> Option<Place> {
-        let own = Arc::clone(&self.own).acquire_owned().await.ok()?;
-        let all = Arc::clone(&self.all).acquire_owned().await.ok()?;
+        let own = Arc::clone(&self.own).acquire_many_owned(self.each).await.ok()?;
+        let all = Arc::clone(&self.all).acquire_many_owned(self.each).await.ok()?;
         Some(Place { _held: [own, all] })
     }
+}
+
+/// How many places an instance needs that has so many memories and tables.
+pub(crate) fn needed(required: Option<&ResourcesRequired>) -> u32 {
+    let of = |number: u32, each: u32| number.div_ceil(each);
+    required.map_or(1, |r| of(r.num_memories, MEMORIES_A_PLACE).max(of(r.num_tables, TABLES_A_PLACE)).max(1))
 }
 
 #[cfg(test)]
@@ -70,17 +84,39 @@ mod tests {
 
     use super::*;
 
+    fn all_of(take: impl FnMut() -> Option<Place>) -> Vec<Place> {
+        std::iter::from_fn(take).collect()
+    }
+
     #[test]
     fn neither_commands_nor_one_container_take_all() {
-        let places = Places::new(16);
-        let commands: Vec<Place> = std::iter::from_fn(|| places.command()).collect();
-        assert_eq!(commands.len(), 14);
-        let (greedy, modest) = (places.requests(), places.requests());
-        let first = greedy.take().now_or_never().flatten();
-        assert!(first.is_some() && modest.take().now_or_never().flatten().is_some(), "two are kept for requests");
+        let places = Places::new(32);
+        let (greedy, modest) = (places.requests(1), places.requests(1));
+        let commands = all_of(|| places.command(1));
+        assert_eq!(commands.len(), 24);
+        let taken = all_of(|| greedy.take().now_or_never().flatten());
+        assert_eq!(taken.len(), 4, "an eighth, whatever commands have");
+        assert_eq!(all_of(|| modest.take().now_or_never().flatten()).len(), 4);
         drop(commands);
-        let taken: Vec<Place> = std::iter::from_fn(|| greedy.take().now_or_never().flatten()).collect();
-        assert_eq!(taken.len(), 3, "a container has a quarter");
-        assert!(modest.take().now_or_never().flatten().is_some());
+        assert!(greedy.take().now_or_never().is_none(), "and whatever is free");
+    }
+
+    #[test]
+    fn large_modules_take_several_places() {
+        let required = |num_memories, num_tables| ResourcesRequired {
+            num_memories,
+            num_tables,
+            max_initial_memory_size: None,
+            max_initial_table_size: None,
+        };
+        for (memories, tables, places) in [(0, 0, 1), (1, 3, 1), (2, 4, 1), (3, 4, 2), (2, 16, 4)] {
+            assert_eq!(needed(Some(&required(memories, tables))), places, "{memories} memories, {tables} tables");
+        }
+        let places = Places::new(8);
+        assert_eq!(all_of(|| places.command(4)).len(), 1);
+        let large = places.requests(4);
+        let first = large.take().now_or_never().flatten();
+        assert!(first.is_some(), "one fits, however small the pool");
+        assert!(large.take().now_or_never().is_none());
     }
 }

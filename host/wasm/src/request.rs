@@ -6,6 +6,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -21,6 +22,9 @@ use wherry_vnet::{Body, BoxError};
 
 use crate::command::prepare;
 use crate::state::State;
+
+/// How long a guest may run on when its answer has been read or its caller has gone.
+const LINGER_MOST: Duration = Duration::from_secs(30);
 
 /// The rest of a request's guest, with all that it holds.
 pub(crate) type Guest = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -174,7 +178,8 @@ impl http_body::Body for Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if let Some(Rest { guest, handle, .. }) = self.rest.take() {
-            handle.spawn(guest);
+            // It may still finish what it does after its answer, but not go on for good for a caller that is gone.
+            handle.spawn(tokio::time::timeout(LINGER_MOST, guest));
         }
     }
 }

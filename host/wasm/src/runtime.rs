@@ -22,7 +22,9 @@ use crate::engine::Engines;
 use crate::images::{Code, Images};
 use crate::limits::Memory;
 use crate::link;
-use crate::places::{Place, Places};
+use crate::maps;
+use crate::mounts;
+use crate::places::{Place, Places, needed};
 use crate::serve::{Service, serve};
 use crate::state::{CoreState, State};
 use crate::throttle::Cpu;
@@ -62,12 +64,18 @@ pub struct WasmRuntime {
     ticker: Arc<Ticker>,
     places: Places,
     guests: Handle,
+    /// Where containers' mounted files are shown.
+    mounts: PathBuf,
 }
 
 impl WasmRuntime {
     /// Sets up the engine; compiles nothing yet.
     pub fn new(config: WasmConfig, source: Arc<dyn ImageSource>) -> Result<Self, SetupError> {
         let engines = Engines::new(config.instances_max).map_err(SetupError::Engine)?;
+        maps::warn_if_few(config.instances_max);
+        let mounts = config.directory.join("mounts");
+        // What an earlier process left behind.
+        drop(std::fs::remove_dir_all(&mounts));
         let concurrent = link::concurrent_components(&engines.concurrent).map_err(SetupError::Engine)?;
         Ok(Self {
             components: link::components(&engines.plain).map_err(SetupError::Engine)?,
@@ -77,18 +85,21 @@ impl WasmRuntime {
             ticker: Ticker::start(engines)?,
             places: Places::new(config.instances_max),
             guests: config.guests,
+            mounts,
         })
     }
 
-    fn resources(&self, spec: &ContainerSpec) -> Resources {
-        Resources {
+    /// What the container's instances share; its mounts of files become mounts of directories.
+    fn resources(&self, spec: &mut ContainerSpec) -> Result<Resources, StartError> {
+        Ok(Resources {
             memory: Memory::new(spec.limits.memory_bytes),
             cpu: Cpu::new(spec.limits.cpu_milli, Arc::clone(&self.ticker)),
-        }
+            _files: Arc::new(mounts::stage(spec, &self.mounts)?),
+        })
     }
 
-    fn command_place(&self) -> Result<Place, StartError> {
-        self.places.command().ok_or_else(|| StartError {
+    fn command_place(&self, needed: u32) -> Result<Place, StartError> {
+        self.places.command(needed).ok_or_else(|| StartError {
             reason: "RunContainerError",
             message: "this node runs as many command modules as its pool of instances has places for".to_owned(),
         })
@@ -99,6 +110,7 @@ impl WasmRuntime {
         code: &Component,
         kind: ModuleKind,
         spec: Arc<ContainerSpec>,
+        resources: Resources,
     ) -> Result<Arc<Running>, StartError> {
         let linker = if Engine::same(code.engine(), self.concurrent_components.engine()) {
             &self.concurrent_components
@@ -106,39 +118,45 @@ impl WasmRuntime {
             &self.components
         };
         let pre = linker.instantiate_pre(code).map_err(|e| unstartable(&e))?;
-        let resources = self.resources(&spec);
+        let needed = needed(code.resources_required().as_ref());
         match kind {
             ModuleKind::Http2 => {
                 let pre = wasmtime_wasi_http::p2::bindings::ProxyPre::new(pre).map_err(|e| unstartable(&e))?;
-                self.start_http(ProxyPre::P2(pre), spec, resources)
+                self.start_http(ProxyPre::P2(pre), needed, spec, resources)
             }
             ModuleKind::Http3 => {
                 let pre = wasmtime_wasi_http::p3::bindings::ServicePre::new(pre).map_err(|e| unstartable(&e))?;
-                self.start_http(ProxyPre::P3(pre), spec, resources)
+                self.start_http(ProxyPre::P3(pre), needed, spec, resources)
             }
             _ => {
                 let stopping = CancellationToken::new();
                 let state = State::new(&spec, &resources.memory, stopping.clone())?;
                 let (own, is_p3) = (resources.clone(), kind == ModuleKind::Command3);
-                let place = self.command_place()?;
+                let place = self.command_place(needed)?;
                 let guest = component(pre, is_p3, spec, state, own).inspect(|_| drop(place));
                 Ok(Running::spawn(&self.guests, resources, stopping, guest))
             }
         }
     }
 
-    fn start_core(&self, code: &wasmtime::Module, spec: Arc<ContainerSpec>) -> Result<Arc<Running>, StartError> {
+    fn start_core(
+        &self,
+        code: &wasmtime::Module,
+        spec: Arc<ContainerSpec>,
+        resources: Resources,
+    ) -> Result<Arc<Running>, StartError> {
         let pre = self.core_modules.instantiate_pre(code).map_err(|e| unstartable(&e))?;
-        let resources = self.resources(&spec);
-        let state = CoreState::new(&spec, &resources.memory)?;
-        let place = self.command_place()?;
+        let stopping = CancellationToken::new();
+        let state = CoreState::new(&spec, &resources.memory, &stopping)?;
+        let place = self.command_place(needed(Some(&code.resources_required())))?;
         let guest = core_module(pre, spec, state, resources.clone()).inspect(|_| drop(place));
-        Ok(Running::spawn(&self.guests, resources, CancellationToken::new(), guest))
+        Ok(Running::spawn(&self.guests, resources, stopping, guest))
     }
 
     fn start_http(
         &self,
         pre: ProxyPre<State>,
+        needed: u32,
         spec: Arc<ContainerSpec>,
         resources: Resources,
     ) -> Result<Arc<Running>, StartError> {
@@ -149,7 +167,7 @@ impl WasmRuntime {
             pre,
             spec: Arc::clone(&spec),
             resources: resources.clone(),
-            places: self.places.requests(),
+            places: self.places.requests(needed),
             handle: self.guests.clone(),
             requests: TaskTracker::new(),
             killed: CancellationToken::new(),
@@ -180,16 +198,17 @@ impl Runtime for WasmRuntime {
         Ok(Image { reference: reference.to_owned(), digest: ready.digest, kind })
     }
 
-    async fn start(&self, spec: ContainerSpec) -> Result<Arc<dyn Container>, StartError> {
+    async fn start(&self, mut spec: ContainerSpec) -> Result<Arc<dyn Container>, StartError> {
         let gone = || StartError {
             reason: "CreateContainerError",
             message: format!("the image {} is not prepared", spec.image.reference),
         };
         let code = self.images.code_of(&spec.image.digest).ok_or_else(gone)?;
+        let resources = self.resources(&mut spec)?;
         let spec = Arc::new(spec);
         match code {
-            Code::Core(module) => Ok(self.start_core(&module, spec)?),
-            Code::Component(component, kind) => Ok(self.start_component(&component, kind, spec)?),
+            Code::Core(module) => Ok(self.start_core(&module, spec, resources)?),
+            Code::Component(component, kind) => Ok(self.start_component(&component, kind, spec, resources)?),
         }
     }
 }

@@ -1,23 +1,31 @@
-//! `wasi:sockets` 0.2 over the pod's virtual network, in place of wasmtime-wasi's kernel sockets.
+//! `wasi:sockets` 0.2 and 0.3 over the pod's virtual network, in place of wasmtime-wasi's kernel sockets.
 //!
-//! Follows the WIT of `wasi:sockets@0.2.12` (copied into `wit/deps`). Nothing in it blocks: a guest polls.
+//! Follows the WIT of `wasi:sockets@0.2.12` and `@0.3.0` (copied into `wit` and `wit3`). The sockets are the same for both; each
+//! version is a thin face. Errors are 0.2's codes until the last moment. Nothing in it blocks.
 
 mod lookup;
 mod streams;
 mod tcp;
+mod tcp2;
+mod tcp3;
 mod udp;
+mod udp2;
+mod udp3;
+mod version3;
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
-use wasmtime_wasi::p2::bindings::sockets::network::{self, ErrorCode};
+use wasmtime_wasi::p2::bindings::sockets::network::{self, ErrorCode, IpAddressFamily};
 use wasmtime_wasi::p2::{IoError, SocketError};
 use wherry_vnet::{BindError, DialError, Namespace};
 
 pub use lookup::VResolve;
 pub use tcp::VTcp;
-pub use udp::{VIncoming, VOutgoing, VUdp};
+pub use udp::VUdp;
+pub use udp2::{VIncoming, VOutgoing};
 
 mod generated {
     #![allow(missing_docs, clippy::all, clippy::pedantic, reason = "generated from WIT")]
@@ -81,13 +89,36 @@ pub(crate) trait NetworkView: Send + 'static {
     fn network(&mut self) -> NetView<'_>;
 }
 
-/// Links the socket interfaces.
+/// Links the socket interfaces of 0.2.
 pub(crate) fn add_to_linker<T: NetworkView>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     bindings::tcp::add_to_linker::<T, HasNet>(linker, T::network)?;
     bindings::tcp_create_socket::add_to_linker::<T, HasNet>(linker, T::network)?;
     bindings::udp::add_to_linker::<T, HasNet>(linker, T::network)?;
     bindings::udp_create_socket::add_to_linker::<T, HasNet>(linker, T::network)?;
     bindings::ip_name_lookup::add_to_linker::<T, HasNet>(linker, T::network)
+}
+
+/// Links those of 0.3.
+pub(crate) fn add_version3_to_linker<T: NetworkView>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+    version3::types::add_to_linker::<T, HasNet>(linker, T::network)?;
+    version3::ip_name_lookup::add_to_linker::<T, HasNet>(linker, T::network)
+}
+
+/// Pods have IPv4 addresses: an IPv6 wildcard or localhost means the same as IPv4's.
+fn to_virtual(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V6(ip) if ip == Ipv6Addr::UNSPECIFIED => SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()),
+        IpAddr::V6(ip) if ip == Ipv6Addr::LOCALHOST => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), address.port()),
+        _ => address,
+    }
+}
+
+/// Where a socket is bound that names no address.
+const fn any(family: IpAddressFamily) -> SocketAddr {
+    match family {
+        IpAddressFamily::Ipv4 => SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
+        IpAddressFamily::Ipv6 => SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0),
+    }
 }
 
 fn bind_code(error: BindError) -> ErrorCode {

@@ -13,10 +13,10 @@ use wherry_vnet::Namespace;
 use crate::limits::{Memory, Share};
 use crate::outgoing::Outgoing;
 use crate::sockets::{NetView, NetworkView};
-use crate::stdio::Log;
+use crate::stdio::{Log, Unattached};
 
 /// How many resources (streams, sockets, requests) one instance may hold.
-const RESOURCES_MAX: usize = 16_384;
+pub(crate) const RESOURCES_MAX: usize = 16_384;
 
 /// Store data of a component.
 pub(crate) struct State {
@@ -36,7 +36,7 @@ pub(crate) struct CoreState {
 }
 
 impl State {
-    /// `stopping` closes the instance's listeners: a container's SIGTERM.
+    /// `stopping` closes the instance's listeners and ends its stdin: a container's SIGTERM.
     pub(crate) fn new(
         spec: &ContainerSpec,
         memory: &Arc<Memory>,
@@ -45,7 +45,7 @@ impl State {
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES_MAX);
         Ok(Self {
-            wasi: context(spec)?.build(),
+            wasi: context(spec, &stopping)?.build(),
             http: WasiHttpCtx::new(),
             hooks: Outgoing::new(Arc::clone(&spec.network)),
             table,
@@ -57,13 +57,18 @@ impl State {
 }
 
 impl CoreState {
-    pub(crate) fn new(spec: &ContainerSpec, memory: &Arc<Memory>) -> Result<Self, StartError> {
-        Ok(Self { wasi: context(spec)?.build_p1(), share: Share::of(memory) })
+    /// `stopping` ends the instance's stdin.
+    pub(crate) fn new(
+        spec: &ContainerSpec,
+        memory: &Arc<Memory>,
+        stopping: &CancellationToken,
+    ) -> Result<Self, StartError> {
+        Ok(Self { wasi: context(spec, stopping)?.build_p1(), share: Share::of(memory) })
     }
 }
 
 /// Deny by default: only what the container names.
-fn context(spec: &ContainerSpec) -> Result<WasiCtxBuilder, StartError> {
+fn context(spec: &ContainerSpec, stopping: &CancellationToken) -> Result<WasiCtxBuilder, StartError> {
     let mut builder = WasiCtx::builder();
     builder.envs(&spec.env);
     let name = spec.command.is_empty().then_some(&spec.name);
@@ -71,6 +76,9 @@ fn context(spec: &ContainerSpec) -> Result<WasiCtxBuilder, StartError> {
     builder.args(&words);
     builder.stdout(Log { sink: Arc::clone(&spec.logs), stream: StdStream::Out });
     builder.stderr(Log { sink: Arc::clone(&spec.logs), stream: StdStream::Err });
+    if spec.stdin {
+        builder.stdin(Unattached(stopping.clone()));
+    }
     if !spec.working_dir.is_empty() {
         builder.initial_cwd(&spec.working_dir);
     }

@@ -8,13 +8,14 @@ use std::task::{Context, Poll, Waker};
 use std::vec;
 
 use async_trait::async_trait;
-use wasmtime::component::Resource;
+use wasmtime::component::{Accessor, Resource};
 use wasmtime_wasi::p2::bindings::sockets::network::{ErrorCode, IpAddress, Network};
 use wasmtime_wasi::p2::{DynPollable, Pollable, SocketError};
-use wherry_vnet::Resolution;
+use wherry_vnet::{Namespace, Resolution};
 
-use super::NetView;
 use super::bindings::ip_name_lookup::{Host, HostResolveAddressStream};
+use super::version3::{ip_name_lookup as lookup3, types};
+use super::{HasNet, NetView, NetworkView};
 
 type Answer = Result<vec::IntoIter<IpAddr>, ErrorCode>;
 
@@ -39,6 +40,29 @@ impl VResolve {
     }
 }
 
+async fn resolve(net: &Namespace, name: &str) -> Result<Vec<IpAddr>, ErrorCode> {
+    net.resolve(name).await.map_err(|error| match error {
+        Resolution::Foreign => ErrorCode::AccessDenied,
+        _ => ErrorCode::NameUnresolvable,
+    })
+}
+
+impl<T: NetworkView> lookup3::HostWithStore<T> for HasNet {
+    async fn resolve_addresses(
+        store: &Accessor<T, Self>,
+        name: String,
+    ) -> wasmtime::Result<Result<Vec<types::IpAddress>, lookup3::ErrorCode>> {
+        let net = store.with(|mut access| Arc::clone(access.get().net));
+        let found = resolve(&net, &name).await.map(|found| found.into_iter().map(Into::into).collect());
+        Ok(found.map_err(|code| match code {
+            ErrorCode::AccessDenied => lookup3::ErrorCode::AccessDenied,
+            _ => lookup3::ErrorCode::NameUnresolvable,
+        }))
+    }
+}
+
+impl lookup3::Host for NetView<'_> {}
+
 impl Host for NetView<'_> {
     fn resolve_addresses(
         &mut self,
@@ -46,15 +70,7 @@ impl Host for NetView<'_> {
         name: String,
     ) -> Result<Resource<VResolve>, SocketError> {
         let net = Arc::clone(self.net);
-        let asking = async move {
-            if let Ok(address) = name.parse::<IpAddr>() {
-                return Ok(vec![address].into_iter());
-            }
-            net.resolve(&name).await.map(Vec::into_iter).map_err(|error| match error {
-                Resolution::Foreign => ErrorCode::AccessDenied,
-                _ => ErrorCode::NameUnresolvable,
-            })
-        };
+        let asking = async move { resolve(&net, &name).await.map(Vec::into_iter) };
         Ok(self.table.push(VResolve::Asking(Box::pin(asking)))?)
     }
 }

@@ -1,48 +1,50 @@
-//! TCP sockets: bound, listening, connecting or connected in the pod's network.
+//! TCP sockets: bound, listening, connecting or connected in the pod's network. What both versions of `wasi:sockets`
+//! share; `tcp2` and `tcp3` are their faces.
 
-use std::future::{Future, poll_fn};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use async_trait::async_trait;
-use tokio_util::sync::WaitForCancellationFutureOwned;
-use wasmtime::component::Resource;
-use wasmtime_wasi::p2::bindings::sockets::network::{ErrorCode, IpAddressFamily, IpSocketAddress, Network};
-use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, DynPollable, Pollable, SocketError};
-use wherry_vnet::{DialError, Listener, ReadHalf, Stream, WriteHalf};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use wasmtime_wasi::p2::bindings::sockets::network::{ErrorCode, IpAddressFamily};
+use wherry_vnet::{DialError, Listener, Namespace, ReadHalf, Stream, WriteHalf};
 
-use super::bindings::tcp::{Host, HostTcpSocket, ShutdownType};
-use super::bindings::tcp_create_socket;
 use super::streams::{Shared, VReader, VWriter, lock};
-use super::{NetView, bind_code, dial_code};
+use super::{bind_code, dial_code, to_virtual};
 
-type SocketResult<T> = Result<T, SocketError>;
 /// Resolves when the container is asked to stop.
 type Stopped = Pin<Box<WaitForCancellationFutureOwned>>;
 type Dialing = Pin<Box<dyn Future<Output = Result<Stream, DialError>> + Send>>;
 
 /// A guest's TCP socket.
 pub struct VTcp {
-    family: IpAddressFamily,
+    pub(super) family: IpAddressFamily,
     state: State,
     /// What a guest may read back; the virtual network itself needs no tuning.
-    options: Options,
+    pub(super) options: Options,
 }
 
 enum State {
     Unbound,
     /// The port is taken from here on; `listening` says whether the guest asked to.
     Bound {
-        listener: Listener,
+        door: Door,
         listening: bool,
-        stopped: Stopped,
     },
+    /// Listening, and the door is the stream of connections that the guest got.
+    Handed(SocketAddr),
     Connecting(Dialing),
     Dialed(Result<Stream, DialError>),
     Connected(Connected),
     Closed,
+}
+
+/// A listener that closes when its container is asked to stop.
+pub(super) struct Door {
+    listener: Listener,
+    stopped: Stopped,
 }
 
 struct Connected {
@@ -52,14 +54,15 @@ struct Connected {
     writer: Shared<WriteHalf>,
 }
 
-struct Options {
-    keep_alive: bool,
-    keep_alive_idle_nanos: u64,
-    keep_alive_interval_nanos: u64,
-    keep_alive_count: u32,
-    hop_limit: u8,
-    receive_buffer_bytes: u64,
-    send_buffer_bytes: u64,
+#[derive(Clone)]
+pub(super) struct Options {
+    pub(super) keep_alive: bool,
+    pub(super) keep_alive_idle_nanos: u64,
+    pub(super) keep_alive_interval_nanos: u64,
+    pub(super) keep_alive_count: u32,
+    pub(super) hop_limit: u8,
+    pub(super) receive_buffer_bytes: u64,
+    pub(super) send_buffer_bytes: u64,
 }
 
 impl Default for Options {
@@ -77,18 +80,184 @@ impl Default for Options {
     }
 }
 
+impl Door {
+    /// The next connection; `None` once the container is asked to stop or the pod is gone.
+    pub(super) fn poll_accept(&mut self, context: &mut Context<'_>) -> Poll<Option<Stream>> {
+        if self.poll_ready(context).is_pending() {
+            return Poll::Pending;
+        }
+        match self.accept() {
+            Ok(stream) => Poll::Ready(Some(stream)),
+            Err(ErrorCode::WouldBlock) => Poll::Pending,
+            Err(_) => Poll::Ready(None),
+        }
+    }
+
+    pub(super) fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        match self.stopped.as_mut().poll(context) {
+            Poll::Ready(()) => Poll::Ready(()),
+            Poll::Pending => self.listener.poll_acceptable(context),
+        }
+    }
+
+    fn accept(&mut self) -> Result<Stream, ErrorCode> {
+        if self.stopped.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
+            return Err(ErrorCode::ConnectionAborted);
+        }
+        match self.listener.try_accept() {
+            Ok(Some(stream)) => Ok(stream),
+            Ok(None) => Err(ErrorCode::WouldBlock),
+            Err(_) => Err(ErrorCode::ConnectionAborted),
+        }
+    }
+}
+
 impl VTcp {
-    fn new(family: IpAddressFamily) -> Self {
+    pub(super) fn new(family: IpAddressFamily) -> Self {
         Self { family, state: State::Unbound, options: Options::default() }
     }
 
-    /// A connected socket, and the two ends of its streams.
-    fn connected(family: IpAddressFamily, stream: Stream) -> (Self, VReader, VWriter) {
+    /// A connected socket.
+    pub(super) fn connected(family: IpAddressFamily, options: Options, stream: Stream) -> Self {
         let Stream { reader, writer, local, peer } = stream;
         let (reader, writer) = (Arc::new(Mutex::new(Some(reader))), Arc::new(Mutex::new(Some(writer))));
-        let ends = (VReader(Arc::clone(&reader)), VWriter(Arc::clone(&writer)));
-        let state = State::Connected(Connected { local, peer, reader, writer });
-        (Self { family, state, options: Options::default() }, ends.0, ends.1)
+        Self { family, state: State::Connected(Connected { local, peer, reader, writer }), options }
+    }
+
+    pub(super) fn bind(
+        &mut self,
+        net: &Arc<Namespace>,
+        stopping: &CancellationToken,
+        on: SocketAddr,
+    ) -> Result<(), ErrorCode> {
+        if !matches!(self.state, State::Unbound) {
+            return Err(ErrorCode::InvalidState);
+        }
+        let on = to_virtual(check_family(self.family, on)?);
+        let listener = net.listen(on).map_err(bind_code)?;
+        let door = Door { listener, stopped: Box::pin(stopping.clone().cancelled_owned()) };
+        self.state = State::Bound { door, listening: false };
+        Ok(())
+    }
+
+    pub(super) const fn is_bound(&self) -> bool {
+        matches!(self.state, State::Bound { .. })
+    }
+
+    pub(super) fn start_connect(&mut self, net: &Arc<Namespace>, to: SocketAddr) -> Result<(), ErrorCode> {
+        if !matches!(self.state, State::Unbound | State::Bound { listening: false, .. }) {
+            return Err(ErrorCode::InvalidState);
+        }
+        let to = check_family(self.family, to)?;
+        if to.port() == 0 || to.ip().is_unspecified() || to.ip().is_multicast() {
+            return Err(ErrorCode::InvalidArgument);
+        }
+        let (net, to) = (Arc::clone(net), to_virtual(to));
+        self.state = State::Connecting(Box::pin(async move { net.connect(to).await }));
+        Ok(())
+    }
+
+    /// Connected, if the dialing is over; it is driven here.
+    pub(super) fn poll_connected(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ErrorCode>> {
+        if self.poll_dialed(context).is_pending() {
+            return Poll::Pending;
+        }
+        Poll::Ready(match std::mem::replace(&mut self.state, State::Closed) {
+            State::Dialed(Ok(stream)) => {
+                *self = Self::connected(self.family, self.options.clone(), stream);
+                Ok(())
+            }
+            State::Dialed(Err(error)) => Err(dial_code(&error)),
+            other => {
+                self.state = other;
+                Err(ErrorCode::NotInProgress)
+            }
+        })
+    }
+
+    pub(super) fn listen(&mut self) -> Result<(), ErrorCode> {
+        match &mut self.state {
+            State::Bound { listening, .. } if !*listening => {
+                *listening = true;
+                Ok(())
+            }
+            _ => Err(ErrorCode::InvalidState),
+        }
+    }
+
+    /// Listens, and hands out the door itself.
+    pub(super) fn hand_out_door(&mut self) -> Result<Door, ErrorCode> {
+        self.listen()?;
+        let handed = self.local().map_or(State::Closed, State::Handed);
+        match std::mem::replace(&mut self.state, handed) {
+            State::Bound { door, .. } => Ok(door),
+            _ => Err(ErrorCode::InvalidState),
+        }
+    }
+
+    pub(super) const fn is_listening(&self) -> bool {
+        matches!(self.state, State::Bound { listening: true, .. } | State::Handed(_))
+    }
+
+    pub(super) fn accept(&mut self) -> Result<Self, ErrorCode> {
+        let State::Bound { door, listening: true } = &mut self.state else {
+            return Err(ErrorCode::InvalidState);
+        };
+        match door.accept() {
+            Ok(stream) => Ok(Self::connected(self.family, self.options.clone(), stream)),
+            Err(ErrorCode::WouldBlock) => Err(ErrorCode::WouldBlock),
+            Err(code) => {
+                self.state = State::Closed;
+                Err(code)
+            }
+        }
+    }
+
+    pub(super) fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        match &mut self.state {
+            State::Bound { door, listening: true } => door.poll_ready(context),
+            State::Connecting(_) => self.poll_dialed(context),
+            _ => Poll::Ready(()),
+        }
+    }
+
+    pub(super) fn local(&self) -> Option<SocketAddr> {
+        match &self.state {
+            State::Bound { door, .. } => Some(door.listener.local()),
+            State::Handed(local) => Some(*local),
+            State::Connected(connected) => Some(connected.local),
+            _ => None,
+        }
+    }
+
+    pub(super) const fn peer(&self) -> Option<SocketAddr> {
+        match &self.state {
+            State::Connected(connected) => Some(connected.peer),
+            _ => None,
+        }
+    }
+
+    /// Both halves, which stay the socket's to shut down.
+    pub(super) fn streams(&self) -> Result<(VReader, VWriter), ErrorCode> {
+        let connected = self.connection()?;
+        Ok((VReader(Arc::clone(&connected.reader)), VWriter(Arc::clone(&connected.writer))))
+    }
+
+    /// The reading half, once. Dropping it shuts that direction down.
+    pub(super) fn take_reader(&self) -> Result<ReadHalf, ErrorCode> {
+        lock(&self.connection()?.reader).take().ok_or(ErrorCode::InvalidState)
+    }
+
+    /// The writing half, once. Dropping it is the end of the stream.
+    pub(super) fn take_writer(&self) -> Result<WriteHalf, ErrorCode> {
+        lock(&self.connection()?.writer).take().ok_or(ErrorCode::InvalidState)
+    }
+
+    fn connection(&self) -> Result<&Connected, ErrorCode> {
+        match &self.state {
+            State::Connected(connected) => Ok(connected),
+            _ => Err(ErrorCode::InvalidState),
+        }
     }
 
     /// Drives the dialing, if there is any.
@@ -101,32 +270,6 @@ impl VTcp {
         }
         Poll::Ready(())
     }
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        match &mut self.state {
-            State::Bound { listener, listening: true, stopped } => match stopped.as_mut().poll(context) {
-                Poll::Ready(()) => Poll::Ready(()),
-                Poll::Pending => listener.poll_acceptable(context),
-            },
-            State::Connecting(_) => self.poll_dialed(context),
-            _ => Poll::Ready(()),
-        }
-    }
-
-    fn local(&self) -> Option<SocketAddr> {
-        match &self.state {
-            State::Bound { listener, .. } => Some(listener.local()),
-            State::Connected(connected) => Some(connected.local),
-            _ => None,
-        }
-    }
-}
-
-#[async_trait]
-impl Pollable for VTcp {
-    async fn ready(&mut self) {
-        poll_fn(|cx| self.poll_ready(cx)).await;
-    }
 }
 
 /// The address of the same family that a guest's address stands for: IPv4-mapped ones are refused, as WASI wants.
@@ -137,256 +280,6 @@ fn check_family(family: IpAddressFamily, address: SocketAddr) -> Result<SocketAd
     }
 }
 
-/// Pods have IPv4 addresses: an IPv6 wildcard or localhost means the same as IPv4's.
-fn to_virtual(address: SocketAddr) -> SocketAddr {
-    match address.ip() {
-        IpAddr::V6(ip) if ip == Ipv6Addr::UNSPECIFIED => SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()),
-        IpAddr::V6(ip) if ip == Ipv6Addr::LOCALHOST => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), address.port()),
-        _ => address,
-    }
-}
-
-impl tcp_create_socket::Host for NetView<'_> {
-    fn create_tcp_socket(&mut self, family: IpAddressFamily) -> SocketResult<Resource<VTcp>> {
-        Ok(self.table.push(VTcp::new(family))?)
-    }
-}
-
-impl Host for NetView<'_> {}
-
-impl HostTcpSocket for NetView<'_> {
-    fn start_bind(
-        &mut self,
-        this: Resource<VTcp>,
-        _network: Resource<Network>,
-        local_address: IpSocketAddress,
-    ) -> SocketResult<()> {
-        let socket = self.table.get_mut(&this)?;
-        if !matches!(socket.state, State::Unbound) {
-            return Err(ErrorCode::InvalidState.into());
-        }
-        let address = check_family(socket.family, local_address.into())?;
-        let listener = self.net.listen(to_virtual(address)).map_err(bind_code)?;
-        let stopped = Box::pin(self.stopping.clone().cancelled_owned());
-        socket.state = State::Bound { listener, listening: false, stopped };
-        Ok(())
-    }
-
-    fn finish_bind(&mut self, this: Resource<VTcp>) -> SocketResult<()> {
-        match self.table.get(&this)?.state {
-            State::Bound { .. } => Ok(()),
-            _ => Err(ErrorCode::NotInProgress.into()),
-        }
-    }
-
-    fn start_connect(
-        &mut self,
-        this: Resource<VTcp>,
-        _network: Resource<Network>,
-        remote_address: IpSocketAddress,
-    ) -> SocketResult<()> {
-        let socket = self.table.get_mut(&this)?;
-        if !matches!(socket.state, State::Unbound | State::Bound { listening: false, .. }) {
-            return Err(ErrorCode::InvalidState.into());
-        }
-        let address = check_family(socket.family, remote_address.into())?;
-        if address.port() == 0 || address.ip().is_unspecified() || address.ip().is_multicast() {
-            return Err(ErrorCode::InvalidArgument.into());
-        }
-        let net = Arc::clone(self.net);
-        let to = to_virtual(address);
-        socket.state = State::Connecting(Box::pin(async move { net.connect(to).await }));
-        Ok(())
-    }
-
-    fn finish_connect(
-        &mut self,
-        this: Resource<VTcp>,
-    ) -> SocketResult<(Resource<DynInputStream>, Resource<DynOutputStream>)> {
-        let socket = self.table.get_mut(&this)?;
-        if socket.poll_dialed(&mut Context::from_waker(Waker::noop())).is_pending() {
-            return Err(ErrorCode::WouldBlock.into());
-        }
-        let (reader, writer) = match std::mem::replace(&mut socket.state, State::Closed) {
-            State::Dialed(Ok(stream)) => {
-                let (connected, reader, writer) = VTcp::connected(socket.family, stream);
-                *socket = connected;
-                (reader, writer)
-            }
-            State::Dialed(Err(error)) => return Err(dial_code(&error).into()),
-            other => {
-                socket.state = other;
-                return Err(ErrorCode::NotInProgress.into());
-            }
-        };
-        self.push_streams(&this, reader, writer)
-    }
-
-    fn start_listen(&mut self, this: Resource<VTcp>) -> SocketResult<()> {
-        match &mut self.table.get_mut(&this)?.state {
-            State::Bound { listening, .. } if !*listening => {
-                *listening = true;
-                Ok(())
-            }
-            _ => Err(ErrorCode::InvalidState.into()),
-        }
-    }
-
-    fn finish_listen(&mut self, this: Resource<VTcp>) -> SocketResult<()> {
-        match self.table.get(&this)?.state {
-            State::Bound { listening: true, .. } => Ok(()),
-            _ => Err(ErrorCode::NotInProgress.into()),
-        }
-    }
-
-    fn accept(
-        &mut self,
-        this: Resource<VTcp>,
-    ) -> SocketResult<(Resource<VTcp>, Resource<DynInputStream>, Resource<DynOutputStream>)> {
-        let socket = self.table.get_mut(&this)?;
-        let State::Bound { listener, listening: true, .. } = &mut socket.state else {
-            return Err(ErrorCode::InvalidState.into());
-        };
-        if self.stopping.is_cancelled() {
-            socket.state = State::Closed;
-            return Err(ErrorCode::ConnectionAborted.into());
-        }
-        let stream = match listener.try_accept() {
-            Ok(Some(stream)) => stream,
-            Ok(None) => return Err(ErrorCode::WouldBlock.into()),
-            Err(_) => return Err(ErrorCode::ConnectionAborted.into()),
-        };
-        let (accepted, reader, writer) = VTcp::connected(socket.family, stream);
-        let accepted = self.table.push(accepted)?;
-        let (input, output) = self.push_streams(&accepted, reader, writer)?;
-        Ok((accepted, input, output))
-    }
-
-    fn local_address(&mut self, this: Resource<VTcp>) -> SocketResult<IpSocketAddress> {
-        let local = self.table.get(&this)?.local().ok_or(ErrorCode::InvalidState)?;
-        Ok(local.into())
-    }
-
-    fn remote_address(&mut self, this: Resource<VTcp>) -> SocketResult<IpSocketAddress> {
-        match &self.table.get(&this)?.state {
-            State::Connected(connected) => Ok(connected.peer.into()),
-            _ => Err(ErrorCode::InvalidState.into()),
-        }
-    }
-
-    fn is_listening(&mut self, this: Resource<VTcp>) -> wasmtime::Result<bool> {
-        Ok(matches!(self.table.get(&this)?.state, State::Bound { listening: true, .. }))
-    }
-
-    fn address_family(&mut self, this: Resource<VTcp>) -> wasmtime::Result<IpAddressFamily> {
-        Ok(self.table.get(&this)?.family)
-    }
-
-    fn set_listen_backlog_size(&mut self, this: Resource<VTcp>, value: u64) -> SocketResult<()> {
-        self.table.get(&this)?;
-        if value == 0 { Err(ErrorCode::InvalidArgument.into()) } else { Ok(()) }
-    }
-
-    fn keep_alive_enabled(&mut self, this: Resource<VTcp>) -> SocketResult<bool> {
-        Ok(self.table.get(&this)?.options.keep_alive)
-    }
-
-    fn set_keep_alive_enabled(&mut self, this: Resource<VTcp>, value: bool) -> SocketResult<()> {
-        self.table.get_mut(&this)?.options.keep_alive = value;
-        Ok(())
-    }
-
-    fn keep_alive_idle_time(&mut self, this: Resource<VTcp>) -> SocketResult<u64> {
-        Ok(self.table.get(&this)?.options.keep_alive_idle_nanos)
-    }
-
-    fn set_keep_alive_idle_time(&mut self, this: Resource<VTcp>, value: u64) -> SocketResult<()> {
-        self.table.get_mut(&this)?.options.keep_alive_idle_nanos = positive(value)?;
-        Ok(())
-    }
-
-    fn keep_alive_interval(&mut self, this: Resource<VTcp>) -> SocketResult<u64> {
-        Ok(self.table.get(&this)?.options.keep_alive_interval_nanos)
-    }
-
-    fn set_keep_alive_interval(&mut self, this: Resource<VTcp>, value: u64) -> SocketResult<()> {
-        self.table.get_mut(&this)?.options.keep_alive_interval_nanos = positive(value)?;
-        Ok(())
-    }
-
-    fn keep_alive_count(&mut self, this: Resource<VTcp>) -> SocketResult<u32> {
-        Ok(self.table.get(&this)?.options.keep_alive_count)
-    }
-
-    fn set_keep_alive_count(&mut self, this: Resource<VTcp>, value: u32) -> SocketResult<()> {
-        self.table.get_mut(&this)?.options.keep_alive_count = positive(value)?;
-        Ok(())
-    }
-
-    fn hop_limit(&mut self, this: Resource<VTcp>) -> SocketResult<u8> {
-        Ok(self.table.get(&this)?.options.hop_limit)
-    }
-
-    fn set_hop_limit(&mut self, this: Resource<VTcp>, value: u8) -> SocketResult<()> {
-        self.table.get_mut(&this)?.options.hop_limit = positive(value)?;
-        Ok(())
-    }
-
-    fn receive_buffer_size(&mut self, this: Resource<VTcp>) -> SocketResult<u64> {
-        Ok(self.table.get(&this)?.options.receive_buffer_bytes)
-    }
-
-    fn set_receive_buffer_size(&mut self, this: Resource<VTcp>, value: u64) -> SocketResult<()> {
-        self.table.get_mut(&this)?.options.receive_buffer_bytes = positive(value)?;
-        Ok(())
-    }
-
-    fn send_buffer_size(&mut self, this: Resource<VTcp>) -> SocketResult<u64> {
-        Ok(self.table.get(&this)?.options.send_buffer_bytes)
-    }
-
-    fn set_send_buffer_size(&mut self, this: Resource<VTcp>, value: u64) -> SocketResult<()> {
-        self.table.get_mut(&this)?.options.send_buffer_bytes = positive(value)?;
-        Ok(())
-    }
-
-    fn subscribe(&mut self, this: Resource<VTcp>) -> wasmtime::Result<Resource<DynPollable>> {
-        wasmtime_wasi_io::poll::subscribe(self.table, this)
-    }
-
-    fn shutdown(&mut self, this: Resource<VTcp>, kind: ShutdownType) -> SocketResult<()> {
-        let State::Connected(connected) = &self.table.get(&this)?.state else {
-            return Err(ErrorCode::InvalidState.into());
-        };
-        if matches!(kind, ShutdownType::Send | ShutdownType::Both) {
-            // Dropping a writer is the end of its stream.
-            drop(lock(&connected.writer).take());
-        }
-        if matches!(kind, ShutdownType::Receive | ShutdownType::Both) {
-            drop(lock(&connected.reader).take());
-        }
-        Ok(())
-    }
-
-    fn drop(&mut self, this: Resource<VTcp>) -> wasmtime::Result<()> {
-        self.table.delete(this)?;
-        Ok(())
-    }
-}
-
-impl NetView<'_> {
-    fn push_streams(
-        &mut self,
-        socket: &Resource<VTcp>,
-        reader: VReader,
-        writer: VWriter,
-    ) -> SocketResult<(Resource<DynInputStream>, Resource<DynOutputStream>)> {
-        let input = self.table.push_child(Box::new(reader) as DynInputStream, socket)?;
-        let output = self.table.push_child(Box::new(writer) as DynOutputStream, socket)?;
-        Ok((input, output))
-    }
-}
-
-fn positive<T: PartialEq + From<u8>>(value: T) -> Result<T, ErrorCode> {
+pub(super) fn positive<T: PartialEq + From<u8>>(value: T) -> Result<T, ErrorCode> {
     if value == T::from(0) { Err(ErrorCode::InvalidArgument) } else { Ok(value) }
 }

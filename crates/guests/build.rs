@@ -1,5 +1,5 @@
-//! Builds the guest examples for their wasm targets and puts them into the binary, so that `wherry up --demo` needs
-//! no file beside it. Adds a missing target with rustup, also where rustup's auto-install is off.
+//! Builds the guest examples for their wasm targets and puts them into the library, so that `wherry up --demo` needs no
+//! file beside it. Adds a missing target with rustup, also where rustup's auto-install is off.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
