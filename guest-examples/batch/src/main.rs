@@ -30,3 +30,28 @@ fn run(words: &[&str]) -> Result<u8, String> {
 fn number(text: &str) -> Result<u64, String> {
     text.parse().map_err(|e| format!("{text}: {e}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_become_exit_codes() {
+        assert_eq!(run(&["exit", "7"]), Ok(7));
+        assert_eq!(run(&["exit", "300"]), Ok(255), "as much as a code can hold");
+        assert_eq!(run(&["echo", "a", "b"]), Ok(0));
+        assert_eq!(run(&[]), Ok(0));
+    }
+
+    #[test]
+    fn errors_name_what_was_asked_for() {
+        for (words, beginning) in [
+            (["env", "NO_SUCH_VARIABLE"], "NO_SUCH_VARIABLE: "),
+            (["cat", "/no/file"], "/no/file: "),
+            (["sleep", "long"], "long: "),
+        ] {
+            let error = run(&words).unwrap_err();
+            assert!(error.starts_with(beginning), "{error}");
+        }
+    }
+}

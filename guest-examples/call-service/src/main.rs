@@ -27,3 +27,20 @@ fn call(address: &str, line: &str) -> std::io::Result<String> {
     BufReader::new(stream).read_line(&mut answer)?;
     Ok(answer.trim_end().to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sends_a_line_and_takes_the_first_of_the_answer() {
+        let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = server.local_addr().unwrap().to_string();
+        let caller = std::thread::spawn(move || call(&address, "ahoy"));
+        let (mut stream, _) = server.accept().unwrap();
+        let mut line = String::new();
+        BufReader::new(&stream).read_line(&mut line).unwrap();
+        write!(stream, "{} yourself\nand more\n", line.trim_end()).unwrap();
+        assert_eq!(caller.join().unwrap().unwrap(), "ahoy yourself");
+    }
+}

@@ -47,3 +47,23 @@ fn upgrade(lines: &mut impl Iterator<Item = std::io::Result<String>>) -> std::io
     }
     Ok(protocol)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_come_back_and_upgrades_are_agreed_to() {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(server.local_addr().unwrap()).unwrap();
+        let (accepted, _) = server.accept().unwrap();
+        let echoing = std::thread::spawn(move || echo(&accepted));
+        client.write_all(b"ahoy\nGET / HTTP/1.1\r\nhost: x\r\nUpgrade: chat\r\n\r\nhello\n").unwrap();
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        let lines: Vec<String> = BufReader::new(client).lines().collect::<Result<_, _>>().unwrap();
+        assert!(lines[0].starts_with("ahoy ("), "{lines:?}");
+        assert_eq!(lines[1..5], ["HTTP/1.1 101 Switching Protocols", "connection: upgrade", "upgrade: chat", ""]);
+        assert!(lines[5].starts_with("hello ("), "{lines:?}");
+        echoing.join().unwrap().unwrap();
+    }
+}

@@ -37,8 +37,7 @@ impl Guest for Hello {
 }
 
 fn answer(path: &str, request: &IncomingRequest) -> (u16, String) {
-    let parts: Vec<&str> = path.split('?').next().unwrap_or_default().split('/').filter(|p| !p.is_empty()).collect();
-    match parts.as_slice() {
+    match parts(path).as_slice() {
         ["env", name] => match std::env::var(name) {
             Ok(value) => (200, format!("{value}\n")),
             Err(_) => (404, format!("{name} is not set\n")),
@@ -57,6 +56,11 @@ fn answer(path: &str, request: &IncomingRequest) -> (u16, String) {
         ["spin"] => spin(),
         _ => (200, greeting(path)),
     }
+}
+
+/// A path's segments, without the query.
+fn parts(path: &str) -> Vec<&str> {
+    path.split('?').next().unwrap_or_default().split('/').filter(|part| !part.is_empty()).collect()
 }
 
 fn greeting(path: &str) -> String {
@@ -110,5 +114,29 @@ fn note(path: &str) {
     let Ok(file) = std::env::var("LOG_FILE") else { return };
     if let Ok(mut file) = OpenOptions::new().create(true).append(true).open(file) {
         let _written = writeln!(file, "GET {path}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_its_segments() {
+        for (path, expected) in [
+            ("/", &[][..]),
+            ("", &[]),
+            ("/env/NAME", &["env", "NAME"]),
+            ("//a/?b=/c", &["a"]),
+            ("/sleep/5?x", &["sleep", "5"]),
+        ] {
+            assert_eq!(parts(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_greeting_names_the_path_that_was_asked_for() {
+        assert!(greeting("/a").ends_with(" at /a\n"));
+        assert!(!greeting("/").contains(" at "));
     }
 }

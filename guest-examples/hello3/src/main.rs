@@ -12,8 +12,7 @@ impl wasip3::exports::http::handler::Guest for Hello {
     async fn handle(request: Request) -> Result<Response, ErrorCode> {
         let path = request.get_path_with_query().unwrap_or_default();
         let name = std::env::var("POD_NAME").or_else(|_| std::env::var("HOSTNAME"));
-        let name = name.unwrap_or_else(|_| "an unnamed pod".into());
-        let text = format!("Hello from {name} (WASI 0.3) at {path}\n");
+        let text = greeting(name.as_deref().unwrap_or("an unnamed pod"), &path);
         let (mut body, contents) = wasip3::wit_stream::new();
         let (trailers_written, trailers) = wasip3::wit_future::new(|| Ok(None));
         drop(trailers_written);
@@ -22,5 +21,19 @@ impl wasip3::exports::http::handler::Guest for Hello {
             body.write_all(text.into_bytes()).await;
         });
         Ok(response)
+    }
+}
+
+fn greeting(name: &str, path: &str) -> String {
+    format!("Hello from {name} (WASI 0.3) at {path}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_greeting_names_pod_world_and_path() {
+        assert_eq!(greeting("buoy", "/a"), "Hello from buoy (WASI 0.3) at /a\n");
     }
 }

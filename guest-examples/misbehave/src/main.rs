@@ -66,3 +66,22 @@ fn outcome(what: &str, result: std::io::Result<&str>) -> ExitCode {
     }
     if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_succeeds_is_said_and_what_fails_too() {
+        assert_eq!(outcome("x", Ok("read")), ExitCode::SUCCESS);
+        assert_eq!(outcome("x", Err(std::io::ErrorKind::NotFound.into())), ExitCode::FAILURE);
+    }
+
+    #[test]
+    fn one_forbidden_file_that_can_be_read_is_success() {
+        let own = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+        assert_eq!(forbidden_files(&["/no/such/file"]), ExitCode::FAILURE);
+        assert_eq!(forbidden_files(&["/no/such/file", own]), ExitCode::SUCCESS);
+        assert!(write("/no/such/file").is_err());
+    }
+}

@@ -63,7 +63,7 @@ fn sink(stream: &mut TcpStream) -> std::io::Result<()> {
 
 fn measure(address: &str) -> std::io::Result<()> {
     let round_trip = round_trip(TcpStream::connect(address)?)?;
-    let rate = rate(TcpStream::connect(address)?)?;
+    let rate = rate(TcpStream::connect(address)?, SENT_BYTES)?;
     println!("{{\"round_trip_ns\": {round_trip}, \"bytes_per_second\": {rate:.0}}}");
     Ok(())
 }
@@ -79,17 +79,32 @@ fn round_trip(mut stream: TcpStream) -> std::io::Result<u128> {
     Ok(began.elapsed().as_nanos() / u128::from(ROUND_TRIPS))
 }
 
-fn rate(mut stream: TcpStream) -> std::io::Result<f64> {
+fn rate(mut stream: TcpStream, bytes: usize) -> std::io::Result<f64> {
     stream.write_all(&[SINK])?;
     let (chunk, began) = (vec![7; CHUNK_BYTES], Instant::now());
-    for _ in 0..SENT_BYTES / CHUNK_BYTES {
+    for _ in 0..bytes / CHUNK_BYTES {
         stream.write_all(&chunk)?;
     }
     stream.shutdown(Shutdown::Write)?;
     let mut sum = [0; 8];
     stream.read_exact(&mut sum)?;
-    if u64::from_le_bytes(sum) != SENT_BYTES as u64 {
+    if u64::from_le_bytes(sum) != bytes as u64 {
         return Err(Error::other("bytes were lost"));
     }
-    Ok(SENT_BYTES as f64 / began.elapsed().as_secs_f64())
+    Ok(bytes as f64 / began.elapsed().as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ends_agree() {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = server.local_addr().unwrap();
+        let serving = std::thread::spawn(move || (0..2).try_for_each(|_| end(&mut server.accept()?.0)));
+        assert!(round_trip(TcpStream::connect(address).unwrap()).unwrap() > 0);
+        assert!(rate(TcpStream::connect(address).unwrap(), 4 * CHUNK_BYTES).unwrap() > 0.0);
+        serving.join().unwrap().unwrap();
+    }
 }
