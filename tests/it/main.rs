@@ -16,6 +16,7 @@ mod net;
 mod objects;
 mod services;
 mod start;
+mod wire;
 
 /// The binary under test.
 pub const WHERRY: &str = env!("CARGO_BIN_EXE_wherry-under-test");

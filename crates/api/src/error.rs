@@ -2,7 +2,7 @@
 //!
 //! Follows `k8s.io/apimachinery/pkg/api/errors`.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Status, StatusCause, StatusDetails};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, Status, StatusCause, StatusDetails};
 
 /// Why a request failed: `Status.reason`, each with its HTTP code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,6 +138,8 @@ pub struct Error {
     pub causes: Vec<Cause>,
     /// Seconds to wait before trying again.
     pub retry_after_seconds: Option<u16>,
+    /// For a list in pages that has expired: how to read the rest all the same. Empty for none.
+    pub continue_token: String,
 }
 
 /// What an error is about: the fields of `Status.details`.
@@ -156,7 +158,14 @@ pub struct About {
 impl Error {
     /// An error without details.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), about: None, causes: Vec::new(), retry_after_seconds: None }
+        Self {
+            reason,
+            message: message.into(),
+            about: None,
+            causes: Vec::new(),
+            retry_after_seconds: None,
+            continue_token: String::new(),
+        }
     }
 
     /// The same error, about an object of the resource `plural.group`.
@@ -177,6 +186,7 @@ impl Error {
         let text = |s: String| Some(s).filter(|s| !s.is_empty());
         let causes: Vec<StatusCause> = self.causes.iter().map(Cause::to_status).collect();
         Status {
+            metadata: ListMeta { continue_: text(self.continue_token.clone()), ..ListMeta::default() },
             status: Some("Failure".into()),
             message: Some(self.message.clone()),
             reason: Some(self.reason.word().into()),
@@ -189,13 +199,13 @@ impl Error {
                 causes: Some(causes).filter(|c| !c.is_empty()),
                 retry_after_seconds: self.retry_after_seconds.map(i32::from),
             }),
-            ..Status::default()
         }
     }
 
     /// The error that a remote server's `Status` tells.
     pub fn from_status(status: &Status) -> Self {
         let mut error = Self::new(Reason::of(status), status.message.clone().unwrap_or_default());
+        error.continue_token = status.metadata.continue_.clone().unwrap_or_default();
         if let Some(details) = &status.details {
             let text = |s: &Option<String>| s.clone().unwrap_or_default();
             error = error.about(&text(&details.group), &text(&details.kind), &text(&details.name));

@@ -6,6 +6,7 @@
 mod admit;
 mod default;
 pub mod error;
+pub mod json;
 pub mod key;
 pub mod kinds;
 pub mod merge;

@@ -81,6 +81,8 @@ pub struct Resource {
     pub selectable: &'static [&'static str],
     /// Whether objects need no durability of their own (events, leases).
     pub volatile: bool,
+    /// How many objects are kept at the most: of more, the oldest go.
+    pub objects_max: usize,
     /// Decodes, prunes, defaults and validates: see [`Resource::admit`].
     pub admit: fn(Write, FieldValidation, Option<&Value>, Value) -> Result<Admitted, AdmitError>,
 }
@@ -158,8 +160,12 @@ const PLAIN: Resource = Resource {
     subresources: &[],
     selectable: &[],
     volatile: false,
+    objects_max: usize::MAX,
     admit: admit::<kinds::Pod>,
 };
+
+/// How many events are kept at the most, whatever their age: some 10 MiB.
+const EVENTS_MAX: usize = 10_000;
 
 /// Every resource that is served.
 pub static RESOURCES: &[Resource] = &[
@@ -261,6 +267,7 @@ pub static RESOURCES: &[Resource] = &[
         singular: "event",
         short_names: &["ev"],
         volatile: true,
+        objects_max: EVENTS_MAX,
         selectable: &[
             "involvedObject.kind",
             "involvedObject.namespace",

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use wherry_api::{Error, Resource};
+use wherry_api::{Error, Resource, Revision};
 
 /// Carries requests to an API server, in process or over HTTPS.
 #[async_trait]
@@ -79,6 +79,8 @@ pub struct ListOptions {
     pub limit: usize,
     /// Where the last page ended; empty for the first.
     pub continue_token: String,
+    /// The very revision to show, as far as the server's history reaches; the newest where none.
+    pub exactly: Option<Revision>,
 }
 
 /// What a watch shows, and from where.

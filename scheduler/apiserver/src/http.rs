@@ -1,9 +1,12 @@
 //! The wire: one way in for every request, whatever its resource. Paths, queries and content types become verbs of the
 //! registry; answers become JSON, tables or partial objects; errors become `Status` objects.
 
+mod body;
+mod deletion;
 mod discovery;
 mod encode;
 mod health;
+mod list;
 mod logs;
 mod parameters;
 mod path;
@@ -27,10 +30,10 @@ use wherry_base::Drain;
 use crate::identity::Identity;
 use crate::registry::Registry;
 
-/// The largest body: a Kubernetes API server's own limit.
-const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
 /// How many requests are worked on at once, watches not counted; more are told to come again.
 const REQUESTS_MAX: usize = 2048;
+/// How many large bodies are held at once; more wait for their turn.
+const LARGE_BODIES_MAX: usize = 16;
 
 /// Whether pods can be scheduled: what `/readyz` says.
 #[derive(Clone, Debug, Default)]
@@ -57,6 +60,7 @@ pub(crate) struct Context {
     pub(crate) advertise_url: Arc<str>,
     pub(crate) drain: Drain,
     requests: Arc<Semaphore>,
+    large: Arc<Semaphore>,
 }
 
 impl Context {
@@ -69,7 +73,8 @@ impl Context {
     ) -> Self {
         let kubelets = logs::Kubelets::new(kubelet_tls);
         let requests = Arc::new(Semaphore::new(REQUESTS_MAX));
-        Self { registry, readiness, kubelets, advertise_url: advertise_url.into(), drain, requests }
+        let large = Arc::new(Semaphore::new(LARGE_BODIES_MAX));
+        Self { registry, readiness, kubelets, advertise_url: advertise_url.into(), drain, requests, large }
     }
 }
 
@@ -93,11 +98,11 @@ async fn route(context: &Context, request: Request) -> Result<Response, Error> {
     let identity = request.extensions().get::<Identity>().cloned();
     let identity = identity.ok_or_else(|| Error::new(Reason::Unauthorized, "Unauthorized"))?;
     let _permit = context.requests.try_acquire().map_err(|_| busy())?;
-    if let Some(response) = discovery::answer(context, &path, request.headers()) {
-        return Ok(response);
+    if let Some(answer) = discovery::answer(context, &path, request.method(), request.headers()) {
+        return answer;
     }
     if let Some(review) = review::named(&path) {
-        return review::answer(review, &identity, request).await;
+        return review::answer(context, review, &identity, request).await;
     }
     verbs::carry_out(context, &identity, path::parse(&path)?, request).await
 }

@@ -8,6 +8,7 @@ mod create;
 mod delete;
 mod modify;
 mod object;
+mod patch;
 mod read;
 mod service;
 mod subresource;
@@ -22,13 +23,18 @@ use wherry_api::resource::FieldValidation;
 use wherry_api::{Error, ObjectKey, Reason, Resource};
 use wherry_base::{Clock, Rng};
 use wherry_client::Client;
-use wherry_store::{Entry, ProposeError, Store};
+use wherry_store::{Encoded, Entry, ProposeError, Store};
 
 use crate::identity::Identity;
 
+pub(crate) use modify::revision;
 pub(crate) use read::Page;
 pub(crate) use subresource::named as named_subresource;
+pub(crate) use transport::LIST_TAIL;
+pub(crate) use watch::View;
 
+/// What one object may take in the store, encoded: what etcd lets a Kubernetes object take.
+const OBJECT_BYTES_MAX: usize = 3 * 1024 * 1024 / 2;
 /// How often a write is tried again when somebody else was quicker.
 const WRITE_TRIES_MAX: usize = 16;
 
@@ -68,8 +74,6 @@ pub(crate) struct Target {
 pub(crate) struct WriteOptions {
     pub(crate) dry_run: bool,
     pub(crate) field_validation: FieldValidation,
-    /// Who writes, for `managedFields`.
-    pub(crate) manager: String,
 }
 
 /// An object after a write.
@@ -118,6 +122,18 @@ impl Target {
     fn not_found(&self) -> Error {
         self.resource.not_found(&self.key.name)
     }
+}
+
+/// An object's bytes for the store; an error where it is too large.
+fn encoded(object: &serde_json::Value) -> Result<Encoded, Error> {
+    let encoded = Encoded::new(object);
+    let bytes = encoded.bytes();
+    if bytes > OBJECT_BYTES_MAX {
+        let message =
+            format!("the object would take {bytes} bytes in the store; at most {OBJECT_BYTES_MAX} are allowed");
+        return Err(Error::new(Reason::RequestEntityTooLarge, message));
+    }
+    Ok(encoded)
 }
 
 /// The error of a write that took no effect for reasons other than a conflict.

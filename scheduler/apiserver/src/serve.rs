@@ -23,7 +23,11 @@ const HEAD_MOST: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(30);
 /// How long a connection may finish its requests when the server drains.
 const FINISH_MOST: Duration = Duration::from_secs(5);
-const STREAMS_A_CONNECTION_MAX: u32 = 1024;
+/// How long who has no certificate may stay: time enough to ask for health and version.
+const STRANGERS_MOST: Duration = Duration::from_secs(30);
+const STREAMS_A_CONNECTION_MAX: u32 = 256;
+/// What of an answer waits in memory for a client that does not read, a stream.
+const UNREAD_BYTES_MAX: usize = 64 * 1024;
 /// What a head may take, in bytes: above that it is refused.
 const HEAD_BYTES_MAX: u32 = 64 * 1024;
 
@@ -58,14 +62,16 @@ pub async fn serve(listener: TcpListener, registry: Registry, config: ServeConfi
 async fn connection(stream: TcpStream, tls: TlsAcceptor, router: Router, drain: Drain) {
     let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_MOST, tls.accept(stream)).await else { return };
     let identity = identity(&stream);
+    let is_stranger = identity.is_none();
     let service = service_fn(move |request| call(router.clone(), identity.clone(), request));
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_MOST);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_MOST).max_buf_size(HEAD_BYTES_MAX as usize);
     builder
         .http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(KEEP_ALIVE_EVERY)
         .max_concurrent_streams(STREAMS_A_CONNECTION_MAX)
+        .max_send_buf_size(UNREAD_BYTES_MAX)
         .max_header_list_size(HEAD_BYTES_MAX);
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     tokio::pin!(connection);
@@ -77,6 +83,7 @@ async fn connection(stream: TcpStream, tls: TlsAcceptor, router: Router, drain: 
             return;
         }
         () = drain.ended() => connection.as_mut().graceful_shutdown(),
+        () = tokio::time::sleep(STRANGERS_MOST), if is_stranger => connection.as_mut().graceful_shutdown(),
     }
     let _finished = tokio::time::timeout(FINISH_MOST, connection).await;
 }

@@ -118,6 +118,11 @@ impl Store {
         self.inner.memory.snapshot(shelf_of(resource))
     }
 
+    /// All objects of a resource as they stood at a revision, as far back as the watch history reaches.
+    pub fn snapshot_at(&self, resource: &'static Resource, at: Revision) -> Result<Snapshot, Expired> {
+        self.inner.memory.snapshot_at(shelf_of(resource), at)
+    }
+
     /// The changes of a resource after `from`; a revision that is yet to come is waited for.
     pub fn watch(&self, resource: &'static Resource, from: Revision) -> Result<Watch, Expired> {
         let shelf = shelf_of(resource).unwrap_or(usize::MAX);

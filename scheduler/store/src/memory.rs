@@ -73,6 +73,24 @@ impl Memory {
         }
     }
 
+    /// The objects as they stood at a revision: the present ones, with every later change undone.
+    pub(crate) fn snapshot_at(&self, shelf: Option<usize>, at: Revision) -> Result<Snapshot, Expired> {
+        // In this order: the history has every change that the map has.
+        let present = self.snapshot(shelf);
+        let changes = self.changes_after(shelf.unwrap_or(usize::MAX), at, usize::MAX)?;
+        if changes.is_empty() {
+            return Ok(Snapshot { revision: at.min(present.revision), ..present });
+        }
+        let mut objects = Objects::clone(&present.objects);
+        for change in changes.iter().rev() {
+            match &change.previous {
+                Some(before) => objects.insert(change.key.clone(), Arc::clone(before)),
+                None => objects.remove(&change.key),
+            };
+        }
+        Ok(Snapshot { revision: at, objects: Arc::new(objects) })
+    }
+
     /// Up to `max` changes after a revision, oldest first.
     pub(crate) fn changes_after(&self, shelf: usize, from: Revision, max: usize) -> Result<Vec<Arc<Change>>, Expired> {
         let Some(shelf) = self.shelves.get(shelf) else { return Ok(Vec::new()) };

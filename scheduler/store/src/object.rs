@@ -32,7 +32,8 @@ impl Encoded {
         encode::splice(&self.json, self.revision_at as usize..self.revision_at as usize, revision)
     }
 
-    pub(crate) fn bytes(&self) -> usize {
+    /// How many bytes it takes, its revision not counted.
+    pub fn bytes(&self) -> usize {
         self.json.len()
     }
 

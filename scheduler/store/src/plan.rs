@@ -12,6 +12,9 @@ use crate::memory::{Objects, Shelved};
 use crate::object::{Encoded, Entry, Index, Interner};
 use crate::read::{Change, ChangeKind};
 
+/// What part of a bounded resource goes at once when it is full.
+const MADE_ROOM_FRACTION: usize = 16;
+
 /// How a proposer hears what became of its command.
 pub(crate) type Answer = oneshot::Sender<Result<Applied, ProposeError>>;
 
@@ -49,8 +52,8 @@ pub(crate) struct Plan {
     pub(crate) objects: Vec<Objects>,
     /// What changes, in order.
     pub(crate) changes: Vec<Shelved>,
-    /// Who waits for each change.
-    pub(crate) accepted: Vec<Answer>,
+    /// Who waits for each change; nobody for what a bound pushes out.
+    pub(crate) accepted: Vec<Option<Answer>>,
     /// Conflicts with what stands already: true whatever becomes of the group.
     pub(crate) refused: Vec<(Answer, Conflict)>,
     /// Conflicts with changes of the same group: true only if it is written.
@@ -84,7 +87,7 @@ pub(crate) fn plan(base: &[Objects], revision: Revision, proposals: Vec<Proposal
 impl Plan {
     fn decide(&mut self, base: &[Objects], proposal: Proposal) {
         let Proposal { shelf, key, expect, object, answer } = proposal;
-        let (Some(objects), Some(resource)) = (self.objects.get_mut(shelf), RESOURCES.get(shelf)) else { return };
+        let (Some(objects), Some(resource)) = (self.objects.get(shelf), RESOURCES.get(shelf)) else { return };
         let present = objects.get(&key).cloned();
         if let Some(conflict) = conflict(present.as_ref(), expect, object.is_some()) {
             let stood = base.get(shelf).and_then(|objects| objects.get(&key));
@@ -93,15 +96,46 @@ impl Plan {
             refused.push((answer, conflict));
             return;
         }
+        self.take(shelf, resource, key, object, present, Some(answer));
+        self.make_room(shelf, resource);
+    }
+
+    fn take(
+        &mut self,
+        shelf: usize,
+        resource: &Resource,
+        key: ObjectKey,
+        object: Option<(Encoded, Index)>,
+        present: Option<Arc<Entry>>,
+        answer: Option<Answer>,
+    ) {
         self.revision.0 += 1;
         let change = change(key, self.revision, object, present);
-        match change.kind {
-            ChangeKind::Deleted => objects.remove(&change.key),
-            _ => objects.insert(change.key.clone(), Arc::clone(&change.entry)),
-        };
+        if let Some(objects) = self.objects.get_mut(shelf) {
+            match change.kind {
+                ChangeKind::Deleted => objects.remove(&change.key),
+                _ => objects.insert(change.key.clone(), Arc::clone(&change.entry)),
+            };
+        }
         self.log(resource, &change);
         self.changes.push((shelf, Arc::new(change)));
         self.accepted.push(answer);
+    }
+
+    /// Removes the oldest objects of a resource that has more than it may keep: several at once, so that looking for
+    /// them costs each new object little.
+    fn make_room(&mut self, shelf: usize, resource: &Resource) {
+        let Some(objects) = self.objects.get(shelf).filter(|objects| objects.len() > resource.objects_max) else {
+            return;
+        };
+        let excess = objects.len() - resource.objects_max + resource.objects_max / MADE_ROOM_FRACTION;
+        let mut by_age: Vec<_> = objects.iter().map(|(key, entry)| (entry.revision, key, entry)).collect();
+        by_age.sort_unstable_by_key(|(revision, ..)| *revision);
+        let oldest: Vec<_> =
+            by_age.into_iter().take(excess).map(|(_, key, entry)| (key.clone(), Arc::clone(entry))).collect();
+        for (key, entry) in oldest {
+            self.take(shelf, resource, key, None, Some(entry), None);
+        }
     }
 
     fn log(&mut self, resource: &Resource, change: &Change) {

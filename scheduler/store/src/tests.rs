@@ -127,3 +127,49 @@ fn one_process_and_no_newer_format() {
     assert!(matches!(refused, Err(OpenError::Newer { found: 2, known: 1, .. })));
     assert!(matches!(Store::open(&path.join("state.redb"), Limits::default()), Err(OpenError::Io { .. })));
 }
+
+#[tokio::test]
+async fn the_past_is_shown_as_far_as_the_history_reaches() {
+    let store = Store::in_memory(Limits { watch_history_changes_max: 6, ..Limits::default() });
+    let names = |at: u64| {
+        let snapshot = store.snapshot_at(pods(), Revision(at))?;
+        let name =
+            |(key, entry): (&ObjectKey, &std::sync::Arc<crate::Entry>)| format!("{}@{}", key.name, entry.revision);
+        Ok::<_, crate::Expired>((snapshot.revision.0, snapshot.objects.iter().map(name).collect::<Vec<_>>().join(" ")))
+    };
+    let a = create(&store, "a").await;
+    let b = create(&store, "b").await;
+    let a = store.propose(put("a", Expect::Revision(a.revision), "y")).await.unwrap();
+    store.propose(delete("a", a.revision)).await.unwrap();
+    create(&store, "a").await;
+    store.propose(put("b", Expect::Revision(b.revision), "y")).await.unwrap();
+    for (at, expected) in
+        [(0, ""), (1, "a@1"), (2, "a@1 b@2"), (3, "a@3 b@2"), (4, "b@2"), (5, "a@5 b@2"), (6, "a@5 b@6")]
+    {
+        assert_eq!(names(at), Ok((at, expected.to_owned())));
+    }
+    assert_eq!(names(9), Ok((6, "a@5 b@6".to_owned())), "the present one is the newest");
+    create(&store, "c").await;
+    assert_eq!(names(1).map(|(at, _)| at), Ok(1));
+    assert!(names(0).is_err());
+}
+
+#[tokio::test]
+async fn a_bounded_resource_keeps_the_newest() {
+    let store = Store::in_memory(Limits::default());
+    let events = find("", "v1", "events").unwrap();
+    let event = |i: usize| Command::Put {
+        resource: events,
+        key: ObjectKey::new("ns", &format!("e{}", (i * 7919) % 1_000_003)),
+        expect: Expect::Absent,
+        object: Encoded::new(&json!({})),
+    };
+    for batch in (0..=events.objects_max).collect::<Vec<_>>().chunks(1024) {
+        let all = batch.iter().map(|i| store.propose(event(*i)));
+        futures::future::try_join_all(all).await.unwrap();
+    }
+    let kept = store.snapshot(events).objects;
+    let oldest = kept.values().map(|entry| entry.revision).min().unwrap();
+    let made_room = events.objects_max / 16;
+    assert_eq!((kept.len(), oldest), (events.objects_max - made_room, Revision(made_room as u64 + 2)));
+}

@@ -79,7 +79,8 @@ impl Writer {
     fn apply(&mut self, plan: Plan) {
         self.memory.publish(&plan.changes, &plan.objects, plan.revision, &mut self.keep);
         self.objects = plan.objects;
-        for ((_, change), answer) in plan.changes.iter().zip(plan.accepted) {
+        let accepted = plan.changes.iter().zip(plan.accepted);
+        for ((_, change), answer) in accepted.filter_map(|(change, answer)| Some((change, answer?))) {
             let _ = answer.send(Ok(Applied { revision: change.revision, entry: Arc::clone(&change.entry) }));
         }
         for (answer, conflict) in plan.refused_by_group {
@@ -125,7 +126,8 @@ fn gather(first: Proposal, queue: &mut mpsc::Receiver<Proposal>) -> Vec<Proposal
 fn refuse(plan: Plan, error: &Fault) {
     let reason: Arc<str> = error.to_string().into();
     tracing::warn!(%error, "a write could not be made durable");
-    for answer in plan.accepted.into_iter().chain(plan.refused_by_group.into_iter().map(|(answer, _)| answer)) {
+    for answer in plan.accepted.into_iter().flatten().chain(plan.refused_by_group.into_iter().map(|(answer, _)| answer))
+    {
         let _ = answer.send(Err(ProposeError::Disk(Arc::clone(&reason))));
     }
 }

@@ -30,7 +30,7 @@ pub(super) fn strict<K: Kind>(object: &Value) -> Result<K, AdmitError> {
 
 /// The 400 of a body that is no object of the kind.
 pub(super) fn malformed<K: Kind>(why: &str) -> AdmitError {
-    let (kind, version) = (K::KIND, K::API_VERSION);
+    let (kind, version) = (K::KIND, K::VERSION);
     AdmitError::Malformed(format!("{kind} in version \"{version}\" cannot be handled as a {kind}: {why}"))
 }
 

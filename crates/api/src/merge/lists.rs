@@ -5,7 +5,19 @@ use serde_json::{Map, Value};
 use super::facts::Fact;
 use super::{DIRECTIVE, MergeError, ORDER_PREFIX, Type, error, merge_object};
 
+/// How many pairs of items are compared at the most: a list of so many items is no list of containers or ports.
+const PAIRS_MAX: usize = 4_000_000;
+
+fn affordable(some: usize, others: usize) -> Result<(), MergeError> {
+    // New items count too: each is compared with those before it.
+    if some.saturating_mul(some.saturating_add(others)) > PAIRS_MAX {
+        return error(format!("lists of {some} and {others} items are too long to be merged item by item"));
+    }
+    Ok(())
+}
+
 pub(super) fn merge(kind: Type, fact: &Fact, target: &mut Vec<Value>, patch: &[Value]) -> Result<(), MergeError> {
+    affordable(patch.len(), target.len())?;
     if fact.patch_merge_key.is_empty() {
         let new = patch.iter().filter(|item| !target.contains(item)).cloned().collect::<Vec<_>>();
         target.extend(new);
@@ -66,6 +78,7 @@ pub(super) fn delete_values(
         return error(format!("$deleteFromPrimitiveList/{field} needs a list, and a field that is a list of values"));
     };
     if let Some(Value::Array(items)) = target.get_mut(field) {
+        affordable(gone.len(), items.len())?;
         items.retain(|item| !gone.contains(item));
     }
     Ok(())
@@ -100,6 +113,7 @@ impl<'a> Order<'a> {
         let (Some(fact), Value::Array(wanted)) = (kind.merging(field), wanted) else {
             return error(format!("$setElementOrder/{field} needs a list, and a field whose items are merged"));
         };
+        affordable(wanted.len(), items(target, field).count() + items(patch, field).count())?;
         let wanted: Vec<&Value> = wanted.iter().filter_map(|item| identity(fact, item)).collect();
         let mut stays = items(patch, field).filter(|item| directive(item).is_none());
         if let Some(item) = stays.find(|item| identity(fact, item).is_some_and(|id| !wanted.contains(&id))) {

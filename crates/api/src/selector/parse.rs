@@ -32,8 +32,20 @@ impl<'a> Token<'a> {
     }
 }
 
+/// How many requirements and values a selector may have: it is held against every object of a list.
+const TERMS_MAX: usize = 1024;
+
+fn bounded(text: &str) -> Result<(), String> {
+    let terms = text.bytes().filter(|byte| *byte == b',').count() + 1;
+    if terms > TERMS_MAX {
+        return Err(format!("the selector has {terms} terms; at most {TERMS_MAX} are allowed"));
+    }
+    Ok(())
+}
+
 /// The requirements of a label selector.
 pub(super) fn labels(text: &str) -> Result<Vec<Requirement>, String> {
+    bounded(text)?;
     let mut parser = Parser { rest: text };
     let mut requirements = Vec::new();
     loop {
@@ -173,6 +185,7 @@ fn first_token(text: &str) -> (Token<'_>, usize) {
 
 /// The requirements of a field selector.
 pub(super) fn fields(text: &str) -> Result<Vec<FieldRequirement>, String> {
+    bounded(text)?;
     let terms = terms(text);
     let present = terms.into_iter().filter(|term| !term.is_empty());
     present.map(|term| field(text, term)).collect()

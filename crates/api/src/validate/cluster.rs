@@ -1,5 +1,7 @@
 //! Faults of Nodes, Leases, Events and RuntimeClasses.
 
+use std::collections::HashSet;
+
 use crate::kinds::{Event, Lease, Node, RuntimeClass};
 use crate::validate::names;
 use crate::validate::path::{Faults, Path};
@@ -10,17 +12,16 @@ pub(crate) fn node(node: &Node, faults: &mut Faults) {
     let root = Path::Root("spec");
     let at = root.field("taints");
     let taints = node.spec.iter().flat_map(|spec| spec.taints.iter().flatten());
-    let mut seen = Vec::new();
+    let mut seen = HashSet::new();
     for (index, taint) in taints.enumerate() {
         let at = at.index(index);
         faults.all(&at.field("key"), taint.key.as_str(), names::qualified_name(&taint.key));
         let value = taint.value.as_deref().unwrap_or_default();
         faults.all(&at.field("value"), value, names::label_value(value));
         faults.one_of(&at.field("effect"), Some(&taint.effect), &EFFECTS);
-        if seen.contains(&(&taint.key, &taint.effect)) {
+        if !seen.insert((&taint.key, &taint.effect)) {
             faults.duplicate(&at, taint);
         }
-        seen.push((&taint.key, &taint.effect));
     }
 }
 

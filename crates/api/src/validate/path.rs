@@ -3,6 +3,7 @@
 //! A path lives on the stack and becomes text only when there is a fault. Follows
 //! `k8s.io/apimachinery/pkg/util/validation/field`.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::Serialize;
@@ -43,12 +44,18 @@ impl fmt::Display for Path<'_> {
     }
 }
 
+/// How many faults are told: an object of nothing else should not grow the answer without end.
+const FAULTS_MAX: usize = 100;
+
 /// All faults of one object.
 #[derive(Debug, Default)]
 pub(crate) struct Faults(pub(crate) Vec<Cause>);
 
 impl Faults {
     fn add(&mut self, at: &Path<'_>, reason: &'static str, message: String) {
+        if self.0.len() >= FAULTS_MAX {
+            return;
+        }
         self.0.push(Cause { reason, field: at.to_string(), message });
     }
 
@@ -111,18 +118,24 @@ impl Faults {
     }
 }
 
+/// What is shown of a value that is at fault, in bytes.
+const SHOWN_BYTES_MAX: usize = 1024;
+
 fn shown(value: impl Serialize) -> String {
-    serde_json::to_string(&value).unwrap_or_default()
+    let mut text = serde_json::to_string(&value).unwrap_or_default();
+    if text.len() > SHOWN_BYTES_MAX {
+        text.truncate(text.floor_char_boundary(SHOWN_BYTES_MAX));
+        text.push('…');
+    }
+    text
 }
 
 /// Reports every value that occurs a second time.
 pub(crate) fn unique<'a>(items: impl Iterator<Item = &'a str>, mut again: impl FnMut(usize, &'a str)) {
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen = HashSet::new();
     for (index, item) in items.enumerate() {
-        if seen.contains(&item) {
+        if !seen.insert(item) {
             again(index, item);
-        } else {
-            seen.push(item);
         }
     }
 }

@@ -61,11 +61,17 @@ fn path(resource: &Resource, namespace: Option<&str>, name: &str, subresource: &
 
 fn list_query(options: &ListOptions) -> Vec<(&'static str, String)> {
     let limit = if options.limit == 0 { String::new() } else { options.limit.to_string() };
+    let (version, how) = match options.exactly {
+        Some(revision) => (revision.to_string(), "Exact".to_owned()),
+        None => Default::default(),
+    };
     vec![
         ("labelSelector", options.labels.clone()),
         ("fieldSelector", options.fields.clone()),
         ("limit", limit),
         ("continue", options.continue_token.clone()),
+        ("resourceVersion", version),
+        ("resourceVersionMatch", how),
     ]
 }
 

@@ -3,14 +3,17 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use axum::response::Response;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde_json::{Value, json};
 use wherry_api::resource::Subresource;
-use wherry_api::{RESOURCES, Resource, openapi};
+use wherry_api::{Error, RESOURCES, Resource, openapi};
 
-use super::{Context, text};
+use super::verbs::not_allowed;
+use super::{Context, encode, text};
 
-const VERBS: [&str; 8] = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+const VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+/// Namespaces go one by one.
+const NAMESPACE_VERBS: &[&str] = &["create", "delete", "get", "list", "patch", "update", "watch"];
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
 /// Reviews are answered, never stored, so they are no rows of the table: group, kind, plural.
@@ -20,9 +23,25 @@ const REVIEWS: [(&str, &str, &str); 2] = [
 ];
 
 /// The document at a path of discovery; `None` where the path is none.
-pub(super) fn answer(context: &Context, path: &str, headers: &HeaderMap) -> Option<Response> {
+pub(super) fn answer(
+    context: &Context,
+    path: &str,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Option<Result<Response, Error>> {
+    let document = document(context, path, headers)?;
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        return Some(Err(not_allowed()));
+    }
+    Some(encode::check_acceptable(headers).map(|()| document))
+}
+
+fn document(context: &Context, path: &str, headers: &HeaderMap) -> Option<Response> {
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let aggregated = accept.split(',').any(|choice| choice.contains("as=APIGroupDiscoveryList"));
+    let aggregated = accept.split(',').any(|choice| {
+        let has = |parameter: &str| choice.split(';').any(|part| part.trim() == parameter);
+        has("as=APIGroupDiscoveryList") && has("v=v2")
+    });
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     let document = match parts.as_slice() {
         ["api"] if aggregated => return Some(tagged(headers, AGGREGATED, &groups(|group| group.is_empty()))),
@@ -55,6 +74,16 @@ fn tagged(headers: &HeaderMap, content_type: &'static str, document: &Value) -> 
     }
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
     response
+}
+
+/// The verbs of a resource.
+pub(super) fn verbs(resource: &Resource) -> &'static [&'static str] {
+    if resource.kind == "Namespace" { NAMESPACE_VERBS } else { VERBS }
+}
+
+/// The verbs of a subresource.
+pub(super) const fn verbs_of(subresource: Subresource, resource: &Resource) -> &'static [&'static str] {
+    form(subresource, resource).verbs
 }
 
 fn is_served(group: &str, version: &str) -> bool {
@@ -96,7 +125,7 @@ fn resource_list(group: &str, version: &str) -> Value {
 fn listed(resource: &Resource) -> Value {
     let mut listed = json!({
         "name": resource.plural, "singularName": resource.singular, "namespaced": resource.namespaced,
-        "kind": resource.kind, "verbs": VERBS,
+        "kind": resource.kind, "verbs": verbs(resource),
     });
     if let Some(map) = listed.as_object_mut() {
         if !resource.short_names.is_empty() {
@@ -187,7 +216,7 @@ fn aggregated(resource: &Resource) -> Value {
         "singularResource": resource.singular,
         "shortNames": resource.short_names,
         "categories": resource.categories,
-        "verbs": VERBS,
+        "verbs": verbs(resource),
         "subresources": subresources,
     })
 }

@@ -5,8 +5,9 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
-use wherry_api::{Error, Resource, table};
+use wherry_api::{Error, Reason, Resource, table};
 
+use super::list::ListBody;
 use crate::registry::{Page, Registry};
 
 /// The form in which a client wants objects.
@@ -32,29 +33,56 @@ pub(super) enum Include {
 }
 
 impl Form {
-    /// The first form of the `Accept` header that is known; clients list JSON last, so there is always one.
-    pub(super) fn of(headers: &HeaderMap, include: &str) -> Self {
-        let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    /// The first form of the `Accept` header that is served; an error where none is.
+    pub(super) fn of(headers: &HeaderMap, include: &str) -> Result<Self, Error> {
         let include = match include {
             "None" => Include::None,
             "Object" => Include::Object,
-            _ => Include::Metadata,
+            "" | "Metadata" => Include::Metadata,
+            other => {
+                let supported = "supported values: \"\", \"Metadata\", \"None\", \"Object\"";
+                let message = format!("includeObject: Unsupported value: \"{other}\": {supported}");
+                return Err(Error::new(Reason::BadRequest, message));
+            }
         };
-        let known = accept.split(',').filter(|choice| choice.trim_start().starts_with("application/json"));
-        known.map(|choice| Self::of_choice(choice, include)).next().unwrap_or(Self::Whole)
+        choices(headers).find_map(|choice| Self::of_choice(choice, include)).ok_or_else(not_acceptable)
     }
 
-    fn of_choice(choice: &str, include: Include) -> Self {
-        let has = |parameter: &str| choice.split(';').any(|part| part.trim() == parameter);
-        let version = if has("v=v1beta1") { "meta.k8s.io/v1beta1" } else { "meta.k8s.io/v1" };
-        if has("as=Table") {
-            Self::Table(version, include)
-        } else if has("as=PartialObjectMetadata") || has("as=PartialObjectMetadataList") {
-            Self::Partial(version)
-        } else {
-            Self::Whole
+    fn of_choice(choice: &str, include: Include) -> Option<Self> {
+        let mut parts = choice.split(';').map(str::trim);
+        let media_type = parts.next().unwrap_or_default();
+        let version = match parts.clone().find_map(|part| part.strip_prefix("v=")) {
+            Some("v1beta1") => "meta.k8s.io/v1beta1",
+            _ => "meta.k8s.io/v1",
+        };
+        match (media_type, parts.find_map(|part| part.strip_prefix("as="))) {
+            ("" | "*/*" | "application/*" | "application/json", None) => Some(Self::Whole),
+            ("application/json", Some("Table")) => Some(Self::Table(version, include)),
+            ("application/json", Some("PartialObjectMetadata" | "PartialObjectMetadataList")) => {
+                Some(Self::Partial(version))
+            }
+            _ => None,
         }
     }
+}
+
+/// An error where a client does not take JSON.
+pub(super) fn check_acceptable(headers: &HeaderMap) -> Result<(), Error> {
+    let is_json = |choice: &str| {
+        let media_type = choice.split(';').next().unwrap_or_default().trim();
+        matches!(media_type, "" | "*/*" | "application/*" | "application/json")
+    };
+    if choices(headers).any(is_json) { Ok(()) } else { Err(not_acceptable()) }
+}
+
+/// What the client accepts, in its order; without a word, whatever there is.
+fn choices(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    accept.split(',')
+}
+
+fn not_acceptable() -> Error {
+    Error::new(Reason::NotAcceptable, "only the following media types are accepted: application/json")
 }
 
 /// One object in the wanted form.
@@ -70,26 +98,31 @@ pub(super) fn object(registry: &Registry, resource: &Resource, json: &Bytes, for
     }
 }
 
-/// A collection in the wanted form.
-pub(super) fn page(registry: &Registry, resource: &Resource, page: &Page, form: Form) -> Bytes {
-    let objects = || page.entries.iter().map(|(_, entry)| value(&entry.json)).collect::<Vec<_>>();
-    let mut meta = json!({"resourceVersion": page.revision.to_string()});
-    if let Some(map) = meta.as_object_mut().filter(|_| !page.continue_token.is_empty()) {
-        map.insert("continue".into(), page.continue_token.clone().into());
-        if let Some(remaining) = page.remaining {
-            map.insert("remainingItemCount".into(), remaining.into());
-        }
-    }
+/// A bookmark in the wanted form.
+pub(super) fn bookmark(json: &Bytes, form: Form) -> Bytes {
     match form {
-        Form::Whole => page.encode(resource),
-        Form::Table(version, include) => bytes(&table_of(registry, resource, &objects(), version, include, meta)),
+        Form::Partial(version) => bytes(&partial(&value(json), version)),
+        Form::Whole | Form::Table(..) => json.clone(),
+    }
+}
+
+/// A collection in the wanted form.
+pub(super) fn page(registry: &Registry, resource: &Resource, page: Page, form: Form) -> Response {
+    let meta = page.metadata();
+    let objects = || page.entries.iter().map(|(_, entry)| value(&entry.json)).collect::<Vec<_>>();
+    let body = match form {
+        Form::Whole => Body::new(ListBody::new(page, resource)),
+        Form::Table(version, include) => {
+            bytes(&table_of(registry, resource, &objects(), version, include, meta)).into()
+        }
         Form::Partial(version) => {
             let items: Vec<Value> = objects().iter().map(|object| partial(object, version)).collect();
-            bytes(
-                &json!({"kind": "PartialObjectMetadataList", "apiVersion": version, "metadata": meta, "items": items}),
-            )
+            let list =
+                json!({"kind": "PartialObjectMetadataList", "apiVersion": version, "metadata": meta, "items": items});
+            bytes(&list).into()
         }
-    }
+    };
+    super::text(StatusCode::OK, "application/json", body)
 }
 
 fn table_of(

@@ -3,12 +3,10 @@
 use axum::extract::Request;
 use axum::response::Response;
 use http::{Method, StatusCode};
-use http_body_util::{BodyExt, Limited};
 use serde_json::{Value, json};
-use wherry_api::{Error, RESOURCES, Reason};
+use wherry_api::{Error, RESOURCES};
 
-use super::BODY_BYTES_MAX;
-use super::encode;
+use super::{Context, body, encode, verbs};
 use crate::authorize::{Attributes, authorize};
 use crate::identity::Identity;
 
@@ -29,21 +27,24 @@ pub(super) fn named(path: &str) -> Option<Review> {
     }
 }
 
-pub(super) async fn answer(review: Review, identity: &Identity, request: Request) -> Result<Response, Error> {
-    if request.method() != Method::POST {
-        return Err(Error::new(
-            Reason::MethodNotAllowed,
-            "the server does not allow this method on the requested resource",
-        ));
+pub(super) async fn answer(
+    context: &Context,
+    review: Review,
+    identity: &Identity,
+    request: Request,
+) -> Result<Response, Error> {
+    let (parts, sent) = request.into_parts();
+    if parts.method != Method::POST {
+        return Err(verbs::not_allowed());
     }
-    let body = Limited::new(request.into_body(), BODY_BYTES_MAX).collect().await;
-    let body = body.map_err(|e| Error::new(Reason::BadRequest, e.to_string()))?.to_bytes();
+    let whole = body::read(context, sent).await?;
+    let asked = body::object(body::content_type(&parts.headers), &whole.bytes)?.value;
     let answer = match review {
         Review::Subject => json!({
             "kind": "SelfSubjectReview", "apiVersion": "authentication.k8s.io/v1", "metadata": {},
             "status": {"userInfo": {"username": identity.user, "groups": identity.groups}},
         }),
-        Review::Access => access(identity, &serde_json::from_slice(&body).unwrap_or_default()),
+        Review::Access => access(identity, &asked),
     };
     Ok(encode::json(StatusCode::CREATED, answer.to_string().into(), &[]))
 }

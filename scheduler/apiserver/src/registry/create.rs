@@ -4,10 +4,10 @@ use serde_json::{Value, json};
 use wherry_api::kinds::{Kind, Namespace, RuntimeClass};
 use wherry_api::resource::Write;
 use wherry_api::{Error, ObjectKey, Reason, Resource};
-use wherry_store::{Command, Conflict, Encoded, Expect, ProposeError};
+use wherry_store::{Command, Conflict, Expect, ProposeError};
 
 use super::object::{check_type, is_deleting, meta, refused, set_meta};
-use super::{Registry, Target, WRITE_TRIES_MAX, WriteOptions, Written, service, unwritten};
+use super::{Registry, Target, WRITE_TRIES_MAX, WriteOptions, Written, encoded, service, unwritten};
 
 /// How long a generated name may be: the suffix comes on top.
 const GENERATED_PREFIX_CHARS_MAX: usize = 58;
@@ -24,15 +24,15 @@ impl Registry {
     ) -> Result<Written, Error> {
         check_type(resource, &mut object)?;
         self.check_namespace(resource, namespace, &mut object)?;
-        let generate = meta(&object, "name").is_empty() && !meta(&object, "generateName").is_empty();
         self.stamp(&mut object)?;
+        if !meta(&object, "name").is_empty() || meta(&object, "generateName").is_empty() {
+            return self.create_once(resource, namespace, object, options).await;
+        }
         for _ in 0..WRITE_TRIES_MAX {
-            if generate {
-                let name = self.generated_name(meta(&object, "generateName"));
-                set_meta(&mut object, "name", Some(name.into()))?;
-            }
+            let name = self.generated_name(meta(&object, "generateName"));
+            set_meta(&mut object, "name", Some(name.into()))?;
             match self.create_once(resource, namespace, object.clone(), options).await {
-                Err(error) if generate && error.reason == Reason::AlreadyExists => {}
+                Err(error) if error.reason == Reason::AlreadyExists => {}
                 outcome => return outcome,
             }
         }
@@ -50,7 +50,6 @@ impl Registry {
         let admitted = (resource.admit)(Write::Create, options.field_validation, None, object);
         let mut admitted = admitted.map_err(|e| refused(resource, &name, e))?;
         self.check_references(resource, &admitted.object)?;
-        super::modify::note_manager(&mut admitted.object, None, options, "Update", &self.now());
         let _held = service::hold(self, resource).await;
         service::allocate(self, resource, &mut admitted.object, None)?;
         let key = ObjectKey::new(namespace.filter(|_| resource.namespaced).unwrap_or_default(), &name);
@@ -66,7 +65,7 @@ impl Registry {
             let json = bytes::Bytes::from(object.to_string());
             return if free { Ok(json) } else { Err(resource.already_exists(&key.name)) };
         }
-        let object = Encoded::new(object);
+        let object = encoded(object)?;
         let command = Command::Put { resource, key: key.clone(), expect: Expect::Absent, object };
         match self.store().propose(command).await {
             Ok(applied) => Ok(applied.entry.json.clone()),
@@ -118,7 +117,10 @@ impl Registry {
     fn check_namespace_is_open(&self, resource: &'static Resource, namespace: &str, name: &str) -> Result<(), Error> {
         let target = Target::new(Namespace::resource(), None, namespace);
         let entry = self.entry(&target).ok_or_else(|| target.not_found())?;
-        if !is_deleting(&super::object::decode(&entry)?) {
+        // A namespace that is being deleted says so in its phase, which is in the index: nothing is decoded here.
+        let phase = Namespace::resource().selectable.iter().position(|path| *path == "status.phase");
+        let phase = phase.and_then(|place| entry.index.fields.get(place));
+        if phase.is_none_or(|phase| **phase != *"Terminating") {
             return Ok(());
         }
         let message = format!(
@@ -144,17 +146,23 @@ impl Registry {
     }
 
     /// Binds a pod to a node: `binding`.
-    pub(crate) async fn bind(&self, target: &Target, binding: &Value) -> Result<(), Error> {
+    pub(crate) async fn bind(&self, target: &Target, binding: &Value, dry_run: bool) -> Result<(), Error> {
         let node = binding.pointer("/target/name").and_then(Value::as_str).unwrap_or_default().to_owned();
         if node.is_empty() {
             return Err(Error::new(Reason::BadRequest, "target.name: Required value: the node to bind to"));
+        }
+        let kind = binding.pointer("/target/kind").and_then(Value::as_str).unwrap_or_default();
+        if !matches!(kind, "" | "Node") {
+            let message =
+                format!("target.kind: Unsupported value: \"{kind}\": supported values: \"Node\", \"<empty>\"");
+            return Err(Error::new(Reason::BadRequest, message));
         }
         let now = self.now();
         for _ in 0..WRITE_TRIES_MAX {
             let entry = self.entry(target).ok_or_else(|| target.not_found())?;
             // Our own change of an object that was admitted: spec and status in one write.
             let pod = bound(target, &super::object::decode(&entry)?, &node, &now)?;
-            if self.put_changed(target, &entry, &pod).await?.is_some() {
+            if dry_run || self.put_changed(target, &entry, &pod).await?.is_some() {
                 return Ok(());
             }
         }

@@ -1,14 +1,17 @@
 //! `delete` and `deletecollection`: at once, or after finalizers, a grace period, or a namespace's content are done.
 
 use bytes::Bytes;
+use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 use wherry_api::{Error, Reason};
 use wherry_client::{DeleteOptions, ListOptions, Propagation};
-use wherry_store::{Command, Conflict, Encoded, Entry, Expect, ProposeError};
+use wherry_store::{Command, Conflict, Entry, Expect, ProposeError};
 
 use super::object::{decode, has_items, is_deleting, may_go, meta, meta_mut};
-use super::{Registry, Target, WRITE_TRIES_MAX, unwritten};
+use super::{Page, Registry, Target, WRITE_TRIES_MAX, encoded, unwritten};
 
+/// How many objects of a collection are deleted at once.
+const DELETES_TOGETHER: usize = 64;
 const FOREGROUND: &str = "foregroundDeletion";
 const ORPHAN: &str = "orphan";
 
@@ -35,7 +38,12 @@ impl Registry {
             check(target, &present, options)?;
             let marked = mark(target, &present, options, &self.inner.clock.now())?;
             if dry_run {
-                return Ok(Deleted::Marked(entry.json.clone()));
+                let gone = may_go(&marked);
+                return Ok(if gone {
+                    Deleted::Gone(meta(&present, "uid").to_owned())
+                } else {
+                    Deleted::Marked(encoded(&marked)?.at(entry.revision))
+                });
             }
             if let Some(done) = self.carry_out(target, &entry, &present, marked).await? {
                 return Ok(done);
@@ -59,7 +67,7 @@ impl Registry {
         let command = if gone {
             Command::Delete { resource, key, expect }
         } else {
-            Command::Put { resource, key, expect, object: Encoded::new(&marked) }
+            Command::Put { resource, key, expect, object: encoded(&marked)? }
         };
         match self.store().propose(command).await {
             Ok(_) if gone => Ok(Some(Deleted::Gone(meta(present, "uid").to_owned()))),
@@ -70,7 +78,7 @@ impl Registry {
         }
     }
 
-    /// Deletes all objects that are selected; those that vanish meanwhile are fine.
+    /// Deletes all objects that are selected, and answers with them; those that vanish meanwhile are fine.
     pub(crate) async fn delete_collection(
         &self,
         resource: &'static wherry_api::Resource,
@@ -78,17 +86,25 @@ impl Registry {
         which: &ListOptions,
         options: &DeleteOptions,
         dry_run: bool,
-    ) -> Result<Vec<Bytes>, Error> {
+    ) -> Result<Page, Error> {
         let page = self.list(resource, namespace, which)?;
-        let mut deleted = Vec::with_capacity(page.entries.len());
-        for (key, entry) in page.entries {
-            match self.delete(&Target { resource, key }, options, dry_run).await {
-                Ok(_) => deleted.push(entry.json.clone()),
-                Err(error) if error.reason == Reason::NotFound => {}
-                Err(error) => return Err(error),
-            }
+        let targets: Vec<Target> = page.entries.iter().map(|(key, _)| Target { resource, key: key.clone() }).collect();
+        // Side by side, so that many share a write to the disk; a few at a time, so that others get their turn.
+        let mut deletions = stream::iter(targets)
+            .map(|target| self.delete_if_there(target, options, dry_run))
+            .buffer_unordered(DELETES_TOGETHER);
+        while let Some(outcome) = deletions.next().await {
+            outcome?;
         }
-        Ok(deleted)
+        drop(deletions);
+        Ok(page)
+    }
+
+    async fn delete_if_there(&self, target: Target, options: &DeleteOptions, dry_run: bool) -> Result<(), Error> {
+        match self.delete(&target, options, dry_run).await {
+            Err(error) if error.reason != Reason::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -121,6 +137,10 @@ fn mark(target: &Target, present: &Value, options: &DeleteOptions, now: &jiff::T
     }
     if !is_deleting(present) {
         add_finalizer(metadata, options.propagation);
+        // Deletion counts as a change of what is desired.
+        if let Some(generation) = metadata.get("generation").and_then(Value::as_i64).filter(|number| *number > 0) {
+            metadata.insert("generation".into(), (generation + 1).into());
+        }
     }
     if target.resource.kind == "Namespace"
         && let Some(map) = object.as_object_mut()
@@ -153,5 +173,7 @@ fn grace_seconds(target: &Target, present: &Value, options: &DeleteOptions) -> i
         return 0;
     }
     let own = present.pointer("/spec/terminationGracePeriodSeconds").and_then(Value::as_i64);
-    options.grace_period_seconds.or(own).unwrap_or(30).max(0)
+    // A negative time means the shortest.
+    let seconds = options.grace_period_seconds.or(own).unwrap_or(30);
+    if seconds < 0 { 1 } else { seconds }
 }

@@ -1,13 +1,14 @@
 //! `update` and `patch`: read, change, admit, propose; again where somebody else was quicker.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use wherry_api::resource::{FieldValidation, Write};
-use wherry_api::{Error, Reason, Revision, merge};
+use wherry_api::{Error, Reason, Revision};
 use wherry_client::PatchKind;
-use wherry_store::{Command, Conflict, Encoded, Entry, Expect, ProposeError};
+use wherry_store::{Command, Conflict, Entry, Expect, ProposeError};
 
 use super::object::{check_type, decode, is_deleting, may_go, meta, refused, set_meta};
-use super::{Registry, Target, WRITE_TRIES_MAX, WriteOptions, Written, service, unwritten};
+use super::patch::patched;
+use super::{Registry, Target, WRITE_TRIES_MAX, WriteOptions, Written, encoded, service, unwritten};
 
 /// What only the server writes: a client's version of it is replaced by the present one.
 const SERVERS_OWN: [&str; 6] =
@@ -23,12 +24,6 @@ impl Registry {
         options: &WriteOptions,
     ) -> Result<Written, Error> {
         check_type(target.resource, &mut object)?;
-        let name = meta(&object, "name");
-        if !name.is_empty() && *name != *target.key.name {
-            let message =
-                format!("the name of the object ({name}) does not match the name on the URL ({})", target.key.name);
-            return Err(Error::new(Reason::BadRequest, message));
-        }
         self.modify(target, subresource, options, |_| Ok(object.clone())).await
     }
 
@@ -61,8 +56,11 @@ impl Registry {
             check_identity(target, &present, &wanted)?;
             let _held = service::hold(self, target.resource).await;
             let (object, warnings) = self.admit_change(target, write, &present, wanted, options)?;
-            if is_same(&present, &object) || options.dry_run {
-                let json = if options.dry_run { object.to_string().into() } else { entry.json.clone() };
+            if is_same(&present, &object) {
+                return Ok(Written { json: entry.json.clone(), warnings });
+            }
+            if options.dry_run {
+                let json = encoded(&object)?.at(entry.revision);
                 return Ok(Written { json, warnings });
             }
             if let Some(json) = self.put_changed(target, &entry, &object).await? {
@@ -86,10 +84,6 @@ impl Registry {
         let admitted = (target.resource.admit)(write, options.field_validation, Some(present), wanted);
         let mut admitted = admitted.map_err(|e| refused(target.resource, name, e))?;
         service::allocate(self, target.resource, &mut admitted.object, Some(present))?;
-        set_meta(&mut admitted.object, "managedFields", present.pointer("/metadata/managedFields").cloned())?;
-        if !is_same(present, &admitted.object) {
-            note_manager(&mut admitted.object, Some(present), options, "Update", &self.now());
-        }
         Ok((admitted.object, admitted.warnings))
     }
 
@@ -104,7 +98,7 @@ impl Registry {
         let command = if may_go(object) {
             Command::Delete { resource, key, expect }
         } else {
-            Command::Put { resource, key, expect, object: Encoded::new(object) }
+            Command::Put { resource, key, expect, object: encoded(object)? }
         };
         match self.store().propose(command).await {
             Ok(applied) => Ok(Some(applied.entry.json.clone())),
@@ -115,34 +109,22 @@ impl Registry {
     }
 }
 
-/// What a patch makes of an object.
-fn patched(target: &Target, present: &Value, kind: PatchKind, patch: &Value) -> Result<Value, Error> {
-    let bad = |sentence: String| Error::new(Reason::BadRequest, sentence);
-    let mut object = present.clone();
-    set_meta(&mut object, "resourceVersion", None)?;
-    match kind {
-        PatchKind::Json => {
-            let operations: json_patch::Patch = serde_json::from_value(patch.clone())
-                .map_err(|e| bad(format!("the JSON patch cannot be read: {e}")))?;
-            json_patch::patch(&mut object, &operations).map_err(|e| {
-                Error::new(
-                    Reason::Invalid,
-                    format!("the server rejected our request due to an error in our request: {e}"),
-                )
-            })?;
-        }
-        PatchKind::Merge => json_patch::merge(&mut object, patch),
-        PatchKind::Strategic => {
-            merge::strategic(target.resource, &mut object, patch).map_err(|e| bad(e.to_string()))?;
-        }
-    }
-    check_type(target.resource, &mut object)?;
-    Ok(object)
-}
-
 /// The changed object must still be the same object, and the version that the client knows.
 fn check_identity(target: &Target, present: &Value, wanted: &Value) -> Result<(), Error> {
     let resource = target.resource;
+    let (name, namespace) = (meta(wanted, "name"), meta(wanted, "namespace"));
+    if !name.is_empty() && *name != *target.key.name {
+        let message =
+            format!("the name of the object ({name}) does not match the name on the URL ({})", target.key.name);
+        return Err(Error::new(Reason::BadRequest, message));
+    }
+    if !namespace.is_empty() && resource.namespaced && *namespace != *target.key.namespace {
+        let message = format!(
+            "the namespace of the object ({namespace}) does not match the namespace on the URL ({})",
+            target.key.namespace
+        );
+        return Err(Error::new(Reason::BadRequest, message));
+    }
     let uid = meta(wanted, "uid");
     if !uid.is_empty() && uid != meta(present, "uid") {
         let why =
@@ -162,7 +144,9 @@ fn keep_servers_own(present: &Value, wanted: &mut Value) -> Result<(), Error> {
         set_meta(wanted, field, present.pointer(&format!("/metadata/{field}")).cloned())?;
     }
     set_meta(wanted, "name", Some(meta(present, "name").into()))?;
-    set_meta(wanted, "resourceVersion", None)?;
+    for never in ["resourceVersion", "selfLink", "managedFields"] {
+        set_meta(wanted, never, None)?;
+    }
     // Finalizers can be taken off an object that is being deleted, not put on.
     if is_deleting(present) {
         let before = present.pointer("/metadata/finalizers").cloned().unwrap_or_default();
@@ -175,7 +159,7 @@ fn keep_servers_own(present: &Value, wanted: &mut Value) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether two versions differ only in what the server itself writes.
+/// Whether two versions are the same but for the revision.
 fn is_same(present: &Value, object: &Value) -> bool {
     let (Some(a), Some(b)) = (present.as_object(), object.as_object()) else { return false };
     let rest = |map: &Map<String, Value>| map.iter().filter(|(key, _)| *key != "metadata").count();
@@ -184,43 +168,14 @@ fn is_same(present: &Value, object: &Value) -> bool {
 }
 
 fn same_meta(a: Option<&Value>, b: Option<&Value>) -> bool {
-    let ignored = |key: &String| key == "resourceVersion" || key == "managedFields";
+    let is_revision = |key: &String| key == "resourceVersion";
     let (Some(a), Some(b)) = (a.and_then(Value::as_object), b.and_then(Value::as_object)) else { return false };
-    let count = |map: &Map<String, Value>| map.keys().filter(|k| !ignored(k)).count();
-    count(a) == count(b) && a.iter().all(|(key, value)| ignored(key) || b.get(key) == Some(value))
+    let count = |map: &Map<String, Value>| map.keys().filter(|k| !is_revision(k)).count();
+    count(a) == count(b) && a.iter().all(|(key, value)| is_revision(key) || b.get(key) == Some(value))
 }
-
-/// Notes in `managedFields` who wrote last, and when: one entry a manager, without the field sets, which only
-/// server-side apply reads.
-pub(super) fn note_manager(
-    object: &mut Value,
-    present: Option<&Value>,
-    options: &WriteOptions,
-    operation: &str,
-    now: &str,
-) {
-    if options.manager.is_empty() {
-        return;
-    }
-    let before = present.and_then(|p| p.pointer("/metadata/managedFields")).and_then(Value::as_array);
-    let mut entries: Vec<Value> = before.cloned().unwrap_or_default();
-    entries.retain(|entry| entry.get("manager").and_then(Value::as_str) != Some(&options.manager));
-    let version = object.get("apiVersion").cloned().unwrap_or_default();
-    entries.push(json!({
-        "manager": options.manager, "operation": operation, "apiVersion": version, "time": now,
-        "fieldsType": "FieldsV1", "fieldsV1": {},
-    }));
-    let excess = entries.len().saturating_sub(MANAGERS_MAX);
-    entries.drain(..excess);
-    // `set_meta` fails only for an object without a map, which admission refused.
-    let _noted = set_meta(object, "managedFields", Some(entries.into()));
-}
-
-/// How many managers an object remembers.
-const MANAGERS_MAX: usize = 10;
 
 /// The revision that a `resourceVersion` text names; `None` for none at all.
-pub(super) fn revision(text: &str) -> Result<Option<Revision>, Error> {
+pub(crate) fn revision(text: &str) -> Result<Option<Revision>, Error> {
     if text.is_empty() {
         return Ok(None);
     }
@@ -235,5 +190,5 @@ pub(super) fn revision(text: &str) -> Result<Option<Revision>, Error> {
 
 /// The options of our own writes.
 pub(super) fn ours() -> WriteOptions {
-    WriteOptions { dry_run: false, field_validation: FieldValidation::Ignore, manager: String::new() }
+    WriteOptions { dry_run: false, field_validation: FieldValidation::Ignore }
 }

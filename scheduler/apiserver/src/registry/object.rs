@@ -59,13 +59,7 @@ pub(super) fn may_go(object: &Value) -> bool {
 /// The error of an object that is not admitted, in Kubernetes' words.
 pub(super) fn refused(resource: &Resource, name: &str, error: AdmitError) -> Error {
     match error {
-        AdmitError::Malformed(sentence) => {
-            let message = format!(
-                "{} in version \"{}\" cannot be handled as a {}: {sentence}",
-                resource.kind, resource.version, resource.kind
-            );
-            Error::new(Reason::BadRequest, message)
-        }
+        AdmitError::Malformed(sentence) => Error::new(Reason::BadRequest, sentence),
         AdmitError::Invalid(causes) => {
             let mut listed: Vec<String> = causes.iter().map(|c| format!("{}: {}", c.field, c.message)).collect();
             listed.dedup();

@@ -81,9 +81,17 @@ fn taken(registry: &Registry, own: &(String, String)) -> Result<Taken, Error> {
     Ok(taken)
 }
 
+/// The address is in the index; only a Service with ports of the host is decoded.
 fn note(taken: &mut Taken, entry: &Entry) -> Result<(), Error> {
+    let field = |path| {
+        let place = Service::resource().selectable.iter().position(|own| *own == path);
+        place.and_then(|place| entry.index.fields.get(place)).map(|text| &**text).unwrap_or_default()
+    };
+    taken.addresses.insert(field("spec.clusterIP").to_owned());
+    if !matches!(field("spec.type"), "NodePort" | "LoadBalancer") {
+        return Ok(());
+    }
     let service = decode(entry)?;
-    taken.addresses.insert(text(&service, "/spec/clusterIP").to_owned());
     for port in service.pointer("/spec/ports").and_then(Value::as_array).into_iter().flatten() {
         if let Some(number) = node_port(port) {
             taken.ports.insert((number, protocol(port)));

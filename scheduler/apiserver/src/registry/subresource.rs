@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use wherry_api::resource::Subresource;
 use wherry_api::selector::Labels;
 use wherry_api::{Error, Reason};
-use wherry_client::{DeleteOptions, PatchKind};
+use wherry_client::{DeleteOptions, PatchKind, Precondition};
 
 use super::modify::ours;
 use super::object::{decode, meta, set_meta};
@@ -48,10 +48,7 @@ impl Registry {
             let mut scale = scale_of(present)?;
             match change {
                 None => scale = body.clone(),
-                Some(PatchKind::Json) => {
-                    let patch: json_patch::Patch = serde_json::from_value(body.clone()).map_err(|e| bad(&e))?;
-                    json_patch::patch(&mut scale, &patch).map_err(|e| bad(&e))?;
-                }
+                Some(PatchKind::Json) => super::patch::json(&mut scale, body)?,
                 Some(PatchKind::Merge | PatchKind::Strategic) => json_patch::merge(&mut scale, body),
             }
             scaled(present, &scale)
@@ -60,18 +57,26 @@ impl Registry {
     }
 
     /// Deletes a pod as its eviction asks. Disruption budgets are not served yet, so nothing stands in its way.
-    pub(crate) async fn evict(&self, target: &Target, eviction: &Value) -> Result<(), Error> {
-        let grace_period_seconds = eviction.pointer("/deleteOptions/gracePeriodSeconds").and_then(Value::as_i64);
-        let options = DeleteOptions { grace_period_seconds, ..DeleteOptions::default() };
-        self.delete(target, &options, false).await.map(drop)
+    pub(crate) async fn evict(&self, target: &Target, eviction: &Value, dry_run: bool) -> Result<(), Error> {
+        let options = eviction.get("deleteOptions");
+        let text = |pointer| options.and_then(|o| o.pointer(pointer)).and_then(Value::as_str).unwrap_or_default();
+        let precondition = Precondition {
+            uid: text("/preconditions/uid").to_owned(),
+            resource_version: text("/preconditions/resourceVersion").to_owned(),
+        };
+        let grace_period_seconds = options.and_then(|o| o.get("gracePeriodSeconds")).and_then(Value::as_i64);
+        let delete = DeleteOptions { grace_period_seconds, precondition, ..DeleteOptions::default() };
+        let dry = options.and_then(|o| o.get("dryRun")).and_then(Value::as_array).is_some_and(|dry| !dry.is_empty());
+        self.delete(target, &delete, dry_run || dry).await.map(drop)
     }
 
     /// Sets a namespace's `spec.finalizers`; where they are gone, so is the namespace.
-    pub(crate) async fn finalize(&self, target: &Target, body: &Value) -> Result<Written, Error> {
+    pub(crate) async fn finalize(&self, target: &Target, body: &Value, dry_run: bool) -> Result<Written, Error> {
         let finalizers = body.pointer("/spec/finalizers").cloned().unwrap_or_else(|| json!([]));
-        self.modify(target, "", &ours(), |present| {
+        let version = Some(meta(body, "resourceVersion")).filter(|version| !version.is_empty());
+        self.modify(target, "", &WriteOptions { dry_run, ..ours() }, |present| {
             let mut namespace = present.clone();
-            set_meta(&mut namespace, "resourceVersion", None)?;
+            set_meta(&mut namespace, "resourceVersion", version.map(Value::from))?;
             if let Some(map) = namespace.as_object_mut() {
                 map.insert("spec".into(), json!({"finalizers": finalizers}));
             }
@@ -109,7 +114,12 @@ fn scale_of(object: &Value) -> Result<Value, Error> {
 
 /// The object with the replicas, and the expectations about its version, of a scale.
 fn scaled(present: &Value, scale: &Value) -> Result<Value, Error> {
-    let replicas = scale.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(0);
+    let replicas = match scale.pointer("/spec/replicas") {
+        None | Some(Value::Null) => 0,
+        Some(replicas) => {
+            replicas.as_i64().ok_or_else(|| bad(&"spec.replicas: Invalid value: must be a whole number"))?
+        }
+    };
     let mut object = present.clone();
     let version = meta(scale, "resourceVersion");
     set_meta(&mut object, "resourceVersion", Some(version.into()).filter(|_| !version.is_empty()))?;

@@ -8,6 +8,7 @@ use wherry_api::{Error, Reason, Resource};
 use wherry_client::{RawWatch, Request, Transport, Verb, WatchOptions};
 
 use super::delete::Deleted;
+use super::watch::View;
 use super::{Page, Registry, Target, WriteOptions, subresource};
 use crate::authorize::{Attributes, authorize};
 use crate::identity::Identity;
@@ -23,8 +24,7 @@ impl InProcess {
     }
 
     fn options(&self) -> WriteOptions {
-        let manager = self.identity.user.strip_prefix("system:").unwrap_or(&self.identity.user).to_owned();
-        WriteOptions { dry_run: false, field_validation: FieldValidation::Ignore, manager }
+        WriteOptions { dry_run: false, field_validation: FieldValidation::Ignore }
     }
 
     fn check(&self, request: &Request) -> Result<(), Error> {
@@ -49,7 +49,7 @@ impl Transport for InProcess {
             (Verb::List(list), _) => {
                 registry.list(request.resource, namespace, &list).map(|page| page.encode(request.resource))
             }
-            (Verb::Create(body), Some(subresource)) => registry.post(&target, subresource, &parse(&body)?).await,
+            (Verb::Create(body), Some(subresource)) => registry.post(&target, subresource, &parse(&body)?, false).await,
             (Verb::Create(body), None) => {
                 Ok(registry.create(request.resource, namespace, parse(&body)?, &options).await?.json)
             }
@@ -57,7 +57,7 @@ impl Transport for InProcess {
                 registry.set_scale(&target, None, &parse(&body)?, &options).await.map(encode)
             }
             (Verb::Update(body), Some(Subresource::Finalize)) => {
-                Ok(registry.finalize(&target, &parse(&body)?).await?.json)
+                Ok(registry.finalize(&target, &parse(&body)?, false).await?.json)
             }
             (Verb::Update(body), _) => {
                 Ok(registry.update(&target, request.subresource, parse(&body)?, &options).await?.json)
@@ -72,8 +72,8 @@ impl Transport for InProcess {
                 registry.delete(&target, &delete, false).await.map(|done| done.encode(&target))
             }
             (Verb::DeleteCollection(which, delete), _) => {
-                registry.delete_collection(request.resource, namespace, &which, &delete, false).await?;
-                Ok(encode(json!({"kind": "Status", "apiVersion": "v1", "status": "Success"})))
+                let deleted = registry.delete_collection(request.resource, namespace, &which, &delete, false).await?;
+                Ok(deleted.encode(request.resource))
             }
         }
     }
@@ -86,16 +86,22 @@ impl Transport for InProcess {
     ) -> Result<RawWatch, Error> {
         let namespace = namespace.as_deref();
         authorize(&self.identity, &Attributes { verb: "watch", resource, subresource: "", namespace, name: "" })?;
-        self.registry.watch(resource, namespace, &options, false)
+        self.registry.watch(resource, namespace, &options, None).map(View::stream)
     }
 }
 
 impl Registry {
     /// Posts to a subresource.
-    pub(crate) async fn post(&self, target: &Target, subresource: Subresource, body: &Value) -> Result<Bytes, Error> {
+    pub(crate) async fn post(
+        &self,
+        target: &Target,
+        subresource: Subresource,
+        body: &Value,
+        dry_run: bool,
+    ) -> Result<Bytes, Error> {
         match subresource {
-            Subresource::Binding => self.bind(target, body).await?,
-            Subresource::Eviction => self.evict(target, body).await?,
+            Subresource::Binding => self.bind(target, body, dry_run).await?,
+            Subresource::Eviction => self.evict(target, body, dry_run).await?,
             _ => {
                 return Err(Error::new(
                     Reason::MethodNotAllowed,
@@ -107,22 +113,14 @@ impl Registry {
     }
 }
 
+/// What stands behind the objects of a list.
+pub(crate) const LIST_TAIL: &[u8] = b"]}";
+
 impl Page {
     /// The list as JSON: the objects' bytes between a head and a tail.
     pub(crate) fn encode(&self, resource: &Resource) -> Bytes {
-        let mut metadata = json!({"resourceVersion": self.revision.to_string()});
-        if let Some(map) = metadata.as_object_mut().filter(|_| !self.continue_token.is_empty()) {
-            map.insert("continue".into(), self.continue_token.clone().into());
-            if let Some(remaining) = self.remaining {
-                map.insert("remainingItemCount".into(), remaining.into());
-            }
-        }
+        let head = self.head(resource);
         let size: usize = self.entries.iter().map(|(_, entry)| entry.json.len() + 1).sum();
-        let head = format!(
-            "{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":{metadata},\"items\":[",
-            resource.kind,
-            resource.api_version()
-        );
         let mut out = Vec::with_capacity(head.len() + size + 2);
         out.extend_from_slice(head.as_bytes());
         for (index, (_, entry)) in self.entries.iter().enumerate() {
@@ -131,8 +129,30 @@ impl Page {
             }
             out.extend_from_slice(&entry.json);
         }
-        out.extend_from_slice(b"]}");
+        out.extend_from_slice(LIST_TAIL);
         Bytes::from(out)
+    }
+
+    /// The list's own metadata.
+    pub(crate) fn metadata(&self) -> Value {
+        let mut metadata = json!({"resourceVersion": self.revision.to_string()});
+        if let Some(map) = metadata.as_object_mut().filter(|_| !self.continue_token.is_empty()) {
+            map.insert("continue".into(), self.continue_token.clone().into());
+            if let Some(remaining) = self.remaining {
+                map.insert("remainingItemCount".into(), remaining.into());
+            }
+        }
+        metadata
+    }
+
+    /// What stands before the objects.
+    pub(crate) fn head(&self, resource: &Resource) -> String {
+        let metadata = self.metadata();
+        format!(
+            "{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":{metadata},\"items\":[",
+            resource.kind,
+            resource.api_version()
+        )
     }
 }
 

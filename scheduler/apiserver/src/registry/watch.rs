@@ -23,8 +23,8 @@ const CHANGES_TOGETHER_MAX: usize = 256;
 /// How often a watch without changes says where it stands.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 
-/// What is watched.
-struct View {
+/// A watch: what is shown of the store's changes, and how far it has come.
+pub(crate) struct View {
     resource: &'static Resource,
     namespace: Option<String>,
     selection: Selection,
@@ -36,24 +36,25 @@ struct View {
 }
 
 impl Registry {
-    /// Opens a watch. Without a revision, or with `initial` (`sendInitialEvents`), the present objects come first.
+    /// Opens a watch. Whether the present objects come first says `initial` (`sendInitialEvents`); where that says
+    /// nothing, they do unless there is a revision to go on from.
     pub(crate) fn watch(
         &self,
         resource: &'static Resource,
         namespace: Option<&str>,
         options: &WatchOptions,
-        initial: bool,
-    ) -> Result<Frames, Error> {
+        initial: Option<bool>,
+    ) -> Result<View, Error> {
         let selection = Selection::parse(resource, &options.labels, &options.fields)?;
         let from = revision(&options.resource_version)?.filter(|from| from.0 > 0);
-        let (ready, from) = match from.filter(|_| !initial) {
-            Some(from) => (VecDeque::new(), from),
-            None => self.present(resource, namespace, options, initial)?,
+        let (ready, from) = match (from, initial) {
+            (Some(from), None | Some(false)) => (VecDeque::new(), from),
+            (None, Some(false)) => (VecDeque::new(), self.store().snapshot(resource).revision),
+            _ => self.present(resource, namespace, options, initial == Some(true) && options.bookmarks)?,
         };
         let changes = self.store().watch(resource, from).map_err(|e| expired(&e))?;
         let namespace = namespace.map(str::to_owned);
-        let bookmarks = options.bookmarks;
-        Ok(View { resource, namespace, selection, bookmarks, changes, ready, told: from }.stream())
+        Ok(View { resource, namespace, selection, bookmarks: options.bookmarks, changes, ready, told: from })
     }
 
     /// The present objects as ADDED events, and the revision at which they stood so.
@@ -76,38 +77,50 @@ impl Registry {
 }
 
 impl View {
-    fn stream(self) -> Frames {
+    /// The events one by one; ends after an error.
+    pub(crate) fn stream(self) -> Frames {
         let events = stream::unfold(Some(self), |view| async move {
             let mut view = view?;
             match view.next().await {
                 Ok(event) => Some((Ok(event), Some(view))),
-                Err(error) => Some((Err(expired(&error)), None)),
+                Err(error) => Some((Err(error), None)),
             }
         });
         events.boxed()
     }
 
-    async fn next(&mut self) -> Result<RawEvent, Expired> {
+    /// The next event. Cancelling it loses nothing; after an error there is no other.
+    pub(crate) async fn next(&mut self) -> Result<RawEvent, Error> {
         loop {
-            if let Some(event) = self.ready.pop_front() {
+            if let Some(event) = self.next_ready() {
                 return Ok(event);
             }
             match tokio::time::timeout(BOOKMARK_EVERY, self.changes.next(CHANGES_TOGETHER_MAX)).await {
                 Ok(changes) => {
-                    let seen = changes?.iter().filter_map(|change| self.see(change)).collect();
-                    self.ready = seen;
+                    let changes = changes.map_err(|e| expired(&e))?;
+                    self.ready = changes.iter().filter_map(|change| self.see(change)).collect();
                 }
-                Err(_) => self.say_where(),
+                Err(_) => {
+                    let bookmark = self.farewell();
+                    self.ready.extend(bookmark);
+                }
             }
         }
     }
 
-    fn say_where(&mut self) {
+    /// The next event, if it is known already.
+    pub(crate) fn next_ready(&mut self) -> Option<RawEvent> {
+        self.ready.pop_front()
+    }
+
+    /// Where the watch stands, for who asked for bookmarks and was not told yet.
+    pub(crate) fn farewell(&mut self) -> Option<RawEvent> {
         let position = self.changes.position();
-        if self.bookmarks && position > self.told {
+        let is_news = self.bookmarks && self.ready.is_empty() && position > self.told;
+        is_news.then(|| {
             self.told = position;
-            self.ready.push_back(bookmark(self.resource, position, false));
-        }
+            bookmark(self.resource, position, false)
+        })
     }
 
     /// What a change looks like through the selector: an object may enter or leave the view by changing.

@@ -1,5 +1,7 @@
 //! Faults of containers: names, images, ports, mounts.
 
+use std::collections::HashSet;
+
 use k8s_openapi::api::core::v1::{Container, ContainerPort, PodSpec, VolumeMount};
 
 use super::{env, probe, resources};
@@ -10,7 +12,7 @@ const PULL_POLICIES: [&str; 3] = ["Always", "IfNotPresent", "Never"];
 const PROTOCOLS: [&str; 3] = ["SCTP", "TCP", "UDP"];
 
 /// Faults of all containers of a pod; `volumes` are the names that mounts may refer to.
-pub(super) fn containers(spec: &PodSpec, volumes: &[&str], at: &Path<'_>, faults: &mut Faults) {
+pub(super) fn containers(spec: &PodSpec, volumes: &HashSet<&str>, at: &Path<'_>, faults: &mut Faults) {
     let regular = at.field("containers");
     if spec.containers.is_empty() {
         faults.required(&regular, "");
@@ -58,7 +60,7 @@ fn init(container: &Container, at: &Path<'_>, faults: &mut Faults) {
     }
 }
 
-fn one(container: &Container, volumes: &[&str], at: &Path<'_>, faults: &mut Faults) {
+fn one(container: &Container, volumes: &HashSet<&str>, at: &Path<'_>, faults: &mut Faults) {
     match container.name.as_str() {
         "" => faults.required(&at.field("name"), ""),
         name => faults.all(&at.field("name"), name, names::dns1123_label(name)),
@@ -97,17 +99,17 @@ fn ports(ports: &[ContainerPort], at: &Path<'_>, faults: &mut Faults) {
         }
         faults.one_of(&at.field("protocol"), port.protocol.as_deref(), &PROTOCOLS);
     }
-    let named = ports.iter().filter_map(|port| port.name.as_deref()).filter(|name| !name.is_empty());
-    unique(named, |_, name| {
-        let index = ports.iter().rposition(|port| port.name.as_deref() == Some(name)).unwrap_or_default();
-        faults.duplicate(&at.index(index).field("name"), name);
+    unique(ports.iter().map(|port| port.name.as_deref().unwrap_or_default()), |index, name| {
+        if !name.is_empty() {
+            faults.duplicate(&at.index(index).field("name"), name);
+        }
     });
 }
 
 /// Two containers of a pod cannot have the same port of the host.
 pub(super) fn host_ports(spec: &PodSpec, at: &Path<'_>, faults: &mut Faults) {
     let containers = at.field("containers");
-    let mut taken = Vec::new();
+    let mut taken = HashSet::new();
     for (index, container) in spec.containers.iter().enumerate() {
         let at = containers.index(index);
         let at = at.field("ports");
@@ -115,10 +117,9 @@ pub(super) fn host_ports(spec: &PodSpec, at: &Path<'_>, faults: &mut Faults) {
             let Some(number) = port.host_port.filter(|number| *number != 0) else { continue };
             let at = at.index(index);
             let key = (number, port.protocol.as_deref().unwrap_or("TCP"), port.host_ip.as_deref().unwrap_or_default());
-            if taken.contains(&key) {
+            if !taken.insert(key) {
                 faults.duplicate(&at.field("hostPort"), format!("{}/{}/{number}", key.1, key.2));
             }
-            taken.push(key);
             if spec.host_network == Some(true) && number != port.container_port {
                 faults.invalid(
                     &at.field("containerPort"),
@@ -130,12 +131,12 @@ pub(super) fn host_ports(spec: &PodSpec, at: &Path<'_>, faults: &mut Faults) {
     }
 }
 
-fn mounts(mounts: &[VolumeMount], volumes: &[&str], at: &Path<'_>, faults: &mut Faults) {
+fn mounts(mounts: &[VolumeMount], volumes: &HashSet<&str>, at: &Path<'_>, faults: &mut Faults) {
     for (index, mount) in mounts.iter().enumerate() {
         let at = at.index(index);
         match mount.name.as_str() {
             "" => faults.required(&at.field("name"), ""),
-            name if !volumes.contains(&name) => faults.not_found(&at.field("name"), name),
+            name if !volumes.contains(name) => faults.not_found(&at.field("name"), name),
             _ => {}
         }
         if mount.mount_path.is_empty() {

@@ -1,5 +1,7 @@
 //! Faults of volumes.
 
+use std::collections::HashSet;
+
 use k8s_openapi::api::core::v1::{DownwardAPIVolumeFile, KeyToPath, ProjectedVolumeSource, Volume, VolumeProjection};
 
 use super::{container, env, resources};
@@ -7,7 +9,7 @@ use crate::validate::names;
 use crate::validate::path::{Faults, Path, unique};
 
 /// Faults of a pod's volumes; returns their names.
-pub(super) fn volumes<'a>(volumes: &'a [Volume], at: &Path<'_>, faults: &mut Faults) -> Vec<&'a str> {
+pub(super) fn volumes<'a>(volumes: &'a [Volume], at: &Path<'_>, faults: &mut Faults) -> HashSet<&'a str> {
     for (index, volume) in volumes.iter().enumerate() {
         let at = at.index(index);
         match volume.name.as_str() {
@@ -16,9 +18,9 @@ pub(super) fn volumes<'a>(volumes: &'a [Volume], at: &Path<'_>, faults: &mut Fau
         }
         source(volume, &at, faults);
     }
-    let names: Vec<&str> = volumes.iter().map(|volume| volume.name.as_str()).collect();
-    unique(names.iter().copied(), |index, name| faults.duplicate(&at.index(index).field("name"), name));
-    names
+    let names = volumes.iter().map(|volume| volume.name.as_str());
+    unique(names.clone(), |index, name| faults.duplicate(&at.index(index).field("name"), name));
+    names.collect()
 }
 
 fn source(volume: &Volume, at: &Path<'_>, faults: &mut Faults) {
