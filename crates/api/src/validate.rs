@@ -9,4 +9,6 @@ pub(crate) mod names;
 pub(crate) mod path;
 pub(crate) mod pod;
 pub(crate) mod service;
+#[cfg(test)]
+mod tests;
 pub(crate) mod workload;

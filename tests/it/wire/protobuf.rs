@@ -72,6 +72,13 @@ pub fn bodies(world: &World) {
     let deployment = BASE64_STANDARD.decode(DEPLOYMENT).unwrap();
     check("/apis/apps/v1/namespaces/proto/deployments", deployment, "/spec/replicas", json!(0));
 
+    let asked = bytes(2, &bytes(1, &[text(1, "proto"), text(2, "create"), text(5, "pods")].concat()));
+    let review = envelope("authorization.k8s.io/v1", "SelfSubjectAccessReview", &[bytes(1, b""), asked]);
+    check("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", review, "/status/allowed", json!(true));
+    let review = envelope("authentication.k8s.io/v1", "SelfSubjectReview", &[bytes(1, b"")]);
+    let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+    check(path, review, "/status/userInfo/groups/0", json!("system:masters"));
+
     let map = format!("{core}/configmaps/a");
     let dry = envelope("v1", "DeleteOptions", &[text(5, "All")]);
     world.send("DELETE", &map, JSON, PROTOBUF, dry).expect(200);

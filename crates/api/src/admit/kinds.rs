@@ -39,6 +39,10 @@ impl Admit for Namespace {
     fn first_status(&self) -> Option<Value> {
         Some(json!({"phase": "Active"}))
     }
+
+    fn validate(&self, faults: &mut Faults) {
+        cluster::namespace(self, faults);
+    }
 }
 
 impl Admit for Node {
@@ -212,6 +216,10 @@ impl Admit for Ingress {
 
     fn first_status(&self) -> Option<Value> {
         Some(json!({"loadBalancer": {}}))
+    }
+
+    fn validate_new(&self, faults: &mut Faults) {
+        ingress::ingress_new(self, faults);
     }
 
     fn validate(&self, faults: &mut Faults) {

@@ -13,13 +13,23 @@ pub(super) fn fields<K: Admit>(mode: FieldValidation, sent: &Value, kept: &Value
     if mode == FieldValidation::Ignore {
         return Ok(Vec::new());
     }
-    let mut found = Found { consumed: K::CONSUMED, path: String::new(), unknown: Vec::new() };
-    found.compare(sent, kept);
-    let sentences: Vec<String> = found.unknown.iter().map(|path| format!("unknown field \"{path}\"")).collect();
+    let mut unknown = missing::<K>(sent, kept);
+    if !unknown.is_empty() {
+        // What defaulting took away is not unknown: only here, where something is missing, it is decoded once more.
+        let plain = serde_json::to_value(decode::strict::<K>(sent)?).unwrap_or_default();
+        unknown = missing::<K>(sent, &plain);
+    }
+    let sentences: Vec<String> = unknown.iter().map(|path| format!("unknown field \"{path}\"")).collect();
     if mode == FieldValidation::Strict && !sentences.is_empty() {
         return Err(decode::malformed::<K>(&format!("strict decoding error: {}", sentences.join(", "))));
     }
     Ok(sentences)
+}
+
+fn missing<K: Admit>(sent: &Value, kept: &Value) -> Vec<String> {
+    let mut found = Found { consumed: K::CONSUMED, path: String::new(), unknown: Vec::new() };
+    found.compare(sent, kept);
+    found.unknown
 }
 
 struct Found {

@@ -74,8 +74,28 @@ pub(crate) fn carry_over(new: &mut Service, old: &Service) {
         }
     }
     let outside = |spec: &ServiceSpec| matches!(spec.type_.as_deref(), Some("NodePort" | "LoadBalancer"));
-    if outside(new) && outside(old) {
-        carry_node_ports(new, old);
+    match (outside(new), outside(old)) {
+        (true, true) => carry_node_ports(new, old),
+        (false, true) => drop_node_ports(new, old),
+        _ => {}
+    }
+    if !addressed(new) && addressed(old) && new.cluster_ip == old.cluster_ip {
+        (new.cluster_ip, new.cluster_ips) = (None, None);
+        (new.ip_families, new.ip_family_policy, new.internal_traffic_policy) = (None, None, None);
+    }
+}
+
+/// A Service that no longer has ports of the host loses those that the client left as they were.
+fn drop_node_ports(new: &mut ServiceSpec, old: &ServiceSpec) {
+    let had: Vec<Option<i32>> = old.ports.iter().flatten().map(|port| port.node_port).collect();
+    for port in new.ports.iter_mut().flatten().filter(|port| had.contains(&port.node_port)) {
+        port.node_port = None;
+    }
+    if new.external_traffic_policy == old.external_traffic_policy {
+        new.external_traffic_policy = None;
+    }
+    if new.allocate_load_balancer_node_ports == old.allocate_load_balancer_node_ports {
+        new.allocate_load_balancer_node_ports = None;
     }
 }
 

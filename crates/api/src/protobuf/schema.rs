@@ -100,6 +100,8 @@ pub(crate) fn root(api_version: &str, kind: &str) -> Option<&'static Message> {
         "node.k8s.io/v1" => "node",
         "policy/v1" => "policy",
         "autoscaling/v1" => "autoscaling",
+        "authorization.k8s.io/v1" => "authorization",
+        "authentication.k8s.io/v1" => "authentication",
         _ => return None,
     };
     SCHEMA.by_name.get(format!("{module}.{kind}").as_str()).and_then(|index| message(*index))

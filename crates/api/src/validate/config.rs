@@ -32,16 +32,42 @@ pub(crate) fn secret(secret: &Secret, faults: &mut Faults) {
     let values = secret.data.iter().flatten().map(|(key, value)| (key.as_str(), value.0.len()));
     data(values.clone(), "data", faults);
     size(values.map(|(_, len)| len).sum(), faults);
-    let needed: &[&str] = match secret.type_.as_deref() {
-        Some("kubernetes.io/tls") => &["tls.crt", "tls.key"],
-        Some("kubernetes.io/dockerconfigjson") => &[".dockerconfigjson"],
+    of_type(secret, faults);
+}
+
+/// What a secret's type asks of it.
+fn of_type(secret: &Secret, faults: &mut Faults) {
+    const ACCOUNT: &str = "kubernetes.io/service-account.name";
+    let value = |key: &str| secret.data.as_ref().and_then(|data| data.get(key));
+    let at = Path::Root("data");
+    let needed: &[&str] = match secret.type_.as_deref().unwrap_or_default() {
+        "kubernetes.io/tls" => &["tls.crt", "tls.key"],
+        "kubernetes.io/ssh-auth" => &["ssh-privatekey"],
+        "kubernetes.io/dockerconfigjson" => &[".dockerconfigjson"],
+        "kubernetes.io/dockercfg" => &[".dockercfg"],
+        "kubernetes.io/basic-auth" if value("username").is_none() => &["password"],
+        "kubernetes.io/service-account-token" => {
+            let annotations = secret.metadata.annotations.as_ref();
+            if annotations.and_then(|all| all.get(ACCOUNT)).is_none_or(String::is_empty) {
+                faults.required(&Path::Root("metadata").field("annotations").key(ACCOUNT), "");
+            }
+            &[]
+        }
         _ => &[],
     };
     for key in needed {
-        if !secret.data.as_ref().is_some_and(|data| data.contains_key(*key)) {
-            faults.required(&Path::Root("data").key(key), "");
+        match value(key) {
+            None => faults.required(&at.key(key), ""),
+            Some(text) if key.starts_with(".docker") && !is_json(&text.0) => {
+                faults.invalid(&at.key(key), "<secret contents redacted>", "must be JSON");
+            }
+            Some(_) => {}
         }
     }
+}
+
+fn is_json(text: &[u8]) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok()
 }
 
 pub(crate) fn secret_update(secret: &Secret, old: &Secret, faults: &mut Faults) {

@@ -1,14 +1,17 @@
 //! Faults of Endpoints and EndpointSlices.
 
+use k8s_openapi::api::discovery::v1::EndpointPort;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::kinds::{EndpointSlice, Endpoints};
 use crate::validate::names;
-use crate::validate::path::{Faults, Path};
+use crate::validate::path::{Faults, Path, unique};
 
 /// Kubernetes' limit of endpoints a slice.
 const ENDPOINTS_MAX: usize = 1000;
 const PORTS_MAX: usize = 100;
+const ADDRESSES_MAX: usize = 100;
+const PROTOCOLS: [&str; 3] = ["SCTP", "TCP", "UDP"];
 
 /// The API server's own, which on a cluster of one machine is at that machine's loopback. No node sends traffic there.
 fn is_api_servers(meta: &ObjectMeta) -> bool {
@@ -20,6 +23,10 @@ pub(crate) fn endpoints(endpoints: &Endpoints, faults: &mut Faults) {
     let check = if is_api_servers(&endpoints.metadata) { names::ip } else { names::endpoint_ip };
     for (index, subset) in endpoints.subsets.iter().flatten().enumerate() {
         let at = root.index(index);
+        let count = |list: &Option<Vec<_>>| list.as_ref().map_or(0, Vec::len);
+        if count(&subset.addresses) + count(&subset.not_ready_addresses) == 0 {
+            faults.required(&at, "must specify `addresses` or `notReadyAddresses`");
+        }
         for (field, list) in [("addresses", &subset.addresses), ("notReadyAddresses", &subset.not_ready_addresses)] {
             let at = at.field(field);
             for (index, address) in list.iter().flatten().enumerate() {
@@ -28,7 +35,14 @@ pub(crate) fn endpoints(endpoints: &Endpoints, faults: &mut Faults) {
         }
         for (index, port) in subset.ports.iter().flatten().enumerate() {
             let at = at.field("ports");
-            faults.all(&at.index(index).field("port"), port.port, names::port_number(port.port));
+            let at = at.index(index);
+            faults.all(&at.field("port"), port.port, names::port_number(port.port));
+            faults.one_of(&at.field("protocol"), port.protocol.as_deref(), &PROTOCOLS);
+            match port.name.as_deref().unwrap_or_default() {
+                "" if subset.ports.as_ref().map_or(0, Vec::len) > 1 => faults.required(&at.field("name"), ""),
+                "" => {}
+                name => faults.all(&at.field("name"), name, names::dns1123_label(name)),
+            }
         }
     }
 }
@@ -38,22 +52,42 @@ pub(crate) fn slice(slice: &EndpointSlice, faults: &mut Faults) {
     let root = Path::Root("endpoints");
     let check = if is_api_servers(&slice.metadata) { names::ip } else { names::endpoint_ip };
     if slice.endpoints.as_ref().map_or(0, Vec::len) > ENDPOINTS_MAX {
-        faults.too_long(&root, ENDPOINTS_MAX);
+        faults.too_many(&root, slice.endpoints.as_ref().map_or(0, Vec::len), ENDPOINTS_MAX);
     }
     for (index, endpoint) in slice.endpoints.iter().flatten().enumerate() {
         let at = root.index(index);
         let at = at.field("addresses");
-        if endpoint.addresses.is_empty() {
-            faults.required(&at, "must contain at least 1 address");
+        match endpoint.addresses.len() {
+            0 => faults.required(&at, "must contain at least 1 address"),
+            1..=ADDRESSES_MAX => {}
+            _ => faults.too_many(&at, endpoint.addresses.len(), ADDRESSES_MAX),
         }
         let is_ip = slice.address_type != "FQDN";
         for (index, address) in endpoint.addresses.iter().enumerate().filter(|_| is_ip) {
             faults.all(&at.index(index), address.as_str(), check(address));
         }
     }
-    if slice.ports.as_ref().map_or(0, Vec::len) > PORTS_MAX {
-        faults.too_long(&Path::Root("ports"), PORTS_MAX);
+    slice_ports(slice.ports.as_deref().unwrap_or_default(), faults);
+}
+
+fn slice_ports(ports: &[EndpointPort], faults: &mut Faults) {
+    let root = Path::Root("ports");
+    if ports.len() > PORTS_MAX {
+        faults.too_many(&root, ports.len(), PORTS_MAX);
     }
+    for (index, port) in ports.iter().enumerate() {
+        let at = root.index(index);
+        faults.one_of(&at.field("protocol"), port.protocol.as_deref(), &PROTOCOLS);
+        if let Some(number) = port.port {
+            faults.all(&at.field("port"), number, names::port_number(number));
+        }
+        if let Some(name) = port.name.as_deref().filter(|name| !name.is_empty()) {
+            faults.all(&at.field("name"), name, names::dns1123_label(name));
+        }
+    }
+    unique(ports.iter().map(|port| port.name.as_deref().unwrap_or_default()), |index, name| {
+        faults.duplicate(&root.index(index).field("name"), name);
+    });
 }
 
 pub(crate) fn slice_update(slice: &EndpointSlice, old: &EndpointSlice, faults: &mut Faults) {

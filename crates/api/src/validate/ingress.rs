@@ -23,9 +23,15 @@ pub(crate) fn ingress(ingress: &Ingress, faults: &mut Faults) {
     for (index, one) in rules.iter().enumerate() {
         rule(one, &at_rules.index(index), faults);
     }
+    if let Some(class) = &spec.ingress_class_name {
+        faults.all(&at.field("ingressClassName"), class, names::dns1123_subdomain(class));
+    }
     let at_tls = at.field("tls");
     for (index, tls) in spec.tls.iter().flatten().enumerate() {
         let at = at_tls.index(index);
+        if let Some(name) = tls.secret_name.as_deref().filter(|name| !name.is_empty()) {
+            faults.all(&at.field("secretName"), name, names::dns1123_subdomain(name));
+        }
         let at = at.field("hosts");
         for (index, name) in tls.hosts.iter().flatten().enumerate() {
             host(name, &at.index(index), faults);
@@ -33,11 +39,27 @@ pub(crate) fn ingress(ingress: &Ingress, faults: &mut Faults) {
     }
 }
 
+/// The old way and the new way to name a class do not go together.
+pub(crate) fn ingress_new(ingress: &Ingress, faults: &mut Faults) {
+    const CLASS: &str = "kubernetes.io/ingress.class";
+    let old = ingress.metadata.annotations.as_ref().and_then(|all| all.get(CLASS));
+    let new = ingress.spec.as_ref().and_then(|spec| spec.ingress_class_name.as_ref());
+    if let (Some(old), Some(_)) = (old, new) {
+        let at = Path::Root("annotations");
+        faults.invalid(&at.field(CLASS), old, "can not be set when the class field is also set");
+    }
+}
+
+/// The longest controller name.
+const CONTROLLER_BYTES_MAX: usize = 250;
+
 pub(crate) fn class(class: &IngressClass, faults: &mut Faults) {
     let at = Path::Root("spec");
     let controller = class.spec.as_ref().and_then(|spec| spec.controller.as_deref()).unwrap_or_default();
     if controller.is_empty() {
         faults.required(&at.field("controller"), "");
+    } else if controller.len() > CONTROLLER_BYTES_MAX {
+        faults.too_long(&at.field("controller"), CONTROLLER_BYTES_MAX);
     } else if !controller.contains('/') {
         faults.invalid(&at.field("controller"), controller, "must be a domain-prefixed path (such as \"acme.io/foo\")");
     }

@@ -65,7 +65,7 @@ pub(crate) fn annotations(all: Option<&BTreeMap<String, String>>, at: &Path<'_>,
     }
 }
 
-fn finalizer_name(finalizer: &str, at: &Path<'_>, faults: &mut Faults) {
+pub(crate) fn finalizer_name(finalizer: &str, at: &Path<'_>, faults: &mut Faults) {
     const STANDARD: [&str; 3] = ["orphan", "foregroundDeletion", "kubernetes"];
     faults.all(at, finalizer, names::qualified_name(finalizer));
     if !finalizer.contains('/') && !STANDARD.contains(&finalizer) {

@@ -84,6 +84,10 @@ impl Faults {
         self.add(at, "FieldValueTooLong", format!("Too long: may not be more than {max} bytes"));
     }
 
+    pub(crate) fn too_many(&mut self, at: &Path<'_>, count: usize, max: usize) {
+        self.add(at, "FieldValueTooMany", format!("Too many: {count}: must have at most {max} items"));
+    }
+
     pub(crate) fn unsupported(&mut self, at: &Path<'_>, value: impl Serialize, supported: &[&str]) {
         let supported: Vec<String> = supported.iter().map(shown).collect();
         let message = format!("Unsupported value: {}: supported values: {}", shown(value), supported.join(", "));

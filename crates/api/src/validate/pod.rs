@@ -1,9 +1,10 @@
 //! Faults of pods and of pod templates' specs. Follows `k8s.io/kubernetes/pkg/apis/core/validation`.
 
-use k8s_openapi::api::core::v1::{Container, PodSpec, Toleration};
+use k8s_openapi::api::core::v1::{Container, PodSpec, Toleration, TopologySpreadConstraint};
 
 use crate::kinds::Pod;
 use crate::quantity;
+use crate::selector::Labels;
 use crate::validate::names;
 use crate::validate::path::{Faults, Path};
 
@@ -14,6 +15,8 @@ mod probe;
 mod resources;
 pub(crate) mod update;
 mod volume;
+
+pub(crate) use resources::amount;
 
 /// Faults of a pod.
 pub(crate) fn pod(pod: &Pod, faults: &mut Faults) {
@@ -47,6 +50,16 @@ pub(crate) fn pod_spec(spec: &PodSpec, at: &Path<'_>, faults: &mut Faults) {
         toleration(one, &tolerations.index(index), faults);
     }
     crate::validate::meta::labels(spec.node_selector.as_ref(), &at.field("nodeSelector"), faults);
+    let constraints = at.field("topologySpreadConstraints");
+    for (index, one) in spec.topology_spread_constraints.iter().flatten().enumerate() {
+        spread(one, &constraints.index(index), faults);
+    }
+    let secrets = at.field("imagePullSecrets");
+    for (index, secret) in spec.image_pull_secrets.iter().flatten().enumerate() {
+        if secret.name.is_empty() {
+            faults.required(&secrets.index(index).field("name"), "");
+        }
+    }
     if let Some(affinity) = &spec.affinity {
         affinity::affinity(affinity, &at.field("affinity"), faults);
     }
@@ -78,7 +91,11 @@ fn references(spec: &PodSpec, at: &Path<'_>, faults: &mut Faults) {
     check("subdomain", &spec.subdomain, names::dns1123_label);
     let aliases = at.field("hostAliases");
     for (index, alias) in spec.host_aliases.iter().flatten().enumerate() {
-        faults.all(&aliases.index(index).field("ip"), &alias.ip, names::ip(&alias.ip));
+        let at = aliases.index(index);
+        faults.all(&at.field("ip"), &alias.ip, names::ip(&alias.ip));
+        for name in alias.hostnames.iter().flatten() {
+            faults.all(&at.field("hostnames"), name, names::dns1123_subdomain(name));
+        }
     }
 }
 
@@ -88,6 +105,27 @@ fn seconds(spec: &PodSpec, at: &Path<'_>, faults: &mut Faults) {
     if let Some(deadline) = spec.active_deadline_seconds.filter(|deadline| !range.contains(deadline)) {
         let why = "must be between 1 and 2147483647, inclusive";
         faults.invalid(&at.field("activeDeadlineSeconds"), deadline, why);
+    }
+}
+
+fn spread(one: &TopologySpreadConstraint, at: &Path<'_>, faults: &mut Faults) {
+    if one.max_skew <= 0 {
+        faults.invalid(&at.field("maxSkew"), one.max_skew, "must be greater than zero");
+    }
+    match one.topology_key.as_str() {
+        "" => faults.required(&at.field("topologyKey"), "can not be empty"),
+        key => faults.all(&at.field("topologyKey"), key, names::qualified_name(key)),
+    }
+    match one.when_unsatisfiable.as_str() {
+        "ScheduleAnyway" => {}
+        "DoNotSchedule" => {
+            let why = "placement spreads pods over nodes as well as it can, and promises no more; use ScheduleAnyway";
+            faults.forbidden(&at.field("whenUnsatisfiable"), why);
+        }
+        other => faults.unsupported(&at.field("whenUnsatisfiable"), other, &["DoNotSchedule", "ScheduleAnyway"]),
+    }
+    if let Some(Err(why)) = one.label_selector.as_ref().map(Labels::from_selector) {
+        faults.invalid(&at.field("labelSelector"), &one.label_selector, &why);
     }
 }
 
@@ -101,6 +139,8 @@ fn unsupported(spec: &PodSpec, at: &Path<'_>, faults: &mut Faults) {
     refuse("hostPID", spec.host_pid == Some(true), "pods do not share the node's processes here; leave it out");
     refuse("hostIPC", spec.host_ipc == Some(true), "pods do not share the node's memory here; leave it out");
     let claims = spec.resource_claims.iter().flatten().count() > 0;
+    let gates = spec.scheduling_gates.iter().flatten().count() > 0;
+    refuse("schedulingGates", gates, "pods are placed as soon as they fit here; create the pod when it may run");
     refuse("resourceClaims", claims, "dynamic resource allocation is not available here; use resources.limits");
 }
 

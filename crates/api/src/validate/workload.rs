@@ -72,6 +72,9 @@ fn template(template: Option<&PodTemplateSpec>, at: &Path<'_>, faults: &mut Faul
     let at = at.field("spec");
     let Some(spec) = template.and_then(|t| t.spec.as_ref()) else { return faults.required(&at, "") };
     pod::pod_spec(spec, &at, faults);
+    if spec.active_deadline_seconds.is_some() {
+        faults.forbidden(&at.field("activeDeadlineSeconds"), "activeDeadlineSeconds in ReplicaSet is not Supported");
+    }
     if let Some(policy) = spec.restart_policy.as_deref().filter(|policy| *policy != "Always") {
         faults.unsupported(&at.field("restartPolicy"), policy, &["Always"]);
     }
@@ -87,6 +90,11 @@ fn strategy(strategy: &DeploymentStrategy, at: &Path<'_>, faults: &mut Faults) {
     }
     count(rolling.max_surge.as_ref(), &rolling_at.field("maxSurge"), faults);
     count(rolling.max_unavailable.as_ref(), &rolling_at.field("maxUnavailable"), faults);
+    if let Some(IntOrString::String(text)) = &rolling.max_unavailable
+        && names::percent(text).is_ok_and(|percent| percent > 100)
+    {
+        faults.invalid(&rolling_at.field("maxUnavailable"), text, "must not be greater than 100%");
+    }
     let is_zero = |value: &Option<IntOrString>| match value {
         Some(IntOrString::Int(number)) => *number == 0,
         Some(IntOrString::String(text)) => names::percent(text) == Ok(0),

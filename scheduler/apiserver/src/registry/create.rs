@@ -1,7 +1,7 @@
 //! `create`: names, uid and time are decided here; the row's `admit` does the rest.
 
 use serde_json::{Value, json};
-use wherry_api::kinds::{Kind, Namespace, RuntimeClass};
+use wherry_api::kinds::{Kind, Namespace, RuntimeClass, ServiceAccount};
 use wherry_api::resource::Write;
 use wherry_api::{Error, ObjectKey, Reason, Resource};
 use wherry_store::{Command, Conflict, Expect, ProposeError};
@@ -12,6 +12,8 @@ use super::{Registry, Target, WRITE_TRIES_MAX, WriteOptions, Written, encoded, s
 /// How long a generated name may be: the suffix comes on top.
 const GENERATED_PREFIX_CHARS_MAX: usize = 58;
 const GENERATED_SUFFIX_CHARS: usize = 5;
+/// The classes that every cluster has.
+const PRIORITY_CLASSES: [&str; 2] = ["system-cluster-critical", "system-node-critical"];
 
 impl Registry {
     /// Creates an object in a namespace (`None` for the cluster).
@@ -132,17 +134,32 @@ impl Registry {
 
     /// What must exist for an object to make sense.
     fn check_references(&self, resource: &'static Resource, object: &Value) -> Result<(), Error> {
-        let class = object.pointer("/spec/runtimeClassName").and_then(Value::as_str).unwrap_or_default();
-        if resource.kind != "Pod" || class.is_empty() {
+        if resource.kind != "Pod" {
             return Ok(());
         }
-        let known = self.entry(&Target::new(RuntimeClass::resource(), None, class));
-        if known.is_some() {
-            return Ok(());
+        let text = |field: &str| {
+            let value = object.get("spec").and_then(|spec| spec.get(field));
+            value.and_then(Value::as_str).filter(|text| !text.is_empty())
+        };
+        let (name, namespace) = (meta(object, "name"), meta(object, "namespace"));
+        let refused = |why: String| {
+            Err(Error::new(Reason::Forbidden, format!("pods \"{name}\" is forbidden: {why}")).about("", "pods", name))
+        };
+        let is_there = |row, namespace, name: &str| self.entry(&Target::new(row, namespace, name)).is_some();
+        if let Some(class) = text("runtimeClassName").filter(|class| !is_there(RuntimeClass::resource(), None, class)) {
+            return refused(format!("pod rejected: RuntimeClass \"{class}\" not found"));
         }
-        let name = meta(object, "name");
-        let message = format!("pods \"{name}\" is forbidden: pod rejected: RuntimeClass \"{class}\" not found");
-        Err(Error::new(Reason::Forbidden, message).about("", "pods", name))
+        if let Some(class) = text("priorityClassName").filter(|class| !PRIORITY_CLASSES.contains(class)) {
+            return refused(format!("no PriorityClass with name {class} was found"));
+        }
+        // The default account comes with the namespace, some time after it.
+        let account = text("serviceAccountName").filter(|account| *account != "default");
+        match account.filter(|account| !is_there(ServiceAccount::resource(), Some(namespace), account)) {
+            Some(account) => refused(format!(
+                "error looking up service account {namespace}/{account}: serviceaccount \"{account}\" not found"
+            )),
+            None => Ok(()),
+        }
     }
 
     /// Binds a pod to a node: `binding`.

@@ -9,11 +9,14 @@ use crate::validate::names;
 use crate::validate::path::{Faults, Path, unique};
 
 const PULL_POLICIES: [&str; 3] = ["Always", "IfNotPresent", "Never"];
+/// How long a pod may take to end where it says nothing.
+const GRACE_SECONDS: i64 = 30;
 const PROTOCOLS: [&str; 3] = ["SCTP", "TCP", "UDP"];
 
 /// Faults of all containers of a pod; `volumes` are the names that mounts may refer to.
 pub(super) fn containers(spec: &PodSpec, volumes: &HashSet<&str>, at: &Path<'_>, faults: &mut Faults) {
     let regular = at.field("containers");
+    let grace = spec.termination_grace_period_seconds.unwrap_or(GRACE_SECONDS);
     if spec.containers.is_empty() {
         faults.required(&regular, "");
     }
@@ -23,13 +26,13 @@ pub(super) fn containers(spec: &PodSpec, volumes: &HashSet<&str>, at: &Path<'_>,
         if container.restart_policy.is_some() {
             faults.forbidden(&at.field("restartPolicy"), "may not be set for non-init containers");
         }
-        probe::of_container(container, &at, faults);
+        probe::of_container(container, grace, &at, faults);
     }
     let first = at.field("initContainers");
     for (index, container) in spec.init_containers.iter().flatten().enumerate() {
         let at = first.index(index);
         one(container, volumes, &at, faults);
-        init(container, &at, faults);
+        init(container, grace, &at, faults);
     }
     unique_names(spec, &regular, &first, faults);
 }
@@ -44,10 +47,10 @@ fn unique_names(spec: &PodSpec, regular: &Path<'_>, first: &Path<'_>, faults: &m
 }
 
 /// An init container has no probes, unless it is a sidecar.
-fn init(container: &Container, at: &Path<'_>, faults: &mut Faults) {
+fn init(container: &Container, grace_seconds: i64, at: &Path<'_>, faults: &mut Faults) {
     faults.one_of(&at.field("restartPolicy"), container.restart_policy.as_deref(), &["Always"]);
     if container.restart_policy.as_deref() == Some("Always") {
-        return probe::of_container(container, at, faults);
+        return probe::of_container(container, grace_seconds, at, faults);
     }
     let fields = [
         ("lifecycle", container.lifecycle.is_some()),

@@ -7,7 +7,7 @@ use crate::validate::names;
 use crate::validate::path::{Faults, Path};
 
 /// Faults of a container's probes and hooks.
-pub(super) fn of_container(container: &Container, at: &Path<'_>, faults: &mut Faults) {
+pub(super) fn of_container(container: &Container, grace_seconds: i64, at: &Path<'_>, faults: &mut Faults) {
     let probes = [
         ("livenessProbe", &container.liveness_probe, true),
         ("readinessProbe", &container.readiness_probe, false),
@@ -22,7 +22,7 @@ pub(super) fn of_container(container: &Container, at: &Path<'_>, faults: &mut Fa
         let at = at.field("lifecycle");
         for (field, hook) in [("postStart", &lifecycle.post_start), ("preStop", &lifecycle.pre_stop)] {
             if let Some(hook) = hook {
-                handler(hook, &at.field(field), faults);
+                handler(hook, grace_seconds, &at.field(field), faults);
             }
         }
     }
@@ -80,7 +80,7 @@ fn exactly_one(handlers: &[bool], at: &Path<'_>, faults: &mut Faults) {
     }
 }
 
-fn handler(hook: &LifecycleHandler, at: &Path<'_>, faults: &mut Faults) {
+fn handler(hook: &LifecycleHandler, grace_seconds: i64, at: &Path<'_>, faults: &mut Faults) {
     let handlers = [hook.exec.is_some(), hook.http_get.is_some(), hook.tcp_socket.is_some(), hook.sleep.is_some()];
     exactly_one(&handlers, at, faults);
     if let Some(get) = &hook.http_get {
@@ -88,6 +88,10 @@ fn handler(hook: &LifecycleHandler, at: &Path<'_>, faults: &mut Faults) {
     }
     if let Some(socket) = &hook.tcp_socket {
         port(&socket.port, &at.field("tcpSocket").field("port"), faults);
+    }
+    if let Some(sleep) = hook.sleep.as_ref().filter(|sleep| !(0..=grace_seconds).contains(&sleep.seconds)) {
+        let why = format!("must be non-negative and less than terminationGracePeriodSeconds ({grace_seconds})");
+        faults.invalid(&at.field("sleep").field("seconds"), sleep.seconds, &why);
     }
 }
 

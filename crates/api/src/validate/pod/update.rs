@@ -29,12 +29,12 @@ fn allowed(new: &PodSpec, old: &PodSpec) -> PodSpec {
     images(&mut spec.containers, &new.containers);
     images(spec.init_containers.as_deref_mut().unwrap_or_default(), new.init_containers.as_deref().unwrap_or_default());
     spec.active_deadline_seconds = new.active_deadline_seconds;
-    spec.termination_grace_period_seconds = new.termination_grace_period_seconds;
-    spec.tolerations.clone_from(&new.tolerations);
-    if spec.node_name.as_deref().is_none_or(str::is_empty) {
-        // A binding.
-        spec.node_name.clone_from(&new.node_name);
+    if spec.termination_grace_period_seconds.is_some_and(|seconds| seconds < 0)
+        && new.termination_grace_period_seconds == Some(1)
+    {
+        spec.termination_grace_period_seconds = Some(1);
     }
+    spec.tolerations.clone_from(&new.tolerations);
     spec
 }
 
