@@ -97,8 +97,11 @@ async fn tcp(to: IpSocketAddress, word: &str) -> Result<Vec<u8>, String> {
     let (received, ended) = socket.receive();
     let (mut sender, to_send) = wasip3::wit_stream::new();
     let sent = socket.send(to_send);
-    sender.write_all(word.as_bytes().to_vec()).await;
-    drop(sender);
+    let word = word.as_bytes().to_vec();
+    // Beside the reading: the answer to a long word begins before its end is sent.
+    spawn_local(async move {
+        sender.write_all(word).await;
+    });
     let answer = received.collect().await;
     sent.await.map_err(said("send"))?;
     ended.await.map_err(said("receive"))?;

@@ -10,7 +10,7 @@ use crate::container::{Resources, exited, failed};
 use crate::state::{CoreState, RESOURCES_MAX, State};
 use crate::throttle::Throttled;
 
-/// How much a guest may hand over in one call of the host: more than any interface here takes at once.
+/// How much a component may hand over in one call of the host: more than any interface here takes at once.
 const HOSTCALL_BYTES_MAX: usize = 4 << 20;
 
 /// Runs a component of `wasi:cli` to its end.
@@ -36,7 +36,7 @@ pub(crate) async fn core_module(
     resources: Resources,
 ) -> Exit {
     let mut store = Store::new(pre.module().engine(), state);
-    prepare(&mut store);
+    yield_at_epochs(&mut store);
     store.limiter(|state| &mut state.share);
     let guest = async move {
         let instance = pre.instantiate_async(&mut store).await?;
@@ -47,11 +47,17 @@ pub(crate) async fn core_module(
     finish(guest, &spec, resources).await
 }
 
-/// A store's guest yields at each epoch, so that nobody waits for it longer than that, and makes the host hold no more
-/// than so much beside its own memory.
-pub(crate) fn prepare<T>(store: &mut Store<T>) {
+/// A component's store: its guest makes the host hold no more than so much beside its own memory.
+///
+/// WASI 0.1 is left with the default of wasmtime: a write there is one call, however large, and is not cut in pieces.
+pub(crate) fn prepare(store: &mut Store<State>) {
     store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
     store.set_max_component_handles(RESOURCES_MAX);
+    yield_at_epochs(store);
+}
+
+/// A guest yields at each epoch, so that nobody waits for it longer than that.
+fn yield_at_epochs<T>(store: &mut Store<T>) {
     store.set_epoch_deadline(1);
     store.epoch_deadline_async_yield_and_update(1);
 }

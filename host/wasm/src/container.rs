@@ -49,7 +49,7 @@ impl Running {
         let tell = ended.clone();
         let task = handle.spawn(async move {
             let exit = guest.await;
-            tell.send_replace(Some(exit));
+            end(&tell, exit);
         });
         Arc::new(Self { exited, ended, stopping, task: task.abort_handle(), resources })
     }
@@ -68,13 +68,10 @@ impl Container for Running {
     }
 
     fn kill(&self) {
-        self.stopping.cancel();
+        // In this order: a guest that still sees its stop cannot pass its kill off as an end of its own.
+        end(&self.ended, killed());
         self.task.abort();
-        self.ended.send_if_modified(|exit| {
-            let first = exit.is_none();
-            exit.get_or_insert_with(killed);
-            first
-        });
+        self.stopping.cancel();
     }
 
     fn usage(&self) -> Usage {
@@ -86,6 +83,15 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// The first end is the end.
+fn end(ended: &watch::Sender<Option<Exit>>, exit: Exit) {
+    ended.send_if_modified(|present| {
+        let is_first = present.is_none();
+        present.get_or_insert(exit);
+        is_first
+    });
 }
 
 /// A guest that ended by itself with this code.
@@ -102,7 +108,9 @@ pub(crate) fn failed(spec: &ContainerSpec, error: &wasmtime::Error) -> Exit {
     if let Some(oom) = error.downcast_ref::<OomKilled>() {
         return Exit { code: KILLED_CODE, reason: ExitReason::OomKilled, message: oom.to_string() };
     }
-    let text = format!("{error:#}\n");
+    // What happened goes before where: a backtrace can be longer than what is kept of the text.
+    let told: Vec<String> = error.chain().map(ToString::to_string).collect();
+    let text = told.iter().rev().fold(String::new(), |text, part| text + part.trim_end() + "\n");
     spec.logs.write(wherry_runtime::StdStream::Err, text.as_bytes());
     Exit { code: TRAP_CODE, reason: ExitReason::Error, message: text.chars().take(MESSAGE_CHARS_MAX).collect() }
 }

@@ -72,7 +72,7 @@ fn engine(instances: u32, concurrent: bool) -> wasmtime::Result<Engine> {
         .total_memories(instances.saturating_mul(MEMORIES_A_PLACE))
         .total_tables(instances.saturating_mul(TABLES_A_PLACE))
         .total_stacks(instances.saturating_mul(2))
-        .total_gc_heaps(0)
+        .total_gc_heaps(instances)
         .max_core_instances_per_component(CORE_INSTANCES_A_COMPONENT)
         .max_memories_per_component(MEMORIES_A_COMPONENT)
         .max_tables_per_component(TABLES_A_COMPONENT)

@@ -72,10 +72,11 @@ impl RequestPlaces {
     }
 }
 
-/// How many places an instance needs that has so many memories and tables.
+/// How many places an instance needs that has so many memories and tables. A garbage-collected heap takes a memory's
+/// place, and nothing says beforehand whether there will be one.
 pub(crate) fn needed(required: Option<&ResourcesRequired>) -> u32 {
     let of = |number: u32, each: u32| number.div_ceil(each);
-    required.map_or(1, |r| of(r.num_memories, MEMORIES_A_PLACE).max(of(r.num_tables, TABLES_A_PLACE)).max(1))
+    required.map_or(1, |r| of(r.num_memories + 1, MEMORIES_A_PLACE).max(of(r.num_tables, TABLES_A_PLACE)))
 }
 
 #[cfg(test)]
@@ -109,7 +110,7 @@ mod tests {
             max_initial_memory_size: None,
             max_initial_table_size: None,
         };
-        for (memories, tables, places) in [(0, 0, 1), (1, 3, 1), (2, 4, 1), (3, 4, 2), (2, 16, 4)] {
+        for (memories, tables, places) in [(0, 0, 1), (1, 4, 1), (2, 4, 2), (3, 5, 2), (1, 16, 4)] {
             assert_eq!(needed(Some(&required(memories, tables))), places, "{memories} memories, {tables} tables");
         }
         let places = Places::new(8);

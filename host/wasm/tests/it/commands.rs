@@ -38,7 +38,8 @@ fn a_trap_says_what_and_where() {
     run(async {
         let (exit, log) = Guest::new("misbehave", &["trap"]).outcome().await;
         assert_eq!((exit.code, exit.reason), (134, ExitReason::Error));
-        assert!(exit.message.contains("unreachable"), "{}", exit.message);
+        assert!(exit.message.starts_with("wasm trap: wasm `unreachable` instruction executed\n"), "{}", exit.message);
+        assert!(exit.message.contains("backtrace"), "{}", exit.message);
         assert!(log.contains("unreachable"), "the log holds it too: {log}");
     });
 }

@@ -78,6 +78,19 @@ fn a_module_calls_another_over_the_pod_network() {
 }
 
 #[test]
+fn answers_may_be_large() {
+    run(async {
+        let name = "x".repeat(6 << 20);
+        for image in ["hello-http", "hello3"] {
+            let site = Site::new(Guest::new(image, &[]).env("POD_NAME", &name)).await;
+            let (status, answer) = site.ask("/").await.unwrap_or_default();
+            assert_eq!(status, 200, "{image}: {}", site.started.log.text());
+            assert!(answer.len() > name.len() && answer.contains(&name), "{image}: {} bytes", answer.len());
+        }
+    });
+}
+
+#[test]
 fn a_trap_fails_its_request_alone() {
     run(async {
         let site = Site::new(Guest::new("hello-http", &[])).await;

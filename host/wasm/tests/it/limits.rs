@@ -32,6 +32,28 @@ fn a_limited_loop_takes_its_part_beside_a_free_one() {
 }
 
 #[test]
+fn one_call_of_the_host_carries_only_so_much() {
+    run(async {
+        let directory = tempfile::tempdir().unwrap();
+        let path = format!("/data/{}", "x".repeat(8 << 20));
+        let component = Guest::new("misbehave", &["forbidden-file", &path]).mount(directory.path(), "/data", true);
+        let (exit, _) = component.outcome().await;
+        assert_eq!(exit.code, 134);
+        assert!(exit.message.contains("hostcall"), "{}", exit.message);
+        let (exit, log) = Guest::new("batch", &["echo", &path]).outcome().await;
+        assert_eq!((exit.code, log.len()), (0, path.len() + 1), "a write of WASI 0.1 is one call");
+    });
+}
+
+#[test]
+fn garbage_collected_modules_run() {
+    run(async {
+        let (exit, log) = Guest::new("garbage", &[]).outcome().await;
+        assert_eq!(exit.code, 0, "{log}");
+    });
+}
+
+#[test]
 fn a_full_pool_says_so_and_has_room_again() {
     run(async {
         let pod = Pod::on_the_small_node();

@@ -93,6 +93,10 @@ fn sockets_of_wasi_03_are_the_same_network() {
                 assert_eq!(client.log.text(), "answered: ahoy (third)\n", "{kind} {host}");
             }
         }
+        let much = "x".repeat(6 << 20);
+        let client = other.start(Guest::new("echo3", &["tcp", "third-quay", "7000", &much])).await;
+        assert_eq!(client.container.exited().await.code, 0, "{}", client.log.text());
+        assert_eq!(client.log.text().len(), format!("answered: {much} (third)\n").len());
         let plain = other.start(Guest::new("misbehave", &["forbidden-connect", "third-quay:7000"])).await;
         assert_eq!(plain.container.exited().await.code, 0, "0.2 reaches 0.3: {}", plain.log.text());
         assert_eq!(exchange(&other, pod.at(7000), b"ahoy").await.payload, "ahoy (third)\n");
