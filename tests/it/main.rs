@@ -10,6 +10,7 @@
 
 mod api;
 mod cluster;
+mod controllers;
 mod ingress;
 mod manifests;
 mod net;

@@ -29,6 +29,39 @@ const RETRY_MOST: Duration = Duration::from_secs(10);
 pub trait Projection<K>: Clone + Send + Sync + 'static {
     /// Reduces an object.
     fn project(object: K) -> Self;
+
+    /// What it is looked up by besides its key, such as its owner's uid; `None` where nobody does.
+    fn group(&self) -> Option<Arc<str>> {
+        None
+    }
+}
+
+/// A collection at one moment.
+#[derive(Clone, Debug)]
+pub struct Picture<P> {
+    /// The objects.
+    pub objects: Arc<OrdMap<ObjectKey, P>>,
+    /// Those that have a group, by it.
+    pub groups: OrdMap<(Arc<str>, ObjectKey), P>,
+}
+
+impl<P: Clone> Picture<P> {
+    /// A collection, reduced.
+    pub fn of<K: Kind>(items: Vec<K>) -> Self
+    where
+        P: Projection<K>,
+    {
+        let objects: OrdMap<ObjectKey, P> = items.into_iter().map(|item| (item.key(), P::project(item))).collect();
+        let grouped = |(key, object): (&ObjectKey, &P)| Some(((object.group()?, key.clone()), object.clone()));
+        let groups = objects.iter().filter_map(grouped).collect();
+        Self { objects: Arc::new(objects), groups }
+    }
+}
+
+impl<P> Default for Picture<P> {
+    fn default() -> Self {
+        Self { objects: Arc::default(), groups: OrdMap::new() }
+    }
 }
 
 impl<K: Kind> Projection<K> for Arc<K> {
@@ -44,7 +77,7 @@ pub struct Informer<P> {
 }
 
 struct Shared<P> {
-    objects: ArcSwap<OrdMap<ObjectKey, P>>,
+    picture: ArcSwap<Picture<P>>,
     changes: broadcast::Sender<ObjectKey>,
     synced: watch::Sender<bool>,
 }
@@ -57,7 +90,7 @@ impl<P: Clone + Send + Sync + 'static> Informer<P> {
     {
         let (changes, _) = broadcast::channel(CHANGES_WAITING_MAX);
         let (synced, _) = watch::channel(false);
-        let shared = Arc::new(Shared { objects: ArcSwap::default(), changes, synced });
+        let shared = Arc::new(Shared { picture: ArcSwap::default(), changes, synced });
         let reflector =
             Reflector { api, labels: labels.to_owned(), fields: fields.to_owned(), shared: Arc::clone(&shared) };
         drain.spawn(reflector.run());
@@ -66,12 +99,17 @@ impl<P: Clone + Send + Sync + 'static> Informer<P> {
 
     /// The whole picture at one moment.
     pub fn snapshot(&self) -> Arc<OrdMap<ObjectKey, P>> {
-        self.shared.objects.load_full()
+        Arc::clone(&self.shared.picture.load().objects)
+    }
+
+    /// The whole picture at one moment, with its groups.
+    pub fn picture(&self) -> Arc<Picture<P>> {
+        self.shared.picture.load_full()
     }
 
     /// One object of the present picture.
     pub fn get(&self, key: &ObjectKey) -> Option<P> {
-        self.shared.objects.load().get(key).cloned()
+        self.shared.picture.load().objects.get(key).cloned()
     }
 
     /// Resolves when the first list has arrived.
@@ -133,32 +171,39 @@ impl<K: Kind, P: Projection<K>> Reflector<K, P> {
 
     /// Shows a new list; keys that are gone, new or perhaps changed are told.
     fn replace(&self, items: Vec<K>) {
-        let fresh: OrdMap<ObjectKey, P> = items.into_iter().map(|item| (item.key(), P::project(item))).collect();
-        let old = self.shared.objects.swap(Arc::new(fresh.clone()));
-        let gone = old.keys().filter(|key| !fresh.contains_key(*key));
-        gone.chain(fresh.keys()).for_each(|key| self.tell(key.clone()));
+        let fresh = Picture::<P>::of(items);
+        let objects = Arc::clone(&fresh.objects);
+        let old = Arc::clone(&self.shared.picture.swap(Arc::new(fresh)).objects);
+        let gone = old.keys().filter(|key| !objects.contains_key(*key));
+        gone.chain(objects.keys()).for_each(|key| self.tell(key.clone()));
     }
 
     /// Shows a batch of events; the newest revision among them.
     fn show(&self, batch: Vec<Event<K>>) -> Option<String> {
-        let mut objects = OrdMap::clone(&self.shared.objects.load());
+        let mut picture = Picture::clone(&self.shared.picture.load());
+        let objects = Arc::make_mut(&mut picture.objects);
         let (mut newest, mut changed) = (None, Vec::with_capacity(batch.len()));
         for event in batch {
             match event {
                 Event::Bookmark(revision) => newest = Some(revision),
                 Event::Applied(object) => {
                     newest = object.metadata().resource_version.clone();
-                    changed.push(object.key());
-                    objects.insert(object.key(), P::project(object));
+                    let key = object.key();
+                    let fresh = P::project(object);
+                    let group = fresh.group();
+                    let old = objects.insert(key.clone(), fresh.clone());
+                    regroup::<K, P>(&mut picture.groups, &key, old.as_ref(), group.map(|group| (group, fresh)));
+                    changed.push(key);
                 }
                 Event::Deleted(object) => {
                     newest = object.metadata().resource_version.clone();
-                    objects.remove(&object.key());
+                    let old = objects.remove(&object.key());
+                    regroup::<K, P>(&mut picture.groups, &object.key(), old.as_ref(), None);
                     changed.push(object.key());
                 }
             }
         }
-        self.shared.objects.store(Arc::new(objects));
+        self.shared.picture.store(Arc::new(picture));
         changed.into_iter().for_each(|key| self.tell(key));
         newest
     }
@@ -166,6 +211,22 @@ impl<K: Kind, P: Projection<K>> Reflector<K, P> {
     /// Nobody listening is fine.
     fn tell(&self, key: ObjectKey) {
         let _heard = self.shared.changes.send(key);
+    }
+}
+
+/// Moves an object from its old group to its new one.
+fn regroup<K, P: Projection<K>>(
+    groups: &mut OrdMap<(Arc<str>, ObjectKey), P>,
+    key: &ObjectKey,
+    old: Option<&P>,
+    fresh: Option<(Arc<str>, P)>,
+) {
+    let before = old.and_then(<P as Projection<K>>::group);
+    if let Some(before) = before.filter(|before| fresh.as_ref().is_none_or(|(group, _)| group != before)) {
+        groups.remove(&(before, key.clone()));
+    }
+    if let Some((group, object)) = fresh {
+        groups.insert((group, key.clone()), object);
     }
 }
 

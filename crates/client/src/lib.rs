@@ -12,7 +12,7 @@ mod transport;
 
 pub use api::{Api, Client, Event, List};
 pub use https::{ConnectError, Https};
-pub use informer::{Informer, Projection};
+pub use informer::{Informer, Picture, Projection};
 pub use kubeconfig::{Kubeconfig, KubeconfigError};
 pub use queue::WorkQueue;
 pub use transport::{

@@ -1,166 +1,187 @@
 //! The binder: collects pods without a node, asks placement about the whole batch, posts the bindings.
 //!
-//! One task. It wakes when pods or nodes change; bindings that were accepted are counted at once, so the next batch
-//! does not wait for the informer to show them. A pod that fits nowhere says why and waits for a change.
+//! One task. It keeps nodes, loads and waiting pods up to date one change at a time, so that a batch costs what is in
+//! it and not all pods there are. Bindings that were accepted are counted at once. A pod that fits nowhere says why
+//! and waits until something changes.
 
-use std::collections::HashMap;
+mod ledger;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
 use serde_json::json;
-use tokio::sync::{Notify, broadcast};
-use wherry_api::kinds::Pod;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use wherry_api::kinds::{Kind, Pod};
 use wherry_api::{Error, ObjectKey, Reason};
-use wherry_placement::{Binding, Snapshot, Unplaceable, place};
+use wherry_client::{PatchKind, Request, Verb};
+use wherry_placement::{Binding, place};
 
 use crate::driver::Driver;
-use crate::plan::{Subject, SubjectKind, Told};
-use crate::pods::{PodRef, PodView};
-use crate::world::Objects;
+use crate::plan::{Subject, Told};
+use crate::pods::PodRef;
+pub(crate) use ledger::Ledger;
 
 /// How many pods are placed at once.
 const BATCH_PODS_MAX: usize = 1024;
-/// How many bindings are posted at once.
-const BINDINGS_TOGETHER_MAX: usize = 128;
+/// How many bindings, or conditions, are posted at once.
+const TOGETHER_MAX: usize = 128;
 /// How long a batch may fill up once its first pod is there.
 const GATHER: Duration = Duration::from_millis(1);
-/// How long a binding is assumed before its pod's informer must have shown it.
-const ASSUMED_MOST: Duration = Duration::from_secs(30);
+/// How long bindings that failed wait for the next try.
+const RETRY: Duration = Duration::from_millis(100);
 
 /// Starts the binder.
 pub(crate) fn start(driver: &Driver) {
-    let wake = Arc::new(Notify::new());
-    for informer in [driver.world.pods.changes(), driver.world.nodes.changes()] {
-        driver.drain.spawn(ring(informer, Arc::clone(&wake)));
-    }
-    let binder = Binder { driver: driver.clone(), assumed: HashMap::new() };
-    driver.drain.spawn(binder.run(wake));
-}
-
-async fn ring(mut changes: broadcast::Receiver<ObjectKey>, wake: Arc<Notify>) {
-    loop {
-        match changes.recv().await {
-            Err(broadcast::error::RecvError::Closed) => return,
-            _ => wake.notify_one(),
-        }
-    }
+    let (pods, nodes) = (driver.world.pods.changes(), driver.world.nodes.changes());
+    let binder = Binder { driver: driver.clone(), pods, nodes, ledger: Ledger::default() };
+    driver.drain.spawn(binder.run());
 }
 
 struct Binder {
     driver: Driver,
-    /// Bindings that were accepted and are not shown yet: node, and until when.
-    assumed: HashMap<ObjectKey, (Arc<str>, tokio::time::Instant)>,
+    pods: Receiver<ObjectKey>,
+    nodes: Receiver<ObjectKey>,
+    ledger: Ledger,
 }
 
 impl Binder {
-    async fn run(mut self, wake: Arc<Notify>) {
+    async fn run(mut self) {
         self.driver.world.synced().await;
+        self.read_all();
         loop {
-            let is_more = self.bind_batch().await;
-            if !is_more {
-                wake.notified().await;
+            self.catch_up();
+            let batch = self.ledger.take(BATCH_PODS_MAX);
+            if batch.is_empty() {
+                if !self.changed().await {
+                    return;
+                }
                 tokio::time::sleep(GATHER).await;
+            } else if !self.bind(&batch).await {
+                tokio::time::sleep(RETRY).await;
             }
         }
     }
 
-    /// Places one batch; true where more pods wait.
-    async fn bind_batch(&mut self) -> bool {
-        let pods = self.driver.world.pods.snapshot();
-        self.forget(&pods);
-        let mut waiting: Vec<&PodRef> = pods.values().filter(|pod| self.is_waiting(pod)).collect();
-        if waiting.is_empty() {
-            return false;
-        }
-        waiting.sort_by_key(|pod| pod.created());
-        let is_more = waiting.len() > BATCH_PODS_MAX;
-        waiting.truncate(BATCH_PODS_MAX);
-        let batch: Vec<wherry_placement::Pod> = waiting.iter().map(|pod| (*pod.asks).clone()).collect();
-        let placements = place(&self.snapshot(&pods), &batch);
-        let is_progress = !placements.bindings.is_empty();
-        self.post(placements.bindings).await;
-        for unplaceable in placements.unplaceable {
-            self.explain(&pods, unplaceable).await;
-        }
-        is_more && is_progress
+    /// Reads all pods and nodes anew.
+    fn read_all(&mut self) {
+        let (nodes, pods) = (self.driver.world.nodes.snapshot(), self.driver.world.pods.snapshot());
+        self.ledger = self.ledger.renewed();
+        nodes.iter().for_each(|(key, node)| self.ledger.node_changed(key, Some(node)));
+        pods.iter().for_each(|(key, pod)| self.ledger.pod_changed(key, Some(pod)));
     }
 
-    fn is_waiting(&self, pod: &PodView) -> bool {
-        pod.node.is_none() && pod.is_ours && pod.is_active() && !self.assumed.contains_key(&pod.key)
-    }
-
-    /// Drops assumptions that the informer shows, or whose time is over.
-    fn forget(&mut self, pods: &Objects<PodRef>) {
-        let now = tokio::time::Instant::now();
-        let is_open = |pod: Option<&PodRef>| pod.is_some_and(|pod| pod.node.is_none());
-        self.assumed.retain(|key, (_, until)| is_open(pods.get(key)) && *until > now);
-    }
-
-    /// Nodes and what is on them, assumed bindings included.
-    fn snapshot(&self, pods: &Objects<PodRef>) -> Snapshot {
-        let mut snapshot = Snapshot::default();
-        for node in self.driver.world.nodes.snapshot().values() {
-            snapshot.set_node(wherry_placement::Node::from(&**node));
-        }
-        for pod in pods.values().filter(|pod| !pod.has_ended()) {
-            let assumed = self.assumed.get(&pod.key).map(|(node, _)| &**node);
-            if let Some(node) = pod.node.as_deref().or(assumed) {
-                snapshot.set_pod(&pod.key, node, pod.asks.requests, pod.asks.owner.clone());
+    /// Takes in what has changed since; all there is where the changes are lost.
+    fn catch_up(&mut self) {
+        let (nodes, pods) = (self.driver.world.nodes.snapshot(), self.driver.world.pods.snapshot());
+        loop {
+            match self.nodes.try_recv() {
+                Ok(key) => self.ledger.node_changed(&key, nodes.get(&key)),
+                Err(TryRecvError::Lagged(_)) => return self.read_all(),
+                Err(_) => break,
             }
         }
-        snapshot
+        loop {
+            match self.pods.try_recv() {
+                Ok(key) => self.ledger.pod_changed(&key, pods.get(&key)),
+                Err(TryRecvError::Lagged(_)) => return self.read_all(),
+                Err(_) => break,
+            }
+        }
     }
 
-    async fn post(&mut self, bindings: Vec<Binding>) {
+    /// Waits for a change and takes it in; false where there will be none.
+    async fn changed(&mut self) -> bool {
+        let changed = tokio::select! {
+            key = self.pods.recv() => key.map(|key| {
+                let pod = self.driver.world.pods.get(&key);
+                self.ledger.pod_changed(&key, pod.as_ref());
+            }),
+            key = self.nodes.recv() => key.map(|key| {
+                let node = self.driver.world.nodes.get(&key);
+                self.ledger.node_changed(&key, node.as_ref());
+            }),
+        };
+        match changed {
+            Ok(()) => true,
+            Err(RecvError::Lagged(_)) => {
+                self.read_all();
+                true
+            }
+            Err(RecvError::Closed) => false,
+        }
+    }
+
+    /// Places a batch; false where a binding failed that is to be tried again.
+    async fn bind(&mut self, batch: &[PodRef]) -> bool {
+        let asks: Vec<wherry_placement::Pod> = batch.iter().map(|pod| (*pod.asks).clone()).collect();
+        let placements = place(self.ledger.snapshot(), &asks);
+        let is_done = self.post(placements.bindings).await;
+        let mut unplaceable = Vec::new();
+        for pod in placements.unplaceable {
+            unplaceable.extend(self.ledger.park(&pod.pod).map(|known| (known, pod.why)));
+        }
+        let driver = &self.driver;
+        let told: Vec<_> = unplaceable.into_iter().map(|(pod, why)| explain(driver, pod, why).boxed()).collect();
+        futures::stream::iter(told).buffer_unordered(TOGETHER_MAX).collect::<()>().await;
+        is_done
+    }
+
+    async fn post(&mut self, bindings: Vec<Binding>) -> bool {
         let driver = &self.driver;
         let posts: Vec<_> = bindings.into_iter().map(|binding| post_one(driver, binding).boxed()).collect();
-        let outcomes: Vec<_> = futures::stream::iter(posts).buffer_unordered(BINDINGS_TOGETHER_MAX).collect().await;
-        let until = tokio::time::Instant::now() + ASSUMED_MOST;
+        let outcomes: Vec<_> = futures::stream::iter(posts).buffer_unordered(TOGETHER_MAX).collect().await;
+        let mut is_done = true;
         for (binding, outcome) in outcomes {
             match outcome {
-                Ok(()) => drop(self.assumed.insert(binding.pod, (binding.node, until))),
-                Err(error) if matches!(error.reason, Reason::NotFound | Reason::Conflict) => {}
-                Err(error) => tracing::warn!(pod = %binding.pod, %error, "a pod could not be bound; trying again"),
+                Ok(()) => self.ledger.bound(&binding),
+                // It is gone, or has a node: the informer will show it.
+                Err(error) if error.reason == Reason::NotFound => {}
+                Err(error) => {
+                    tracing::debug!(pod = %binding.pod, %error, "a pod could not be bound; trying again");
+                    self.ledger.again(&binding.pod);
+                    is_done = false;
+                }
             }
         }
+        is_done
     }
+}
 
-    /// Says in the pod's condition and in an event why it has no node; only once for the same reason.
-    async fn explain(&self, pods: &Objects<PodRef>, unplaceable: Unplaceable) {
-        let Some(pod) = pods.get(&unplaceable.pod) else { return };
-        if pod.unschedulable.as_deref() == Some(&*unplaceable.why) {
-            return;
-        }
-        let about = Subject {
-            resource: SubjectKind { api_version: "v1".into(), kind: "Pod" },
-            key: pod.key.clone(),
-            uid: pod.meta.uid.clone().unwrap_or_default(),
-        };
-        let message = unplaceable.why.to_string();
-        let now = self.driver.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-        let condition = json!({
-            "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message,
-            "lastTransitionTime": now,
-        });
-        let api = self.driver.client.namespaced::<Pod>(&pod.key.namespace);
-        let patch = json!({"metadata": {"uid": about.uid}, "status": {"conditions": [condition]}});
-        if let Err(error) = api.merge_status(&pod.key.name, &patch).await {
-            tracing::debug!(pod = %pod.key, %error, "the pod's condition could not be written");
-        }
-        self.driver.events.tell(Told { about, is_warning: true, reason: "FailedScheduling", message });
+/// Says in the pod's condition and in an event why it has no node; only once for the same reason.
+async fn explain(driver: &Driver, pod: PodRef, why: Arc<str>) {
+    let before = pod.unschedulable.as_ref();
+    if before.is_some_and(|(message, _)| **message == *why) {
+        return;
     }
+    let now = driver.clock.now();
+    let since = before.and_then(|(_, since)| *since).unwrap_or(now).strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let condition = json!({
+        "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": &*why,
+        "lastTransitionTime": since,
+    });
+    let patch = json!({"metadata": {"uid": pod.meta.uid}, "status": {"conditions": [condition]}});
+    let request = Request {
+        resource: Pod::resource(),
+        namespace: Some(pod.key.namespace.to_string()),
+        name: pod.key.name.to_string(),
+        subresource: "status",
+        verb: Verb::Patch(PatchKind::Strategic, patch.to_string().into()),
+    };
+    if let Err(error) = driver.client.transport().send(request).await {
+        tracing::debug!(pod = %pod.key, %error, "the pod's condition could not be written");
+    }
+    let about = Subject::of::<Pod>(&pod.key, &pod.meta);
+    driver.events.tell(Told { about, is_warning: true, reason: "FailedScheduling", message: why.to_string() });
 }
 
 async fn post_one(driver: &Driver, binding: Binding) -> (Binding, Result<(), Error>) {
-    let outcome = bind(driver, &binding).await;
-    (binding, outcome)
-}
-
-async fn bind(driver: &Driver, binding: &Binding) -> Result<(), Error> {
     let body = json!({
         "apiVersion": "v1", "kind": "Binding", "metadata": {"name": binding.pod.name, "namespace": binding.pod.namespace},
         "target": {"apiVersion": "v1", "kind": "Node", "name": binding.node},
     });
-    driver.client.namespaced::<Pod>(&binding.pod.namespace).post(&binding.pod.name, "binding", &body).await
+    let api = driver.client.namespaced::<Pod>(&binding.pod.namespace);
+    let outcome = api.post(&binding.pod.name, "binding", &body).await;
+    (binding, outcome)
 }

@@ -1,13 +1,17 @@
 //! The one driver of all controllers: changes become keys, a key becomes a plan, the plan is carried out.
 //!
 //! Owns the queue of each controller, its workers, back-off after failures, and expectations: a key whose changes
-//! the informers do not show yet waits, so that a decision never rests on a picture from before its last one.
+//! the informers do not show yet waits, so that a decision never rests on a picture from before its last one. A key
+//! whose decisions take long rests in between, so that ten thousand changes of one object's pods cost a few looks.
 //! Lacks polling: an idle controller wakes nobody.
 
 mod events;
 mod execute;
 mod expect;
+mod rest;
 
+use std::fmt::{Debug, Display};
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,8 +23,9 @@ use wherry_client::{Client, Informer, WorkQueue};
 use crate::plan::Plan;
 use crate::world::{Known, View, World};
 pub(crate) use events::Events;
-use execute::Executor;
+pub(crate) use execute::Executor;
 use expect::Expectations;
+use rest::Rests;
 
 /// How many keys of one controller are worked on at once.
 const WORKERS: usize = 4;
@@ -33,12 +38,16 @@ const EXPECTATION_MOST: Duration = Duration::from_secs(10);
 pub(crate) trait Controller: Send + Sync + 'static {
     /// Its name, in logs.
     const NAME: &'static str;
+    /// The least time between two decisions about one key.
+    const REST_LEAST: Duration = Duration::ZERO;
+    /// What a decision is about.
+    type Key: Clone + Debug + Display + Eq + Hash + Send + Sync + 'static;
 
     /// Follows the informers that it reads.
-    fn follow(&self, world: &Arc<World>, sources: &Sources);
+    fn follow(&self, world: &Arc<World>, sources: &Sources<Self::Key>);
 
     /// Decides. Sees nothing but the view.
-    fn reconcile(&self, view: &View, key: &ObjectKey) -> Plan;
+    fn reconcile(&self, view: &View, key: &Self::Key) -> Plan;
 }
 
 /// What all controllers share.
@@ -52,8 +61,8 @@ pub(crate) struct Driver {
 }
 
 /// Where a controller says which informers it follows.
-pub(crate) struct Sources {
-    queue: Arc<WorkQueue<ObjectKey>>,
+pub(crate) struct Sources<Key> {
+    queue: Arc<WorkQueue<Key>>,
     drain: Drain,
 }
 
@@ -66,8 +75,13 @@ impl Driver {
             controller,
             queue,
             driver: self.clone(),
-            executor: Executor { client: self.client.clone(), events: self.events.clone() },
+            executor: Executor {
+                client: self.client.clone(),
+                events: self.events.clone(),
+                notes: Arc::clone(&self.world.notes),
+            },
             expectations: Expectations::default(),
+            rests: Rests::default(),
         });
         for _ in 0..WORKERS {
             self.drain.spawn(Arc::clone(&worker).run());
@@ -75,23 +89,35 @@ impl Driver {
     }
 }
 
-impl Sources {
+impl<Key: Clone + Eq + Hash + Send + Sync + 'static> Sources<Key> {
+    /// Asks for the keys that a change stands for: the object as it was and as it is, if it was and is.
+    pub(crate) fn follow_changes<P, F>(&self, informer: &Informer<P>, keys: F)
+    where
+        P: Known,
+        F: Fn(&ObjectKey, Option<&P>, Option<&P>) -> Vec<Key> + Send + Sync + 'static,
+    {
+        let queue = Arc::clone(&self.queue);
+        self.drain.spawn(follow(informer.clone(), move |key, old: Option<&P>, new: Option<&P>| {
+            keys(key, old, new).into_iter().for_each(|key| queue.add(key));
+        }));
+    }
+
     /// Asks for the keys that an object stands for, whenever it appears, changes or goes: as it was and as it is.
     pub(crate) fn follow<P, F>(&self, informer: &Informer<P>, keys: F)
     where
         P: Known,
-        F: Fn(&ObjectKey, &P) -> Vec<ObjectKey> + Send + Sync + 'static,
+        F: Fn(&ObjectKey, &P) -> Vec<Key> + Send + Sync + 'static,
     {
-        let queue = Arc::clone(&self.queue);
-        let add = move |key: &ObjectKey, object: &P| keys(key, object).into_iter().for_each(|key| queue.add(key));
-        self.drain.spawn(follow(informer.clone(), move |key, old: Option<&P>, new: Option<&P>| {
-            old.into_iter().chain(new).for_each(|object| add(key, object));
-        }));
+        self.follow_changes(informer, move |key, old, new| {
+            old.into_iter().chain(new).flat_map(|object| keys(key, object)).collect()
+        });
     }
+}
 
+impl Sources<ObjectKey> {
     /// Asks for the very objects that change.
     pub(crate) fn follow_own<P: Known>(&self, informer: &Informer<P>) {
-        self.follow(informer, |key, _| vec![key.clone()]);
+        self.follow_changes(informer, |key, _, _| vec![key.clone()]);
     }
 }
 
@@ -137,12 +163,13 @@ fn gather(changes: &mut tokio::sync::broadcast::Receiver<ObjectKey>, into: &mut 
     }
 }
 
-struct Worker<C> {
+struct Worker<C: Controller> {
     controller: C,
-    queue: Arc<WorkQueue<ObjectKey>>,
+    queue: Arc<WorkQueue<C::Key>>,
     driver: Driver,
     executor: Executor,
-    expectations: Expectations,
+    expectations: Expectations<C::Key>,
+    rests: Rests<C::Key>,
 }
 
 impl<C: Controller> Worker<C> {
@@ -160,13 +187,17 @@ impl<C: Controller> Worker<C> {
         }
     }
 
-    async fn work(&self, key: &ObjectKey) -> Result<(), wherry_api::Error> {
+    async fn work(&self, key: &C::Key) -> Result<(), wherry_api::Error> {
+        if let Some(left) = self.rests.left(key) {
+            self.queue.add_after(key.clone(), left);
+            return Ok(());
+        }
         let view = self.driver.world.view(self.driver.clock.now());
         if !self.expectations.are_met(key, &view) {
             self.queue.add_after(key.clone(), EXPECTATION_MOST);
             return Ok(());
         }
-        let plan = self.controller.reconcile(&view, key);
+        let plan = self.rests.during(key, C::REST_LEAST, || self.controller.reconcile(&view, key));
         drop(view);
         let (done, outcome) = self.executor.carry_out(plan.actions).await;
         let is_waiting = !done.is_empty();

@@ -1,32 +1,53 @@
 //! EndpointSlices and Endpoints of Services with a selector: the addresses of the pods that it chooses.
+//!
+//! Services without a selector are left alone: whoever makes them brings the addresses.
+
+mod legacy;
+mod slices;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::{Value, json};
 use wherry_api::ObjectKey;
 use wherry_api::k8s_openapi::api::core::v1::ServicePort;
+use wherry_api::k8s_openapi::api::discovery::v1::EndpointPort;
 use wherry_api::k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use wherry_api::kinds::{EndpointSlice, Endpoints, Service};
-use wherry_api::selector::Labels;
+use wherry_api::kinds::Service;
 
 use crate::driver::{Controller, Sources};
 use crate::plan::Plan;
 use crate::pods::{PodRef, PodView};
-use crate::world::{View, World, uid, within};
+use crate::world::{View, World, within};
 
-/// Kubernetes' own default.
-const ENDPOINTS_A_SLICE_MAX: usize = 100;
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
-const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
-const OURS: &str = "endpointslice-controller.k8s.io";
+const HEADLESS: &str = "service.kubernetes.io/headless";
 
 pub(crate) struct ServiceEndpoints;
 
+/// A Service and the pods that it chooses.
+pub(crate) struct Chosen<'a> {
+    view: &'a View,
+    key: &'a ObjectKey,
+    service: &'a Service,
+    /// Whether pods count before they are ready.
+    early: bool,
+    groups: Vec<Group<'a>>,
+}
+
+/// Names and numbers of ports.
+type Numbers = Vec<(Option<String>, Option<i32>)>;
+
+/// Pods that serve at the same ports.
+struct Group<'a> {
+    ports: Vec<EndpointPort>,
+    pods: Vec<&'a PodRef>,
+}
+
 impl Controller for ServiceEndpoints {
     const NAME: &'static str = "endpointslice";
+    type Key = ObjectKey;
 
-    fn follow(&self, world: &Arc<World>, sources: &Sources) {
+    fn follow(&self, world: &Arc<World>, sources: &Sources<ObjectKey>) {
         sources.follow_own(&world.services);
         sources.follow_own(&world.endpoints);
         sources.follow(&world.slices, |key, slice| {
@@ -46,50 +67,95 @@ impl Controller for ServiceEndpoints {
         match view.services.get(key) {
             Some(service) if service.metadata.deletion_timestamp.is_none() => {
                 if selector(service).is_some() {
-                    publish(view, key, service, &mut plan);
+                    let chosen = Chosen::read(view, key, service);
+                    slices::publish(&chosen, &mut plan);
+                    legacy::publish(&chosen, &mut plan);
                 }
             }
-            _ => withdraw(view, key, &mut plan),
+            _ => {
+                slices::withdraw(view, key, &mut plan);
+                legacy::withdraw(view, key, &mut plan);
+            }
         }
         plan
     }
 }
 
-fn selector(service: &Service) -> Option<Labels> {
-    let selector = service.spec.as_ref()?.selector.as_ref().filter(|selector| !selector.is_empty())?;
-    Some(Labels::from_map(selector))
+impl<'a> Chosen<'a> {
+    /// Pods with an address that have not ended; each with its ports, which may have names of their own.
+    fn read(view: &'a View, key: &'a ObjectKey, service: &'a Service) -> Self {
+        let early = service.spec.as_ref().and_then(|spec| spec.publish_not_ready_addresses).unwrap_or(false);
+        let all = within(&view.pods, &key.namespace).map(|(_, pod)| pod);
+        let mut pods: Vec<&PodRef> =
+            all.filter(|pod| pod.ip.is_some() && !pod.has_ended() && chooses(service, pod)).collect();
+        let mut groups = Vec::new();
+        if !names_ports(service) && !pods.is_empty() {
+            let ports = pods.first().map(|pod| ports(service, pod)).unwrap_or_default();
+            groups.push(Group { ports, pods: std::mem::take(&mut pods) });
+        }
+        let mut by_ports: BTreeMap<Numbers, Group<'a>> = BTreeMap::new();
+        for pod in pods {
+            let ports = ports(service, pod);
+            let numbers = ports.iter().map(|port| (port.name.clone(), port.port));
+            by_ports.entry(numbers.collect()).or_insert_with(|| Group { ports, pods: Vec::new() }).pods.push(pod);
+        }
+        groups.extend(by_ports.into_values());
+        Self { view, key, service, early, groups }
+    }
+
+    fn is_headless(&self) -> bool {
+        self.service.spec.as_ref().and_then(|spec| spec.cluster_ip.as_deref()) == Some("None")
+    }
+
+    /// The Service's own labels, and what says whose endpoints these are.
+    fn labels(&self, own: &[(&str, &str)]) -> BTreeMap<String, String> {
+        let mut labels = self.service.metadata.labels.clone().unwrap_or_default();
+        labels.retain(|key, _| key != HEADLESS);
+        labels.extend(own.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+        if self.is_headless() {
+            labels.insert(HEADLESS.to_owned(), String::new());
+        }
+        labels
+    }
+
+    /// The name that a pod has within the Service.
+    fn hostname<'p>(&self, pod: &'p PodView) -> Option<&'p str> {
+        let (hostname, subdomain) = pod.hostname.as_ref()?;
+        (**subdomain == *self.key.name).then_some(&**hostname)
+    }
+}
+
+fn selector(service: &Service) -> Option<&BTreeMap<String, String>> {
+    let spec = service.spec.as_ref().filter(|spec| spec.type_.as_deref() != Some("ExternalName"))?;
+    spec.selector.as_ref().filter(|selector| !selector.is_empty())
 }
 
 fn chooses(service: &Service, pod: &PodView) -> bool {
-    selector(service).is_some_and(|selector| selector.matches(pod.labels()))
+    let has = |(key, value): (&String, &String)| pod.labels().get(key) == Some(value);
+    selector(service).is_some_and(|selector| selector.iter().all(has))
 }
 
-/// Pods with an address that have not ended; each with its ports, which may have names of their own.
-fn publish(view: &View, key: &ObjectKey, service: &Service, plan: &mut Plan) {
-    let pods: Vec<&PodRef> = within(&view.pods, &key.namespace)
-        .map(|(_, pod)| pod)
-        .filter(|pod| pod.ip.is_some() && !pod.has_ended() && chooses(service, pod))
-        .collect();
-    let early = service.spec.as_ref().and_then(|spec| spec.publish_not_ready_addresses).unwrap_or(false);
-    let mut groups: BTreeMap<String, (Value, Vec<&PodRef>)> = BTreeMap::new();
-    for pod in pods {
-        let ports = ports(service, pod);
-        groups.entry(ports.to_string()).or_insert_with(|| (ports, Vec::new())).1.push(pod);
-    }
-    let groups: Vec<_> = groups.into_values().collect();
-    publish_slices(view, key, service, &groups, early, plan);
-    publish_endpoints(view, key, service, &groups, early, plan);
+fn service_ports(service: &Service) -> &[ServicePort] {
+    service.spec.as_ref().and_then(|spec| spec.ports.as_deref()).unwrap_or_default()
+}
+
+/// Whether pods may have different numbers for a port of the service.
+fn names_ports(service: &Service) -> bool {
+    service_ports(service).iter().any(|port| matches!(port.target_port, Some(IntOrString::String(_))))
 }
 
 /// The ports of a pod for a service; a port that the pod does not name is left out.
-fn ports(service: &Service, pod: &PodView) -> Value {
-    let ports = service.spec.as_ref().and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
+fn ports(service: &Service, pod: &PodView) -> Vec<EndpointPort> {
     let one = |port: &ServicePort| {
         let protocol = port.protocol.as_deref().unwrap_or("TCP");
-        let number = target(port, pod, protocol)?;
-        Some(json!({"name": port.name.as_deref().unwrap_or_default(), "port": number, "protocol": protocol}))
+        Some(EndpointPort {
+            name: Some(port.name.clone().unwrap_or_default()),
+            port: Some(target(port, pod, protocol)?),
+            protocol: Some(protocol.to_owned()),
+            app_protocol: port.app_protocol.clone(),
+        })
     };
-    ports.iter().filter_map(one).collect()
+    service_ports(service).iter().filter_map(one).collect()
 }
 
 fn target(port: &ServicePort, pod: &PodView, protocol: &str) -> Option<i32> {
@@ -100,156 +166,5 @@ fn target(port: &ServicePort, pod: &PodView, protocol: &str) -> Option<i32> {
             found.map(|(_, number, _)| *number)
         }
         _ => Some(port.port),
-    }
-}
-
-type Groups<'a> = [(Value, Vec<&'a PodRef>)];
-
-fn publish_slices(view: &View, key: &ObjectKey, service: &Service, groups: &Groups<'_>, early: bool, plan: &mut Plan) {
-    let mut wanted: Vec<(Value, Value)> = Vec::new();
-    for (ports, pods) in groups {
-        for pods in pods.chunks(ENDPOINTS_A_SLICE_MAX) {
-            let endpoints: Vec<Value> = pods.iter().map(|pod| endpoint(pod, early)).collect();
-            wanted.push((ports.clone(), endpoints.into()));
-        }
-    }
-    let present: Vec<_> = own_slices(view, key).collect();
-    for (index, (ports, endpoints)) in wanted.iter().enumerate() {
-        match present.get(index) {
-            Some((slice_key, slice)) if !shows(slice, ports, endpoints) => {
-                let patch = json!({"metadata": {"resourceVersion": slice.metadata.resource_version}, "endpoints": endpoints, "ports": ports});
-                plan.merge::<EndpointSlice>(slice_key, patch);
-            }
-            Some(_) => {}
-            None => plan.create::<EndpointSlice>(new_slice(key, service, ports, endpoints), None),
-        }
-    }
-    for (slice_key, slice) in present.iter().skip(wanted.len().max(1)) {
-        plan.delete::<EndpointSlice>(slice_key, &slice.metadata, None);
-    }
-    if wanted.is_empty() {
-        empty_slice(key, service, present.first(), plan);
-    }
-}
-
-/// A Service without pods keeps one empty slice, as in Kubernetes.
-fn empty_slice(
-    key: &ObjectKey,
-    service: &Service,
-    present: Option<&(&ObjectKey, &Arc<EndpointSlice>)>,
-    plan: &mut Plan,
-) {
-    match present {
-        None => plan.create::<EndpointSlice>(new_slice(key, service, &json!([]), &json!([])), None),
-        Some((slice_key, slice)) if slice.endpoints.as_ref().is_some_and(|endpoints| !endpoints.is_empty()) => {
-            let patch = json!({"metadata": {"resourceVersion": slice.metadata.resource_version}, "endpoints": []});
-            plan.merge::<EndpointSlice>(slice_key, patch);
-        }
-        Some(_) => {}
-    }
-}
-
-fn own_slices<'a>(view: &'a View, key: &'a ObjectKey) -> impl Iterator<Item = (&'a ObjectKey, &'a Arc<EndpointSlice>)> {
-    within(&view.slices, &key.namespace).filter(|(_, slice)| {
-        let label = |name: &str| slice.metadata.labels.as_ref().and_then(|labels| labels.get(name)).map(String::as_str);
-        label(SERVICE_NAME) == Some(&key.name) && label(MANAGED_BY) == Some(OURS)
-    })
-}
-
-fn endpoint(pod: &PodView, early: bool) -> Value {
-    let (ready, terminating) = (pod.ready.is_some(), pod.is_deleting());
-    let target = json!({"kind": "Pod", "namespace": pod.key.namespace, "name": pod.key.name, "uid": uid(&pod.meta)});
-    let mut endpoint = json!({
-        "addresses": [pod.ip], "targetRef": target,
-        "conditions": {"ready": early || (ready && !terminating), "serving": early || ready, "terminating": terminating},
-    });
-    if let Some(map) = endpoint.as_object_mut() {
-        if let Some(node) = &pod.node {
-            map.insert("nodeName".into(), (**node).into());
-        }
-        if let Some((hostname, _)) = pod.hostname.as_ref().filter(|(hostname, _)| !hostname.is_empty()) {
-            map.insert("hostname".into(), (**hostname).into());
-        }
-    }
-    endpoint
-}
-
-/// Whether a slice shows these endpoints and ports already.
-fn shows(slice: &EndpointSlice, ports: &Value, endpoints: &Value) -> bool {
-    let present = serde_json::to_value(slice).unwrap_or_default();
-    let list = |field: &str| present.get(field).cloned().filter(|v| !v.is_null()).unwrap_or_else(|| json!([]));
-    list("ports") == *ports && list("endpoints") == *endpoints
-}
-
-fn new_slice(key: &ObjectKey, service: &Service, ports: &Value, endpoints: &Value) -> Value {
-    json!({
-        "metadata": {
-            "namespace": key.namespace, "generateName": format!("{}-", key.name),
-            "labels": {SERVICE_NAME: key.name, MANAGED_BY: OURS}, "ownerReferences": [owner(key, service)],
-        },
-        "addressType": "IPv4", "endpoints": endpoints, "ports": ports,
-    })
-}
-
-fn owner(key: &ObjectKey, service: &Service) -> Value {
-    json!({
-        "apiVersion": "v1", "kind": "Service", "name": key.name, "uid": uid(&service.metadata),
-        "controller": true, "blockOwnerDeletion": true,
-    })
-}
-
-fn publish_endpoints(
-    view: &View,
-    key: &ObjectKey,
-    service: &Service,
-    groups: &Groups<'_>,
-    early: bool,
-    plan: &mut Plan,
-) {
-    let address = |pod: &&PodRef| {
-        let target =
-            json!({"kind": "Pod", "namespace": pod.key.namespace, "name": pod.key.name, "uid": uid(&pod.meta)});
-        json!({"ip": pod.ip, "nodeName": pod.node, "targetRef": target})
-    };
-    let is_ready = |pod: &&&PodRef| early || (pod.ready.is_some() && !pod.is_deleting());
-    let subset = |(ports, pods): &(Value, Vec<&PodRef>)| {
-        let pods: Vec<_> = pods.iter().filter(|pod| !pod.is_deleting()).collect();
-        let ready: Vec<Value> = pods.iter().filter(|pod| is_ready(pod)).map(|pod| address(pod)).collect();
-        let rest: Vec<Value> = pods.iter().filter(|pod| !is_ready(pod)).map(|pod| address(pod)).collect();
-        let mut subset = json!({"ports": ports});
-        if let Some(map) = subset.as_object_mut() {
-            [("addresses", ready), ("notReadyAddresses", rest)]
-                .into_iter()
-                .filter(|(_, list)| !list.is_empty())
-                .for_each(|(field, list)| drop(map.insert(field.into(), list.into())));
-        }
-        subset
-    };
-    let subsets: Value = groups.iter().map(subset).collect();
-    match view.endpoints.get(key) {
-        None => {
-            let metadata =
-                json!({"namespace": key.namespace, "name": key.name, "ownerReferences": [owner(key, service)]});
-            plan.create::<Endpoints>(json!({"metadata": metadata, "subsets": subsets}), None);
-        }
-        Some(present) => {
-            let shown = serde_json::to_value(&present.subsets).unwrap_or_default();
-            let shown = if shown.is_null() { json!([]) } else { shown };
-            if shown != subsets {
-                plan.merge::<Endpoints>(key, json!({"subsets": subsets}));
-            }
-        }
-    }
-}
-
-/// A Service that is gone leaves nothing behind.
-fn withdraw(view: &View, key: &ObjectKey, plan: &mut Plan) {
-    for (slice_key, slice) in own_slices(view, key) {
-        plan.delete::<EndpointSlice>(slice_key, &slice.metadata, None);
-    }
-    let is_ours =
-        |endpoints: &Arc<Endpoints>| endpoints.metadata.owner_references.as_ref().is_some_and(|o| !o.is_empty());
-    if let Some(endpoints) = view.endpoints.get(key).filter(|endpoints| is_ours(endpoints)) {
-        plan.delete::<Endpoints>(key, &endpoints.metadata, None);
     }
 }

@@ -1,12 +1,14 @@
 //! The controllers and the binder: what turns wishes into pods.
 //!
 //! One file a controller, each a pure `reconcile` of a view; one driver that queues keys, carries plans out and waits
-//! until the informers show what was done. No controller polls.
+//! until the informers show what was done. No controller polls; old events are swept up when they are due.
 
 mod binder;
 mod deployment;
 mod driver;
+mod ended;
 mod endpoints;
+mod expiry;
 mod garbage;
 mod ingress;
 mod namespace;
@@ -53,6 +55,8 @@ pub fn start(client: Client, config: ControllersConfig, clock: Arc<dyn Clock>, d
     driver.run(garbage::Garbage);
     driver.run(ingress::IngressStatus { address: config.ingress_address });
     driver.run(nodes::NodeLifecycle { grace: config.node_grace });
+    driver.run(ended::EndedPods { most: ended::ENDED_PODS_MAX });
+    drain.spawn(expiry::run(driver.client.clone(), Arc::clone(&driver.clock)));
     binder::start(&driver);
 }
 

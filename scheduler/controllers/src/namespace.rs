@@ -1,9 +1,10 @@
 //! Namespaces: what each has from the start, and the end of one with all that it holds.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
-use wherry_api::kinds::{ConfigMap, Kind, Namespace, ServiceAccount};
+use wherry_api::kinds::{ConfigMap, Event, Kind, Namespace, ServiceAccount};
 use wherry_api::{ObjectKey, Resource};
 use wherry_client::DeleteOptions;
 
@@ -12,6 +13,10 @@ use crate::plan::{Action, Plan};
 use crate::world::{View, World};
 
 const ROOT_CA: &str = "kube-root-ca.crt";
+/// The finalizer that is this controller's.
+const FINALIZER: &str = "kubernetes";
+/// How often the end of a namespace is looked at while something is left in it.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 pub(crate) struct Namespaces {
     pub(crate) ca_certificate: String,
@@ -19,8 +24,9 @@ pub(crate) struct Namespaces {
 
 impl Controller for Namespaces {
     const NAME: &'static str = "namespace";
+    type Key = ObjectKey;
 
-    fn follow(&self, world: &Arc<World>, sources: &Sources) {
+    fn follow(&self, world: &Arc<World>, sources: &Sources<ObjectKey>) {
         sources.follow_own(&world.namespaces);
         let of_cluster = |key: &ObjectKey| vec![ObjectKey::new("", &key.namespace)];
         sources.follow(&world.service_accounts, move |key, _| of_cluster(key));
@@ -68,15 +74,19 @@ fn end(view: &View, key: &ObjectKey, namespace: &Namespace, plan: &mut Plan) {
             plan.actions.push(Action::Delete { resource, key: own.clone(), options, told_of: None });
         }
     });
-    let is_kept = namespace.spec.as_ref().and_then(|spec| spec.finalizers.as_ref()).is_some_and(|f| !f.is_empty());
-    if is_empty && is_kept {
+    if !is_empty {
+        return plan.look_again(LOOK_AGAIN);
+    }
+    let finalizers = namespace.spec.as_ref().and_then(|spec| spec.finalizers.clone()).unwrap_or_default();
+    if finalizers.iter().any(|finalizer| finalizer == FINALIZER) {
+        // No informer follows events; nothing is created in a namespace that ends.
+        plan.actions.push(Action::DeleteAll { resource: Event::resource(), namespace: key.name.clone() });
+        let kept: Vec<_> = finalizers.iter().filter(|finalizer| *finalizer != FINALIZER).collect();
         let object = json!({
-            "apiVersion": "v1", "kind": "Namespace", "spec": {"finalizers": []},
+            "apiVersion": "v1", "kind": "Namespace", "spec": {"finalizers": kept},
             "metadata": {"name": namespace.metadata.name, "uid": namespace.metadata.uid},
         });
         let resource = Namespace::resource();
         plan.actions.push(Action::Replace { resource, key: key.clone(), subresource: "finalize", object });
-    } else if !is_empty {
-        plan.look_again(std::time::Duration::from_secs(1));
     }
 }

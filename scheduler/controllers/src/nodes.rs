@@ -1,20 +1,28 @@
-//! Nodes that fall silent: marked unknown and tainted when their lease is old; their pods go when they no longer bear it.
+//! Nodes that fall silent: their conditions turn unknown, taints say so, and their pods count as ready no longer.
+//!
+//! Follows `k8s.io/kubernetes/pkg/controller/nodelifecycle`. Silence is counted from when this process saw the lease
+//! change, not by the node's clock; a node that never had a lease is not judged. What the taints do to the pods is
+//! `eviction`'s matter.
+
+mod eviction;
+mod taints;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use wherry_api::ObjectKey;
-use wherry_api::k8s_openapi::api::core::v1::Toleration;
-use wherry_api::kinds::{Lease, Node, Pod};
+use wherry_api::kinds::{Node, Pod};
 
 use crate::driver::{Controller, Sources};
 use crate::plan::{Plan, Subject};
+use crate::pods::{NODE_LOST, PodRef};
 use crate::world::{View, World};
 
 const LEASES: &str = "kube-node-lease";
-const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
-const NOT_READY: &str = "node.kubernetes.io/not-ready";
+/// What a kubelet says of its node, and nobody knows once it is silent.
+const KUBELETS_OWN: [&str; 4] = ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"];
 
 pub(crate) struct NodeLifecycle {
     pub(crate) grace: Duration,
@@ -22,48 +30,71 @@ pub(crate) struct NodeLifecycle {
 
 impl Controller for NodeLifecycle {
     const NAME: &'static str = "node";
+    type Key = ObjectKey;
 
-    fn follow(&self, world: &Arc<World>, sources: &Sources) {
+    fn follow(&self, world: &Arc<World>, sources: &Sources<ObjectKey>) {
         sources.follow_own(&world.nodes);
         sources.follow(&world.leases, |key, _| {
             if *key.namespace == *LEASES { vec![ObjectKey::new("", &key.name)] } else { Vec::new() }
         });
-        sources.follow(&world.pods, |_, pod| pod.node.iter().map(|node| ObjectKey::new("", node)).collect());
+        // What else becomes of pods is no concern of their nodes.
+        sources.follow_changes(&world.pods, |_, old, new| {
+            let concern = |pod: &PodRef| (pod.node.clone(), pod.is_node_lost, Arc::clone(&pod.tolerations));
+            let is_same = old.map(concern) == new.map(concern);
+            let pods = old.into_iter().chain(new).filter(|_| !is_same);
+            pods.filter_map(|pod| Some(ObjectKey::new("", pod.node.as_deref()?))).collect()
+        });
     }
 
     fn reconcile(&self, view: &View, key: &ObjectKey) -> Plan {
         let mut plan = Plan::nothing();
         let Some(node) = view.nodes.get(key) else {
-            evict(view, key, |_| true, &mut plan);
+            eviction::clear_away(view, key, &mut plan);
             return plan;
         };
-        let silence = view.leases.get(&ObjectKey::new(LEASES, &key.name)).and_then(|lease| silence(view, lease));
-        let is_silent = silence.is_some_and(|silence| silence > self.grace);
-        if is_silent && ready(node) != Some("Unknown") {
+        if view.notes.contains_key(key) {
+            plan.forget(key);
+        }
+        if self.is_silent(view, key, &mut plan) && ready(node) != Some("Unknown") {
             mark_unknown(view, key, node, &mut plan);
+            return plan;
         }
-        let taint = match ready(node) {
-            Some("True") if !is_silent => None,
-            Some("False") if !is_silent => Some(NOT_READY),
-            None => None,
-            _ => Some(UNREACHABLE),
-        };
-        keep_taint(view, key, node, taint, &mut plan);
-        if let Some(taint) = taint {
-            evict_intolerant(view, key, node, taint, &mut plan);
+        if taints::keep(view, key, node, &mut plan) {
+            return plan;
         }
-        if let Some(left) = silence.and_then(|silence| self.grace.checked_sub(silence)) {
-            plan.look_again(left + Duration::from_millis(100));
+        match ready(node) {
+            Some("Unknown") => mark_pods(view, key, &mut plan),
+            Some("True") => restore_pods(view, key, &mut plan),
+            // A kubelet that is there speaks for its pods itself.
+            _ => {}
         }
+        eviction::evict(view, key, node, &mut plan);
         plan
     }
 }
 
-/// How long ago a lease was renewed.
-fn silence(view: &View, lease: &Lease) -> Option<Duration> {
-    let renewed = lease.spec.as_ref()?.renew_time.as_ref()?.0;
-    let millis = view.now.as_millisecond().saturating_sub(renewed.as_millisecond());
-    Some(Duration::from_millis(u64::try_from(millis).unwrap_or(0)))
+impl NodeLifecycle {
+    /// Whether the node's lease has not changed for too long; asks to look again when it may be.
+    fn is_silent(&self, view: &View, key: &ObjectKey, plan: &mut Plan) -> bool {
+        let about = ObjectKey::new(LEASES, &key.name);
+        let lease = view.leases.get(&about).and_then(|lease| lease.spec.as_ref()?.renew_time.as_ref());
+        let Some(renewed) = lease.map(|time| time.0.to_string()) else { return false };
+        let seen = view.notes.get(&about).filter(|note| note.what == renewed).map(|note| note.since);
+        if seen.is_none() {
+            plan.note(&about, &renewed, view.now);
+        }
+        let left = self.grace.checked_sub(passed(seen.unwrap_or(view.now), view.now)).filter(|left| !left.is_zero());
+        if let Some(left) = left {
+            plan.look_again(left + Duration::from_millis(100));
+        }
+        left.is_none()
+    }
+}
+
+/// How long ago something was.
+fn passed(since: Timestamp, now: Timestamp) -> Duration {
+    let millis = now.as_millisecond().saturating_sub(since.as_millisecond());
+    Duration::from_millis(u64::try_from(millis).unwrap_or(0))
 }
 
 fn ready(node: &Node) -> Option<&str> {
@@ -71,69 +102,64 @@ fn ready(node: &Node) -> Option<&str> {
     conditions.iter().find(|condition| condition.type_ == "Ready").map(|condition| condition.status.as_str())
 }
 
+fn pods_on<'a>(view: &'a View, node: &'a str) -> impl Iterator<Item = &'a PodRef> {
+    view.pods.values().filter(move |pod| pod.node.as_deref() == Some(node))
+}
+
+fn time(now: Timestamp) -> String {
+    now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
 fn mark_unknown(view: &View, key: &ObjectKey, node: &Node, plan: &mut Plan) {
-    let now = view.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    let conditions = node.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
-    let mut conditions = serde_json::to_value(conditions).unwrap_or_default();
-    for condition in conditions.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
-        if condition.get("type").and_then(Value::as_str) == Some("Ready") {
-            condition.insert("status".into(), "Unknown".into());
-            condition.insert("reason".into(), "NodeStatusUnknown".into());
-            condition.insert("message".into(), "Kubelet stopped posting node status.".into());
-            condition.insert("lastTransitionTime".into(), now.clone().into());
-        }
-    }
+    let present = node.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
+    let unknown = KUBELETS_OWN.iter().map(|kind| {
+        let before = present.iter().find(|condition| condition.type_ == *kind);
+        let heartbeat = before.and_then(|before| before.last_heartbeat_time.clone());
+        json!({
+            "type": kind, "status": "Unknown", "reason": "NodeStatusUnknown",
+            "message": "Kubelet stopped posting node status.",
+            "lastHeartbeatTime": heartbeat, "lastTransitionTime": time(view.now),
+        })
+    });
+    let others = present.iter().filter(|condition| !KUBELETS_OWN.contains(&condition.type_.as_str()));
+    let conditions: Vec<Value> = unknown.chain(others.map(|condition| json!(condition))).collect();
     plan.status::<Node>(key, &node.metadata, json!({"conditions": conditions}));
     let message = format!("Node {} status is now: NodeNotReady", key.name);
     plan.actions.push(Subject::of::<Node>(key, &node.metadata).told(false, "NodeNotReady", message));
 }
 
-/// Exactly one of the two taints, or none; others are left alone.
-fn keep_taint(view: &View, key: &ObjectKey, node: &Node, wanted: Option<&str>, plan: &mut Plan) {
-    let present = node.spec.as_ref().and_then(|spec| spec.taints.clone()).unwrap_or_default();
-    let is_ours = |name: &str| name == UNREACHABLE || name == NOT_READY;
-    let ours: Vec<&str> = present.iter().map(|taint| taint.key.as_str()).filter(|name| is_ours(name)).collect();
-    if ours == wanted.into_iter().collect::<Vec<_>>() {
+/// Pods of a silent node do not count as ready: Services must not choose them.
+fn mark_pods(view: &View, key: &ObjectKey, plan: &mut Plan) {
+    if view.notes.contains_key(&restored(key)) {
+        plan.forget(&restored(key));
+    }
+    for pod in pods_on(view, &key.name).filter(|pod| pod.ready.is_some()) {
+        let message = "the pod's node is not ready";
+        let condition = json!({
+            "type": "Ready", "status": "False", "reason": NODE_LOST, "message": message,
+            "lastTransitionTime": time(view.now),
+        });
+        plan.conditions::<Pod>(&pod.key, &pod.meta, &json!([condition]));
+        let subject = Subject::of::<Pod>(&pod.key, &pod.meta);
+        plan.actions.push(subject.told(true, NODE_LOST, "Node is not ready".to_owned()));
+    }
+}
+
+/// What is noted of a node whose pods need no look: ten thousand of them would cost one with each heartbeat.
+fn restored(key: &ObjectKey) -> ObjectKey {
+    ObjectKey::new("restored", &key.name)
+}
+
+/// The node is back: what was ready for it when it fell silent, and it has said nothing else about since, is again.
+fn restore_pods(view: &View, key: &ObjectKey, plan: &mut Plan) {
+    if view.notes.contains_key(&restored(key)) {
         return;
     }
-    let mut taints: Vec<Value> =
-        present.iter().filter(|taint| !is_ours(&taint.key)).map(|taint| json!(taint)).collect();
-    if let Some(name) = wanted {
-        let now = view.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-        taints.push(json!({"key": name, "effect": "NoExecute", "timeAdded": now}));
-    }
-    plan.merge::<Node>(
-        key,
-        json!({"metadata": {"resourceVersion": node.metadata.resource_version}, "spec": {"taints": taints}}),
-    );
-}
-
-/// Deletes the pods that bear the taint no longer; looks again when the next one's time is over.
-fn evict_intolerant(view: &View, key: &ObjectKey, node: &Node, taint: &str, plan: &mut Plan) {
-    let taints = node.spec.as_ref().and_then(|spec| spec.taints.clone()).unwrap_or_default();
-    let Some(since) = taints.iter().find(|t| t.key == taint).and_then(|t| t.time_added.as_ref()) else { return };
-    let gone = view.now.as_second().saturating_sub(since.0.as_second());
-    let mut next = i64::MAX;
-    let left = |tolerations: &[Toleration]| {
-        let bears = |t: &&Toleration| t.key.as_deref().is_none_or(|own| own.is_empty() || own == taint);
-        let longest = tolerations.iter().filter(bears).map(|t| t.toleration_seconds.unwrap_or(i64::MAX)).min();
-        longest.unwrap_or(0).saturating_sub(gone)
-    };
-    for pod in view.pods.values().filter(|pod| pod.node.as_deref() == Some(&*key.name)) {
-        let left = left(&pod.tolerations);
-        if left > 0 {
-            next = next.min(left);
-        }
-    }
-    evict(view, key, |tolerations| left(tolerations) <= 0, plan);
-    if next < i64::MAX {
-        plan.look_again(Duration::from_secs(u64::try_from(next).unwrap_or(1)));
-    }
-}
-
-fn evict(view: &View, key: &ObjectKey, chosen: impl Fn(&[Toleration]) -> bool, plan: &mut Plan) {
-    let here = view.pods.values().filter(|pod| pod.node.as_deref() == Some(&*key.name) && !pod.is_deleting());
-    for pod in here.filter(|pod| chosen(&pod.tolerations)) {
-        plan.delete::<Pod>(&pod.key, &pod.meta, None);
+    plan.note(&restored(key), "restored", view.now);
+    for pod in pods_on(view, &key.name).filter(|pod| pod.is_node_lost) {
+        let condition = json!({
+            "type": "Ready", "status": "True", "reason": null, "message": null, "lastTransitionTime": time(view.now),
+        });
+        plan.conditions::<Pod>(&pod.key, &pod.meta, &json!([condition]));
     }
 }

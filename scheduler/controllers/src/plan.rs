@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use wherry_api::kinds::{Kind, ObjectMeta};
 use wherry_api::{ObjectKey, Resource};
@@ -23,12 +24,75 @@ pub(crate) enum Action {
     Create { resource: &'static Resource, object: Value, told_of: Option<Subject> },
     /// Merges a patch into an object, or into a subresource.
     Merge { resource: &'static Resource, key: ObjectKey, subresource: &'static str, patch: Value },
+    /// Merges conditions into an object's status, each by its type.
+    Conditions { resource: &'static Resource, key: ObjectKey, patch: Value },
     /// Replaces a subresource.
     Replace { resource: &'static Resource, key: ObjectKey, subresource: &'static str, object: Value },
     /// Deletes this very object; `told_of` hears of it in an event.
     Delete { resource: &'static Resource, key: ObjectKey, options: DeleteOptions, told_of: Option<Subject> },
+    /// Deletes this very object if all of these owners are gone, which is asked of the API itself.
+    Collect { resource: &'static Resource, key: ObjectKey, options: DeleteOptions, owners: Vec<Item> },
+    /// Deletes all objects of a kind in a namespace.
+    DeleteAll { resource: &'static Resource, namespace: Box<str> },
+    /// Remembers when something was first seen, or, with `None`, forgets it.
+    Note { about: ObjectKey, note: Option<Note> },
     /// Tells people.
     Tell(Told),
+}
+
+/// An object of any kind, this very one.
+#[derive(Clone, Debug)]
+pub(crate) struct Item {
+    pub(crate) resource: &'static Resource,
+    pub(crate) key: ObjectKey,
+    pub(crate) uid: Box<str>,
+}
+
+impl Item {
+    fn identity(&self) -> (&str, &str, &ObjectKey, &str) {
+        (self.resource.group, self.resource.plural, &self.key, &self.uid)
+    }
+}
+
+impl PartialEq for Item {
+    fn eq(&self, other: &Self) -> bool {
+        self.identity() == other.identity()
+    }
+}
+
+impl Eq for Item {}
+
+impl PartialOrd for Item {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Item {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.identity().cmp(&other.identity())
+    }
+}
+
+impl std::hash::Hash for Item {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.identity().hash(state);
+    }
+}
+
+impl std::fmt::Display for Item {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.resource.plural, self.key)
+    }
+}
+
+/// Since when something is as it is: for what has no time of its own that could be relied on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Note {
+    /// What was seen.
+    pub(crate) what: String,
+    /// When it was seen first.
+    pub(crate) since: Timestamp,
 }
 
 impl PartialEq for Action {
@@ -108,6 +172,29 @@ impl Plan {
         let precondition = Precondition { uid, resource_version: String::new() };
         let options = DeleteOptions { precondition, ..DeleteOptions::default() };
         self.actions.push(Action::Delete { resource: K::resource(), key: key.clone(), options, told_of });
+    }
+
+    /// Sets conditions of the object that was looked at.
+    pub(crate) fn conditions<K: Kind>(&mut self, key: &ObjectKey, meta: &ObjectMeta, conditions: &Value) {
+        let patch = json!({"metadata": {"uid": meta.uid}, "status": {"conditions": conditions}});
+        self.actions.push(Action::Conditions { resource: K::resource(), key: key.clone(), patch });
+    }
+
+    /// Remembers that something was seen at this moment.
+    pub(crate) fn note(&mut self, about: &ObjectKey, what: &str, since: Timestamp) {
+        self.actions.push(Action::Note { about: about.clone(), note: Some(Note { what: what.to_owned(), since }) });
+    }
+
+    /// Forgets what was noted.
+    pub(crate) fn forget(&mut self, about: &ObjectKey) {
+        self.actions.push(Action::Note { about: about.clone(), note: None });
+    }
+
+    /// Deletes the object that was looked at for good, without waiting for a node to end it.
+    pub(crate) fn delete_at_once<K: Kind>(&mut self, key: &ObjectKey, meta: &ObjectMeta) {
+        let precondition = Precondition { uid: meta.uid.clone().unwrap_or_default(), resource_version: String::new() };
+        let options = DeleteOptions { precondition, grace_period_seconds: Some(0), ..DeleteOptions::default() };
+        self.actions.push(Action::Delete { resource: K::resource(), key: key.clone(), options, told_of: None });
     }
 
     /// Looks again after `wait`, or sooner if that was wanted before.

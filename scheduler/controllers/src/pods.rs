@@ -13,6 +13,11 @@ use wherry_placement::holds_resources;
 
 use crate::world::{Known, trimmed};
 
+/// The group of the pods that nobody controls.
+pub(crate) static NO_OWNER: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from(""));
+/// What the reason of a pod's `Ready` condition says when its node fell silent.
+pub(crate) const NODE_LOST: &str = "NodeNotReady";
+const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 static NO_LABELS: LazyLock<BTreeMap<String, String>> = LazyLock::new(BTreeMap::new);
 
 /// A port with a name: name, number, protocol.
@@ -33,8 +38,14 @@ pub(crate) struct PodView {
     pub(crate) ip: Option<Box<str>>,
     /// Whether it is Ready, and since when.
     pub(crate) ready: Option<Timestamp>,
-    /// The `PodScheduled` condition's message, where it says that there is no node.
-    pub(crate) unschedulable: Option<Box<str>>,
+    /// Whether it is not Ready for the one reason that its node fell silent.
+    pub(crate) is_node_lost: bool,
+    /// The `PodScheduled` condition's message, where it says that there is no node, and since when it does.
+    pub(crate) unschedulable: Option<(Box<str>, Option<Timestamp>)>,
+    /// Whether it waits for its scheduling gates.
+    pub(crate) is_gated: bool,
+    /// What its deletion costs, compared with others.
+    pub(crate) deletion_cost: i32,
     /// The most restarts of a container.
     pub(crate) restarts: i32,
     /// Ports with a name: name, number, protocol.
@@ -104,6 +115,13 @@ impl PodView {
     }
 }
 
+impl PodRef {
+    /// The uid of its controller; empty where it has none.
+    pub(crate) fn owner(&self) -> Arc<str> {
+        Arc::clone(self.asks.owner.as_ref().unwrap_or(&NO_OWNER))
+    }
+}
+
 impl Known for PodRef {
     fn meta(&self) -> &ObjectMeta {
         &self.meta
@@ -113,6 +131,10 @@ impl Known for PodRef {
 impl Projection<Pod> for PodRef {
     fn project(pod: Pod) -> Self {
         Self(Arc::new(PodView::from(pod)))
+    }
+
+    fn group(&self) -> Option<Arc<str>> {
+        Some(self.owner())
     }
 }
 
@@ -125,7 +147,12 @@ impl From<Pod> for PodView {
         let status = pod.status.take().unwrap_or_default();
         let conditions = status.conditions.as_deref().unwrap_or_default();
         let restarts = status.container_statuses.as_deref().unwrap_or_default().iter().map(|s| s.restart_count);
+        let cost = pod.metadata.annotations.as_ref().and_then(|annotations| annotations.get(DELETION_COST));
+        let deletion_cost = cost.and_then(|text| text.parse().ok()).unwrap_or(0);
         Self {
+            deletion_cost,
+            is_gated: spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty()),
+            is_node_lost: is_node_lost(conditions),
             meta: trimmed(&mut pod.metadata),
             key,
             phase,
@@ -163,9 +190,15 @@ fn ready_since(conditions: &[core::PodCondition]) -> Option<Timestamp> {
     Some(ready.last_transition_time.as_ref().map(|time| time.0).unwrap_or_default())
 }
 
-fn unschedulable(conditions: &[core::PodCondition]) -> Option<Box<str>> {
+fn is_node_lost(conditions: &[core::PodCondition]) -> bool {
+    let is_lost = |c: &core::PodCondition| c.status == "False" && c.reason.as_deref() == Some(NODE_LOST);
+    conditions.iter().any(|c| c.type_ == "Ready" && is_lost(c))
+}
+
+fn unschedulable(conditions: &[core::PodCondition]) -> Option<(Box<str>, Option<Timestamp>)> {
     let no_node = conditions.iter().find(|c| c.type_ == "PodScheduled" && c.status == "False")?;
-    Some(no_node.message.as_deref().unwrap_or_default().into())
+    let since = no_node.last_transition_time.as_ref().map(|time| time.0);
+    Some((no_node.message.as_deref().unwrap_or_default().into(), since))
 }
 
 /// Ports of containers, and of the init containers that stay.

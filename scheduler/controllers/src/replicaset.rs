@@ -1,28 +1,36 @@
 //! ReplicaSets: as many pods as wanted, made from the template; surplus pods go, the least useful first.
 
-use std::cmp::Reverse;
+mod surplus;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use wherry_api::ObjectKey;
-use wherry_api::kinds::{Pod, ReplicaSet};
+use wherry_api::kinds::{ObjectMeta, Pod, ReplicaSet};
 use wherry_api::selector::Labels;
 
 use crate::driver::{Controller, Sources};
 use crate::plan::{Plan, Subject};
-use crate::pods::{Phase, PodRef, PodView};
+use crate::pods::PodRef;
 use crate::world::{View, World, controller, uid, within};
 
-/// How many pods one plan makes at the most; the next follows when they are seen.
-const CREATED_TOGETHER_MAX: usize = 500;
+/// How many pods one plan makes or deletes at the most; the next follows when they are seen.
+const TOGETHER_MAX: usize = 500;
 
 pub(crate) struct ReplicaSets;
 
+/// A set's pods.
+struct Claimed<'a> {
+    active: Vec<&'a PodRef>,
+    terminating: usize,
+}
+
 impl Controller for ReplicaSets {
     const NAME: &'static str = "replicaset";
+    type Key = ObjectKey;
 
-    fn follow(&self, world: &Arc<World>, sources: &Sources) {
+    fn follow(&self, world: &Arc<World>, sources: &Sources<ObjectKey>) {
         sources.follow_own(&world.replica_sets);
         let known = Arc::clone(world);
         sources.follow(&world.pods, move |key, pod| match controller(&pod.meta) {
@@ -37,81 +45,99 @@ impl Controller for ReplicaSets {
         let Some(set) = view.replica_sets.get(key) else { return plan };
         let Some(spec) = &set.spec else { return plan };
         let Ok(selector) = Labels::from_selector(&spec.selector) else { return plan };
-        let pods = claimed(view, key, set, &selector, &mut plan);
+        let pods = claim(view, key, set, &selector, &mut plan);
+        if !plan.actions.is_empty() {
+            return plan;
+        }
         if set.metadata.deletion_timestamp.is_none() {
-            replicate(set, key, &pods, &mut plan);
+            replicate(view, set, key, &pods.active, &mut plan);
         }
         status(view, set, key, &pods, &mut plan);
         plan
     }
 }
 
-/// The set's own active pods; orphans that match are adopted.
-fn claimed<'a>(
+/// The set's own pods; those that no longer match are released, orphans that match are adopted.
+fn claim<'a>(
     view: &'a View,
     key: &'a ObjectKey,
-    set: &ReplicaSet,
+    set: &'a ReplicaSet,
     selector: &Labels,
     plan: &mut Plan,
-) -> Vec<&'a PodRef> {
+) -> Claimed<'a> {
     let own = uid(&set.metadata);
-    let mut pods = Vec::new();
-    for (pod_key, pod) in within(&view.pods, &key.namespace) {
-        match controller(&pod.meta) {
-            Some(owner) if owner.uid == own && pod.is_active() => pods.push(pod),
-            None if pod.is_active() && set.metadata.deletion_timestamp.is_none() && selector.matches(pod.labels()) => {
-                let patch =
-                    json!({"metadata": {"uid": uid(&pod.meta), "ownerReferences": [owner_reference(set, key)]}});
-                plan.merge::<Pod>(pod_key, patch);
-                pods.push(pod);
-            }
-            _ => {}
+    let is_ending = set.metadata.deletion_timestamp.is_some();
+    let mut pods = Claimed { active: Vec::new(), terminating: 0 };
+    for pod in view.pods_of(own).filter(|pod| pod.key.namespace == key.namespace) {
+        if !is_ending && !pod.is_deleting() && !selector.matches(pod.labels()) {
+            set_owners(pod, None, own, plan);
+        } else if pod.is_active() {
+            pods.active.push(pod);
+        } else if !pod.has_ended() {
+            pods.terminating += 1;
         }
+    }
+    let is_wanted = |pod: &&PodRef| pod.is_active() && selector.matches(pod.labels());
+    for pod in view.free_pods(&key.namespace).filter(|pod| !is_ending && is_wanted(pod)) {
+        set_owners(pod, Some(owner_reference(set, key)), own, plan);
     }
     pods
 }
 
-fn replicate(set: &ReplicaSet, key: &ObjectKey, pods: &[&PodRef], plan: &mut Plan) {
+/// Changes who controls a pod, if it is still the pod that was looked at; other owners stay.
+fn set_owners(pod: &PodRef, controller: Option<Value>, own: &str, plan: &mut Plan) {
+    let others = pod.meta.owner_references.iter().flatten().filter(|owner| owner.uid != own);
+    let owners: Vec<Value> = others.map(|owner| json!(owner)).chain(controller).collect();
+    let ObjectMeta { uid, resource_version, .. } = &pod.meta;
+    let metadata = json!({"uid": uid, "resourceVersion": resource_version, "ownerReferences": some(owners)});
+    plan.merge::<Pod>(&pod.key, json!({"metadata": metadata}));
+}
+
+fn replicate(view: &View, set: &ReplicaSet, key: &ObjectKey, pods: &[&PodRef], plan: &mut Plan) {
     let wanted = usize::try_from(wanted(set)).unwrap_or(0);
     let subject = Subject::of::<ReplicaSet>(key, &set.metadata);
-    for _ in pods.len()..wanted.min(pods.len() + CREATED_TOGETHER_MAX) {
+    for _ in pods.len()..wanted.min(pods.len() + TOGETHER_MAX) {
         plan.create::<Pod>(new_pod(set, key), Some(subject.clone()));
     }
-    let mut candidates = pods.to_vec();
-    candidates.sort_by_key(|pod| usefulness(pod));
-    for pod in candidates.iter().take(pods.len().saturating_sub(wanted)) {
-        plan.delete::<Pod>(&pod.key, &pod.meta, Some(subject.clone()));
+    let excess = pods.len().saturating_sub(wanted);
+    if excess > 0 {
+        for pod in surplus::choose(view, set, pods, excess.min(TOGETHER_MAX)) {
+            plan.delete::<Pod>(&pod.key, &pod.meta, Some(subject.clone()));
+        }
     }
 }
 
-/// Kubernetes' order of deletion: without a node, not running, not ready, ready for less long, restarted, younger.
-fn usefulness(pod: &PodView) -> impl Ord + use<> {
-    let phase = match pod.phase {
-        Phase::Running => 2,
-        Phase::Unknown => 1,
-        _ => 0,
-    };
-    let since = pod.ready.map(|since| Reverse(since.as_second()));
-    (pod.node.is_some(), phase, pod.ready.is_some(), since, Reverse(pod.restarts), Reverse(pod.created().as_second()))
-}
-
-fn status(view: &View, set: &ReplicaSet, key: &ObjectKey, pods: &[&PodRef], plan: &mut Plan) {
+fn status(view: &View, set: &ReplicaSet, key: &ObjectKey, pods: &Claimed<'_>, plan: &mut Plan) {
     let seconds = set.spec.as_ref().and_then(|spec| spec.min_ready_seconds).unwrap_or(0);
     let template = set.spec.as_ref().and_then(|s| s.template.as_ref()).and_then(|t| t.metadata.as_ref());
     let labels = template.and_then(|m| m.labels.clone()).unwrap_or_default();
-    let labeled = pods.iter().filter(|pod| labels.iter().all(|(k, v)| pod.labels().get(k) == Some(v))).count();
-    let ready = pods.iter().filter(|pod| pod.ready.is_some()).count();
-    let available = pods.iter().filter(|pod| pod.is_available(seconds, view.now)).count();
+    let has_labels = |pod: &&&PodRef| labels.iter().all(|(k, v)| pod.labels().get(k) == Some(v));
+    let ready = pods.active.iter().filter_map(|pod| pod.ready);
+    let available = pods.active.iter().filter(|pod| pod.is_available(seconds, view.now)).count();
     let fresh = json!({
-        "replicas": pods.len(), "fullyLabeledReplicas": labeled, "readyReplicas": ready,
-        "availableReplicas": available, "observedGeneration": set.metadata.generation,
+        "replicas": pods.active.len(), "fullyLabeledReplicas": nonzero(pods.active.iter().filter(has_labels).count()),
+        "readyReplicas": nonzero(ready.clone().count()), "availableReplicas": nonzero(available),
+        "terminatingReplicas": pods.terminating, "observedGeneration": set.metadata.generation,
     });
-    if !same_status(set.status.as_ref(), &fresh) {
+    if set.status.is_none() || !same_status(set.status.as_ref(), &fresh) {
         plan.status::<ReplicaSet>(key, &set.metadata, fresh);
     }
-    if available < ready {
-        plan.look_again(Duration::from_secs(u64::try_from(seconds.max(1)).unwrap_or(1)));
+    let now = view.now.as_second();
+    let due = ready.map(|since| since.as_second().saturating_add(i64::from(seconds)) - now).filter(|left| *left > 0);
+    if let Some(left) = due.min() {
+        plan.look_again(Duration::from_secs(u64::try_from(left).unwrap_or(1)));
     }
+}
+
+/// A list as objects have it: nothing for an empty one.
+pub(crate) fn some(list: Vec<Value>) -> Value {
+    if list.is_empty() { Value::Null } else { list.into() }
+}
+
+/// A count as statuses have it: nothing for none.
+pub(crate) fn nonzero(count: impl Into<Value>) -> Value {
+    let count = count.into();
+    if count == 0 { Value::Null } else { count }
 }
 
 /// Whether a status says the same; absent numbers are zero.

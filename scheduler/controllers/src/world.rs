@@ -2,19 +2,21 @@
 //!
 //! A view is a handful of pointers: taking one costs nothing, and what it shows does not change while it is read.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use imbl::OrdMap;
 use jiff::Timestamp;
 use wherry_api::kinds::{
-    ConfigMap, Deployment, EndpointSlice, Endpoints, Ingress, Kind, Lease, Namespace, Node, ObjectMeta, Pod,
-    ReplicaSet, Secret, Service, ServiceAccount,
+    ConfigMap, Deployment, EndpointSlice, Endpoints, Ingress, IngressClass, Kind, Lease, Namespace, Node, ObjectMeta,
+    Pod, ReplicaSet, RuntimeClass, Secret, Service, ServiceAccount,
 };
 use wherry_api::{ObjectKey, Resource};
 use wherry_base::Drain;
 use wherry_client::{Client, Informer, Projection};
 
-use crate::pods::PodRef;
+use crate::garbage::Following;
+use crate::plan::{Item, Note};
+use crate::pods::{NO_OWNER, PodRef};
 
 /// What is kept of an object has at least its metadata.
 pub(crate) trait Known: Clone + Send + Sync + 'static {
@@ -57,6 +59,8 @@ macro_rules! world {
         /// The informers.
         pub(crate) struct World {
             $(pub(crate) $field: Informer<$held>,)*
+            pub(crate) notes: Arc<Notes>,
+            pub(crate) dependents: Dependents,
         }
 
         /// All that a decision may look at.
@@ -65,12 +69,27 @@ macro_rules! world {
             /// The moment of the decision.
             pub(crate) now: Timestamp,
             $(pub(crate) $field: Objects<$held>,)*
+            /// The pods by the uid of their controller.
+            pub(crate) pods_by_owner: OrdMap<(Arc<str>, ObjectKey), PodRef>,
+            /// Who names whom as an owner, by the owner's uid; pods are there only for owners that do not control them.
+            pub(crate) dependents: OrdMap<Box<str>, Arc<Vec<Item>>>,
+            /// Since when things are as they are.
+            pub(crate) notes: OrdMap<ObjectKey, Note>,
         }
 
         impl World {
             /// Starts an informer a kind.
             pub(crate) fn start(client: &Client, drain: &Drain) -> Self {
-                Self { $($field: Informer::spawn(client.all::<$kind>(), "", "", drain),)* }
+                Self {
+                    $($field: Informer::spawn(client.all::<$kind>(), "", "", drain),)*
+                    notes: Arc::default(),
+                    dependents: Dependents::default(),
+                }
+            }
+
+            /// Lets the garbage collector follow every kind.
+            pub(crate) fn follow_all(&self, following: &Following<'_>) {
+                $(following.follow(<$kind>::resource(), &self.$field);)*
             }
 
             /// Resolves when all first lists have arrived.
@@ -80,7 +99,35 @@ macro_rules! world {
 
             /// What is known now.
             pub(crate) fn view(&self, now: Timestamp) -> View {
-                View { now, $($field: self.$field.snapshot(),)* }
+                let pods = self.pods.picture();
+                let rest = View { now, $($field: self.$field.snapshot(),)* ..View::default() };
+                View {
+                    pods: Arc::clone(&pods.objects),
+                    pods_by_owner: pods.groups.clone(),
+                    dependents: self.dependents.snapshot(),
+                    notes: self.notes.snapshot(),
+                    ..rest
+                }
+            }
+        }
+
+        #[cfg(test)]
+        impl View {
+            /// What the API has now; for tests, which have no informers.
+            pub(crate) async fn read(client: &Client, now: Timestamp) -> Self {
+                let mut view = Self { now, ..Self::default() };
+                $(
+                    let listed = client.all::<$kind>().list(wherry_client::ListOptions::default()).await.unwrap();
+                    view.$field = wherry_client::Picture::<$held>::of(listed.items).objects;
+                )*
+                let by_owner = |(key, pod): (&ObjectKey, &PodRef)| ((pod.owner(), key.clone()), pod.clone());
+                view.pods_by_owner = view.pods.iter().map(by_owner).collect();
+                let dependents = Dependents::default();
+                view.each(&mut |resource, key, meta| {
+                    let item = || Item { resource, key: key.clone(), uid: uid(meta).into() };
+                    dependents.change(item, &[], &crate::garbage::indexed(resource, Some(meta)));
+                });
+                Self { dependents: dependents.snapshot(), ..view }
             }
         }
 
@@ -117,6 +164,79 @@ world! {
     config_maps: ConfigMap => Bare,
     secrets: Secret => Bare,
     service_accounts: ServiceAccount => Bare,
+    ingress_classes: IngressClass => Arc<IngressClass>,
+    runtime_classes: RuntimeClass => Bare,
+}
+
+impl View {
+    /// The pods that an owner controls.
+    pub(crate) fn pods_of<'a>(&'a self, owner: &'a str) -> impl Iterator<Item = &'a PodRef> {
+        let from = (Arc::from(owner), ObjectKey::default());
+        self.pods_by_owner.range(from..).take_while(move |((own, _), _)| **own == *owner).map(|(_, pod)| pod)
+    }
+
+    /// The objects that name an owner, by its uid: pods that it controls, and what the index has.
+    pub(crate) fn dependents_of<'a>(&'a self, owner: &'a str) -> impl Iterator<Item = Item> + 'a {
+        let pods = self.pods_of(owner).map(|pod| {
+            let uid = uid(&pod.meta).into();
+            Item { resource: Pod::resource(), key: pod.key.clone(), uid }
+        });
+        let others = self.dependents.get(owner).into_iter().flat_map(|items| items.iter().cloned());
+        pods.chain(others)
+    }
+
+    /// The pods of a namespace that nobody controls.
+    pub(crate) fn free_pods<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a PodRef> {
+        let from = (Arc::clone(&NO_OWNER), ObjectKey::new(namespace, ""));
+        let is_here = move |own: &Arc<str>, key: &ObjectKey| own.is_empty() && *key.namespace == *namespace;
+        self.pods_by_owner.range(from..).take_while(move |((own, key), _)| is_here(own, key)).map(|(_, pod)| pod)
+    }
+}
+
+/// Since when things are as they are, for what has no time of its own; lost, and begun anew, with the process.
+#[derive(Default)]
+pub(crate) struct Notes(Mutex<OrdMap<ObjectKey, Note>>);
+
+impl Notes {
+    pub(crate) fn set(&self, about: &ObjectKey, note: Option<Note>) {
+        let mut notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match note {
+            Some(note) => notes.insert(about.clone(), note),
+            None => notes.remove(about),
+        };
+    }
+
+    pub(crate) fn snapshot(&self) -> OrdMap<ObjectKey, Note> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Who names whom as an owner.
+#[derive(Default)]
+pub(crate) struct Dependents(Mutex<OrdMap<Box<str>, Arc<Vec<Item>>>>);
+
+impl Dependents {
+    /// An object's owners, by uid, were `old` and are `new`.
+    pub(crate) fn change(&self, item: impl Fn() -> Item, old: &[String], new: &[String]) {
+        if old == new {
+            return;
+        }
+        let mut dependents = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for owner in old {
+            let Some(items) = dependents.get_mut(owner.as_str()) else { continue };
+            Arc::make_mut(items).retain(|own| *own != item());
+            if items.is_empty() {
+                dependents.remove(owner.as_str());
+            }
+        }
+        for owner in new {
+            Arc::make_mut(dependents.entry(owner.as_str().into()).or_default()).push(item());
+        }
+    }
+
+    fn snapshot(&self) -> OrdMap<Box<str>, Arc<Vec<Item>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// The objects of one namespace.

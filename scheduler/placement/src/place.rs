@@ -58,8 +58,11 @@ pub fn place(snapshot: &Snapshot, pods: &[Pod]) -> Placements {
 /// A node during a batch.
 struct Seat<'a> {
     node: &'a Node,
-    name: Arc<str>,
+    /// Made when the first pod comes: most nodes get none.
+    name: Option<Arc<str>>,
     free: Resources,
+    /// How many pods each owner had here, and how many came in this batch.
+    before: Option<&'a HashMap<Arc<str>, i64>>,
     owners: HashMap<&'a str, i64>,
 }
 
@@ -119,9 +122,8 @@ impl<'a> Batch<'a> {
     fn new(snapshot: &'a Snapshot) -> Self {
         let seats = snapshot.nodes().map(|(node, load)| {
             let used = load.map(|load| load.used).unwrap_or_default();
-            let owners = load.into_iter().flat_map(|load| &load.owners).map(|(owner, count)| (&**owner, *count));
             let free = node.allocatable.minus(used);
-            Seat { node, name: (*node.name).into(), free, owners: owners.collect() }
+            Seat { node, name: None, free, before: load.map(|load| &load.owners), owners: HashMap::new() }
         });
         Self { seats: seats.collect(), families: HashMap::new(), queues: HashMap::new(), placed: 0 }
     }
@@ -219,7 +221,10 @@ impl<'a> Seat<'a> {
     }
 
     fn score(&self, pod: &Pod, fixed: i64) -> i64 {
-        let same = pod.owner.as_deref().and_then(|owner| self.owners.get(owner)).copied().unwrap_or(0);
+        let same = pod.owner.as_deref().map_or(0, |owner| {
+            let before = self.before.and_then(|before| before.get(owner)).copied().unwrap_or(0);
+            before + self.owners.get(owner).copied().unwrap_or(0)
+        });
         fixed + self.emptiness(pod) - score::crowding(same)
     }
 
@@ -228,6 +233,6 @@ impl<'a> Seat<'a> {
         if let Some(owner) = pod.owner.as_deref() {
             *self.owners.entry(owner).or_default() += 1;
         }
-        Arc::clone(&self.name)
+        Arc::clone(self.name.get_or_insert_with(|| (*self.node.name).into()))
     }
 }

@@ -53,10 +53,10 @@ impl Snapshot {
         self.pods.insert(key.clone(), Assigned { node: node.into(), requests, owner });
     }
 
-    /// No longer counts a pod: it is gone, or has ended.
-    pub fn remove_pod(&mut self, key: &ObjectKey) {
-        let Some(pod) = self.pods.remove(key) else { return };
-        let Some(load) = self.loads.get_mut(&pod.node) else { return };
+    /// No longer counts a pod: it is gone, or has ended. True where it was counted.
+    pub fn remove_pod(&mut self, key: &ObjectKey) -> bool {
+        let Some(pod) = self.pods.remove(key) else { return false };
+        let Some(load) = self.loads.get_mut(&pod.node) else { return true };
         load.used = load.used.minus(pod.requests);
         if let Some(owner) = pod.owner {
             let count = load.owners.entry(Arc::clone(&owner)).or_default();
@@ -68,6 +68,7 @@ impl Snapshot {
         if load.used.pods <= 0 {
             self.loads.remove(&pod.node);
         }
+        true
     }
 
     /// What is known of a node.

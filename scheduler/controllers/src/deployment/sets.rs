@@ -1,5 +1,6 @@
 //! The sets of a deployment: finding the one of the present template, making it, numbering it, clearing old ones.
 
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde_json::{Value, json};
@@ -7,20 +8,24 @@ use wherry_api::k8s_openapi::api::core::v1::PodTemplateSpec;
 use wherry_api::kinds::{Deployment, ReplicaSet};
 use wherry_api::{Kind, ObjectKey};
 
-use super::{Rolling, rollout};
+use super::{Rolling, claim, rollout};
 use crate::plan::{Plan, Subject};
 use crate::replicaset::wanted;
-use crate::world::uid;
 
 const REVISION: &str = "deployment.kubernetes.io/revision";
-const DESIRED: &str = "deployment.kubernetes.io/desired-replicas";
-const MAX: &str = "deployment.kubernetes.io/max-replicas";
+const REVISIONS: &str = "deployment.kubernetes.io/revision-history";
+/// The deployment's size when the set got its own.
+pub(super) const DESIRED: &str = "deployment.kubernetes.io/desired-replicas";
+/// The same with the surge.
+pub(super) const MAX: &str = "deployment.kubernetes.io/max-replicas";
 const HASH: &str = "pod-template-hash";
 /// What a set does not take over from its deployment.
-const NOT_COPIED: [&str; 4] = ["kubectl.kubernetes.io/last-applied-configuration", REVISION, DESIRED, MAX];
+const NOT_COPIED: [&str; 5] = ["kubectl.kubernetes.io/last-applied-configuration", REVISION, REVISIONS, DESIRED, MAX];
+/// How long the list of a set's earlier numbers may be.
+const REVISIONS_CHARS_MAX: usize = 2000;
 
 /// Whether a set was made from the deployment's present template.
-pub(crate) fn has_template(set: &ReplicaSet, deployment: &Deployment) -> bool {
+pub(super) fn has_template(set: &ReplicaSet, deployment: &Deployment) -> bool {
     let own = set.spec.as_ref().and_then(|spec| spec.template.clone());
     let wanted = deployment.spec.as_ref().map(|spec| spec.template.clone());
     own.map(without_hash) == wanted.map(without_hash)
@@ -33,70 +38,103 @@ fn without_hash(mut template: PodTemplateSpec) -> PodTemplateSpec {
     template
 }
 
-/// Makes the set of the present template, or brings its number and annotations up to date.
-pub(crate) fn keep_new(rolling: &Rolling<'_>, plan: &mut Plan) {
-    let revision = next_revision(rolling);
-    let annotations = annotations(rolling, revision);
-    match rolling.new {
-        None => create(rolling, &annotations, plan),
-        Some(set) => {
-            let present = set.metadata.annotations.clone().unwrap_or_default();
-            let mut fresh = annotations.as_object().into_iter().flatten();
-            if fresh.any(|(key, value)| present.get(key).map(String::as_str) != value.as_str()) {
-                plan.merge::<ReplicaSet>(&set.key(), json!({"metadata": {"annotations": annotations}}));
-            }
+/// Brings the new set's number, annotations and settings up to date; true where that was due.
+pub(super) fn keep_new(rolling: &Rolling<'_>, plan: &mut Plan) -> bool {
+    let Some(set) = rolling.new else { return false };
+    let present = set.metadata.annotations.clone().unwrap_or_default();
+    let mut annotations = copied(rolling);
+    let number = next_revision(rolling).to_string();
+    if present.get(REVISION) != Some(&number) {
+        if let Some(before) = present.get(REVISION) {
+            annotations.insert(REVISIONS.to_owned(), revisions(present.get(REVISIONS), before));
         }
+        annotations.insert(REVISION.to_owned(), number);
     }
+    let is_stale = annotations.iter().any(|(key, value)| present.get(key) != Some(value));
+    let seconds = rolling.deployment.spec.as_ref().and_then(|spec| spec.min_ready_seconds).unwrap_or(0);
+    let is_other = set.spec.as_ref().and_then(|spec| spec.min_ready_seconds).unwrap_or(0) != seconds;
+    if is_stale || is_other {
+        let metadata = json!({"resourceVersion": set.metadata.resource_version, "annotations": annotations});
+        plan.merge::<ReplicaSet>(&set.key(), json!({"metadata": metadata, "spec": {"minReadySeconds": seconds}}));
+    }
+    is_stale || is_other
+}
+
+/// The earlier numbers of a set that comes back, with one more; the oldest go where they are too many.
+fn revisions(before: Option<&String>, last: &str) -> String {
+    let mut all: Vec<&str> = before.iter().flat_map(|text| text.split(',')).filter(|text| !text.is_empty()).collect();
+    all.push(last);
+    while all.iter().map(|text| text.len() + 1).sum::<usize>() > REVISIONS_CHARS_MAX {
+        all.remove(0);
+    }
+    all.join(",")
+}
+
+/// Numbers the deployment like its new set. Comes last in a plan: it changes the version that the status is for.
+pub(super) fn number(rolling: &Rolling<'_>, plan: &mut Plan) {
+    let Some(number) = rolling.new.map(|set| revision(set).to_string()) else { return };
     let present = rolling.deployment.metadata.annotations.as_ref().and_then(|a| a.get(REVISION));
-    if present != Some(&revision.to_string()) {
-        let patch = json!({"metadata": {"annotations": {REVISION: revision.to_string()}}});
+    if present != Some(&number) {
+        let patch = json!({"metadata": {"annotations": {REVISION: number}}});
         plan.merge::<Deployment>(rolling.key, patch);
     }
 }
 
-fn create(rolling: &Rolling<'_>, annotations: &Value, plan: &mut Plan) {
-    let Some(spec) = &rolling.deployment.spec else { return };
-    let hash = template_hash(&spec.template);
-    let mut template = serde_json::to_value(&spec.template).unwrap_or_default();
-    let mut selector = serde_json::to_value(&spec.selector).unwrap_or_default();
-    set_label(&mut template, "/metadata/labels", &hash);
-    set_label(&mut selector, "/matchLabels", &hash);
-    let labels = template.pointer("/metadata/labels").cloned();
-    let owner = json!({
-        "apiVersion": "apps/v1", "kind": "Deployment", "name": rolling.key.name, "uid": uid(&rolling.deployment.metadata),
-        "controller": true, "blockOwnerDeletion": true,
-    });
+/// Makes the set of the present template; its name. Where that name is somebody else's, the next is tried later.
+pub(super) fn create(rolling: &Rolling<'_>, plan: &mut Plan) -> Option<String> {
+    let spec = rolling.deployment.spec.as_ref()?;
+    let collisions = rolling.deployment.status.as_ref().and_then(|status| status.collision_count).unwrap_or(0);
+    let hash = template_hash(&spec.template, collisions);
     let name = format!("{}-{hash}", rolling.key.name);
+    if rolling.view.replica_sets.contains_key(&ObjectKey::new(&rolling.key.namespace, &name)) {
+        let status = json!({"collisionCount": collisions + 1});
+        plan.status::<Deployment>(rolling.key, &rolling.deployment.metadata, status);
+        return None;
+    }
     let replicas = rollout::new_replicas(rolling);
-    let object = json!({
+    plan.create::<ReplicaSet>(new_set(rolling, &name, &hash, replicas)?, None);
+    if replicas > 0 {
+        tell_scaled(rolling, &name, 0, replicas, plan);
+    }
+    Some(name)
+}
+
+fn new_set(rolling: &Rolling<'_>, name: &str, hash: &str, replicas: i32) -> Option<Value> {
+    let spec = rolling.deployment.spec.as_ref()?;
+    let mut template = json!(spec.template);
+    let mut selector = json!(spec.selector);
+    set_label(template.pointer_mut("/metadata/labels"), hash);
+    if let Some(map) = selector.as_object_mut() {
+        set_label(Some(map.entry("matchLabels").or_insert_with(|| json!({}))), hash);
+    }
+    let mut annotations = copied(rolling);
+    annotations.insert(REVISION.to_owned(), next_revision(rolling).to_string());
+    annotations.extend(sizes(rolling));
+    Some(json!({
         "metadata": {
-            "name": name, "namespace": rolling.key.namespace, "labels": labels, "annotations": annotations,
-            "ownerReferences": [owner],
+            "name": name, "namespace": rolling.key.namespace, "labels": template.pointer("/metadata/labels"),
+            "annotations": annotations, "ownerReferences": [claim::reference(rolling.key, rolling.deployment)],
         },
         "spec": {
             "replicas": replicas, "minReadySeconds": spec.min_ready_seconds, "selector": selector, "template": template,
         },
-    });
-    plan.create::<ReplicaSet>(object, None);
-    let subject = Subject::of::<Deployment>(rolling.key, &rolling.deployment.metadata);
-    plan.actions.push(subject.told(
-        false,
-        "ScalingReplicaSet",
-        format!("Scaled up replica set {name} from 0 to {replicas}"),
-    ));
+    }))
 }
 
-fn set_label(object: &mut Value, at: &str, hash: &str) {
-    if let Some(labels) = object.pointer_mut(at).and_then(Value::as_object_mut) {
+fn set_label(labels: Option<&mut Value>, hash: &str) {
+    if let Some(labels) = labels.and_then(Value::as_object_mut) {
         labels.insert(HASH.to_owned(), hash.into());
     }
 }
 
 /// A name for a template that follows from its content, in the alphabet of generated names.
-fn template_hash(template: &PodTemplateSpec) -> String {
+fn template_hash(template: &PodTemplateSpec, collisions: i32) -> String {
     const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
     let mut hasher = DefaultHasher::new();
     serde_json::to_string(template).unwrap_or_default().hash(&mut hasher);
+    if collisions > 0 {
+        collisions.hash(&mut hasher);
+    }
     let mut rest = hasher.finish();
     let mut letter = || {
         let index = usize::try_from(rest % ALPHABET.len() as u64).unwrap_or(0);
@@ -114,33 +152,64 @@ fn next_revision(rolling: &Rolling<'_>) -> u64 {
 }
 
 fn revision(set: &ReplicaSet) -> u64 {
-    let text = set.metadata.annotations.as_ref().and_then(|annotations| annotations.get(REVISION));
-    text.and_then(|text| text.parse().ok()).unwrap_or(0)
+    number_in(set, REVISION).unwrap_or(0)
 }
 
-fn annotations(rolling: &Rolling<'_>, revision: u64) -> Value {
+/// A number in a set's annotations.
+pub(super) fn number_in<N: std::str::FromStr>(set: &ReplicaSet, annotation: &str) -> Option<N> {
+    set.metadata.annotations.as_ref()?.get(annotation)?.parse().ok()
+}
+
+fn copied(rolling: &Rolling<'_>) -> BTreeMap<String, String> {
     let own = rolling.deployment.metadata.annotations.clone().unwrap_or_default();
-    let copied = own.into_iter().filter(|(key, _)| !NOT_COPIED.contains(&key.as_str()));
-    let mut all: serde_json::Map<String, Value> = copied.map(|(key, value)| (key, value.into())).collect();
-    let wanted = rolling.wanted();
-    all.insert(REVISION.into(), revision.to_string().into());
-    all.insert(DESIRED.into(), wanted.to_string().into());
-    all.insert(MAX.into(), (wanted + rollout::surge(rolling)).to_string().into());
-    Value::Object(all)
+    own.into_iter().filter(|(key, _)| !NOT_COPIED.contains(&key.as_str())).collect()
 }
 
-/// Removes old sets that are empty and beyond the history's limit, the oldest first.
-pub(crate) fn clean_up(rolling: &Rolling<'_>, plan: &mut Plan) {
+fn sizes(rolling: &Rolling<'_>) -> [(String, String); 2] {
+    let most = rolling.wanted() + rollout::surge(rolling);
+    [(DESIRED.to_owned(), rolling.wanted().to_string()), (MAX.to_owned(), most.to_string())]
+}
+
+/// Sets a set's size, if it is another.
+pub(super) fn scale(rolling: &Rolling<'_>, set: &ReplicaSet, to: i32, plan: &mut Plan) {
+    if wanted(set) != to {
+        resize(rolling, set, to, plan);
+    }
+}
+
+/// Sets a set's size, and notes the deployment's in it, where either is another.
+pub(super) fn resize(rolling: &Rolling<'_>, set: &ReplicaSet, to: i32, plan: &mut Plan) {
+    let (from, key) = (wanted(set), set.key());
+    let annotations = BTreeMap::from(sizes(rolling));
+    let present = set.metadata.annotations.as_ref();
+    if from == to && annotations.iter().all(|(key, value)| present.and_then(|own| own.get(key)) == Some(value)) {
+        return;
+    }
+    let metadata = json!({"resourceVersion": set.metadata.resource_version, "annotations": annotations});
+    plan.merge::<ReplicaSet>(&key, json!({"metadata": metadata, "spec": {"replicas": to}}));
+    if from != to {
+        tell_scaled(rolling, &key.name, from, to, plan);
+    }
+}
+
+fn tell_scaled(rolling: &Rolling<'_>, name: &str, from: i32, to: i32, plan: &mut Plan) {
+    let direction = if to > from { "up" } else { "down" };
+    let subject = Subject::of::<Deployment>(rolling.key, &rolling.deployment.metadata);
+    let message = format!("Scaled {direction} replica set {name} from {from} to {to}");
+    plan.actions.push(subject.told(false, "ScalingReplicaSet", message));
+}
+
+/// Removes old sets beyond the history's limit, the oldest first; those that are not empty, or not yet seen to be, stay.
+pub(super) fn clean_up(rolling: &Rolling<'_>, plan: &mut Plan) {
     let limit = rolling.deployment.spec.as_ref().and_then(|spec| spec.revision_history_limit).unwrap_or(10);
+    let mut alive: Vec<_> = rolling.old.iter().filter(|set| set.metadata.deletion_timestamp.is_none()).collect();
+    alive.sort_by_key(|set| revision(set));
+    let excess = alive.len().saturating_sub(usize::try_from(limit).unwrap_or(0));
     let is_empty = |set: &ReplicaSet| {
-        let none_left = set.status.as_ref().is_none_or(|status| status.replicas == 0);
-        wanted(set) == 0 && none_left && set.metadata.deletion_timestamp.is_none()
+        let status = set.status.clone().unwrap_or_default();
+        wanted(set) == 0 && status.replicas == 0 && status.observed_generation >= set.metadata.generation
     };
-    let mut cleared: Vec<_> = rolling.old.iter().filter(|set| is_empty(set)).collect();
-    cleared.sort_by_key(|set| revision(set));
-    let kept = usize::try_from(limit).unwrap_or(0);
-    for set in cleared.iter().take(cleared.len().saturating_sub(kept)) {
-        let key: ObjectKey = set.key();
-        plan.delete::<ReplicaSet>(&key, &set.metadata, None);
+    for set in alive.into_iter().take(excess).filter(|set| is_empty(set)) {
+        plan.delete::<ReplicaSet>(&set.key(), &set.metadata, None);
     }
 }

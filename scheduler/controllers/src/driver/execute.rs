@@ -1,16 +1,19 @@
 //! Carries out plans: each action is one request; creations and deletions go side by side, in slow-start batches.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
 use serde::Deserialize;
 use serde_json::Value;
 use wherry_api::kinds::ObjectMeta;
 use wherry_api::{Error, Kind, ObjectKey, Reason, Resource, kinds};
-use wherry_client::{Client, PatchKind, Request, Verb};
+use wherry_client::{Client, DeleteOptions, ListOptions, PatchKind, Request, Verb};
 
 use super::events::Events;
 use super::expect::{Done, Outcome, revision_of};
-use crate::plan::{Action, Subject, Told};
+use crate::plan::{Action, Item, Subject, Told};
+use crate::world::Notes;
 
 /// How many requests of one plan run at once at the most.
 const TOGETHER_MAX: usize = 256;
@@ -18,6 +21,7 @@ const TOGETHER_MAX: usize = 256;
 pub(crate) struct Executor {
     pub(crate) client: Client,
     pub(crate) events: Events,
+    pub(crate) notes: Arc<Notes>,
 }
 
 #[derive(Deserialize)]
@@ -62,20 +66,58 @@ impl Executor {
             Action::Merge { resource, key, subresource, patch } => {
                 self.change(resource, key, subresource, Verb::Patch(PatchKind::Merge, bytes(patch))).await
             }
+            Action::Conditions { resource, key, patch } => {
+                self.change(resource, key, "status", Verb::Patch(PatchKind::Strategic, bytes(patch))).await
+            }
             Action::Replace { resource, key, subresource, object } => {
                 self.change(resource, key, subresource, Verb::Update(bytes(object))).await
             }
             Action::Delete { resource, key, options, told_of } => {
-                let outcome = self.send(resource, key, "", Verb::Delete(options.clone())).await;
-                self.tell(resource, &key.name, told_of.as_ref(), "Delete", outcome.as_ref().err());
-                match outcome {
-                    Err(error) if error.reason != Reason::NotFound => Err(error),
-                    _ => {
-                        let outcome = Outcome::Gone(options.precondition.uid.clone());
-                        Ok(Some(Done { resource, key: key.clone(), outcome }))
+                self.delete(resource, key, options, told_of.as_ref()).await
+            }
+            Action::Collect { resource, key, options, owners } => {
+                for owner in owners {
+                    if self.is_there(owner).await? {
+                        return Ok(None);
                     }
                 }
+                self.delete(resource, key, options, None).await
             }
+            Action::DeleteAll { resource, namespace } => {
+                let all = Verb::DeleteCollection(ListOptions::default(), DeleteOptions::default());
+                self.send(resource, &ObjectKey::new(namespace, ""), "", all).await.map(|_| None)
+            }
+            Action::Note { about, note } => {
+                self.notes.set(about, note.clone());
+                Ok(None)
+            }
+        }
+    }
+
+    async fn delete(
+        &self,
+        resource: &'static Resource,
+        key: &ObjectKey,
+        options: &DeleteOptions,
+        told_of: Option<&Subject>,
+    ) -> Result<Option<Done>, Error> {
+        let outcome = self.send(resource, key, "", Verb::Delete(options.clone())).await;
+        self.tell(resource, &key.name, told_of, "Delete", outcome.as_ref().err());
+        match outcome {
+            Err(error) if error.reason != Reason::NotFound => Err(error),
+            _ => {
+                let outcome = Outcome::Gone(options.precondition.uid.clone());
+                Ok(Some(Done { resource, key: key.clone(), outcome }))
+            }
+        }
+    }
+
+    /// Asks the API itself, since no informer shows what it has not heard of yet.
+    async fn is_there(&self, item: &Item) -> Result<bool, Error> {
+        match self.send(item.resource, &item.key, "", Verb::Get).await {
+            Ok(answer) => Ok(meta(&answer)?.uid.as_deref() == Some(&*item.uid)),
+            Err(error) if error.reason == Reason::NotFound => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
@@ -145,6 +187,9 @@ impl Action {
         match (self, other) {
             (Self::Create { .. }, Self::Create { .. })
             | (Self::Delete { .. }, Self::Delete { .. })
+            | (Self::Collect { .. }, Self::Collect { .. })
+            | (Self::Conditions { .. }, Self::Conditions { .. })
+            | (Self::Note { .. }, Self::Note { .. })
             | (Self::Tell(_), Self::Tell(_)) => true,
             (Self::Merge { resource, .. }, Self::Merge { resource: other, .. }) => {
                 let is_pod = |resource: &'static Resource| std::ptr::eq(resource, kinds::Pod::resource());

@@ -1,6 +1,7 @@
 //! Expectations: what a key's last plan changed and the informers do not show yet.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
@@ -28,21 +29,26 @@ pub(crate) enum Outcome {
 }
 
 /// What is awaited, by the key that asked for it.
-#[derive(Default)]
-pub(crate) struct Expectations {
-    awaited: Mutex<HashMap<ObjectKey, (Instant, Vec<Done>)>>,
+pub(crate) struct Expectations<Key> {
+    awaited: Mutex<HashMap<Key, (Instant, Vec<Done>)>>,
 }
 
-impl Expectations {
+impl<Key> Default for Expectations<Key> {
+    fn default() -> Self {
+        Self { awaited: Mutex::default() }
+    }
+}
+
+impl<Key: Clone + Eq + Hash> Expectations<Key> {
     /// Awaits these changes before the key is looked at again.
-    pub(crate) fn expect(&self, key: &ObjectKey, done: Vec<Done>) {
+    pub(crate) fn expect(&self, key: &Key, done: Vec<Done>) {
         if !done.is_empty() {
             self.lock().insert(key.clone(), (Instant::now() + EXPECTATION_MOST, done));
         }
     }
 
     /// Whether the view shows what was awaited, or the time for it is over.
-    pub(crate) fn are_met(&self, key: &ObjectKey, view: &View) -> bool {
+    pub(crate) fn are_met(&self, key: &Key, view: &View) -> bool {
         let mut awaited = self.lock();
         let Some((due, rest)) = awaited.get_mut(key) else { return true };
         rest.retain(|done| !done.is_shown(view.meta(done.resource, &done.key)));
@@ -53,7 +59,7 @@ impl Expectations {
         is_met
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<ObjectKey, (Instant, Vec<Done>)>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, (Instant, Vec<Done>)>> {
         self.awaited.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
