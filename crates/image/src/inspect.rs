@@ -167,6 +167,21 @@ mod tests {
     }
 
     #[test]
+    fn each_guest_example_is_what_it_means_to_be() {
+        for (guest, _) in wherry_guests::GUESTS {
+            let expected = match *guest {
+                "batch" => ModuleKind::CoreCommand,
+                "hello-http" => ModuleKind::Http2,
+                "hello3" => ModuleKind::Http3,
+                "echo3" => ModuleKind::Command3,
+                _ => ModuleKind::Command2,
+            };
+            let module = wherry_guests::guest(guest).unwrap();
+            assert_eq!(inspect(module).unwrap().kind, expected, "{guest}");
+        }
+    }
+
+    #[test]
     fn worlds_are_by_package_and_version() {
         for (import, offered) in [
             ("wasi:io/poll@0.2.6", true),
