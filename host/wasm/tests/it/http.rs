@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use wherry_runtime::ExitReason;
 use wherry_vnet::{HttpHandler, full_body};
 
-use crate::node::{Guest, Pod, Started, network, run, spawn, until};
+use crate::node::{Guest, Pod, Started, name, network, run, spawn, until};
 
 const PORT: u16 = 8080;
 /// Longer than any request here that answers takes: for those that must not answer.
@@ -66,14 +66,20 @@ fn both_worlds_answer_by_hand_over_and_over_a_stream() {
 fn a_module_calls_another_over_the_pod_network() {
     run(async {
         let site = Site::new(Guest::new("hello-http", &[]).env("POD_NAME", "far")).await;
-        let near = Site::new(Guest::new("hello-http", &[]).env("POD_NAME", "near")).await;
-        crate::node::name("far", site.pod.network.address());
-        let fetched = near.ask("/fetch/far:8080").await;
-        assert_eq!(fetched, Some((200, "200: Hello from far\n".to_owned())));
-        let (_, refused) = near.ask("/fetch/192.0.2.1:80").await.unwrap();
-        assert!(refused.contains("DestinationIpProhibited"), "{refused}");
-        let (_, refused) = near.ask("/fetch/localhost:9").await.unwrap();
-        assert!(refused.contains("ConnectionRefused"), "{refused}");
+        name("far", site.pod.network.address());
+        for image in ["hello-http", "hello3"] {
+            let near = Site::new(Guest::new(image, &[]).env("POD_NAME", "near")).await;
+            let fetched = near.ask("/fetch/far:8080").await;
+            assert_eq!(fetched, Some((200, "200: Hello from far\n".to_owned())), "{image}");
+            for (address, said) in [
+                ("192.0.2.1:80", "DestinationIpProhibited"),
+                ("localhost:9", "ConnectionRefused"),
+                ("nowhere:80", "DnsError"),
+            ] {
+                let (_, refused) = near.ask(&format!("/fetch/{address}")).await.unwrap();
+                assert!(refused.contains(said), "{image}: {refused}");
+            }
+        }
     });
 }
 
