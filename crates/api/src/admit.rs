@@ -136,19 +136,15 @@ fn desired(object: &Map<String, Value>) -> impl Iterator<Item = (&String, &Value
     object.iter().filter(|(key, _)| !matches!(key.as_str(), "metadata" | "status"))
 }
 
-/// The old object with the status of the new one, and with the new record of who manages which field.
+/// The old object with the status of the new one.
 fn with_status_of(old: &Value, mut new: Value) -> Value {
     let mut object = old.clone();
     let status = new.as_object_mut().and_then(|new| new.remove("status"));
-    let managed = new.pointer_mut("/metadata/managedFields").map(Value::take);
     if let Some(object) = object.as_object_mut() {
         match status {
             Some(status) => object.insert("status".into(), status),
             None => object.remove("status"),
         };
-    }
-    if let (Some(meta), Some(managed)) = (object.get_mut("metadata").and_then(Value::as_object_mut), managed) {
-        meta.insert("managedFields".into(), managed);
     }
     object
 }

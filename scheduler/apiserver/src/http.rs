@@ -33,7 +33,7 @@ use crate::registry::Registry;
 /// How many requests are worked on at once, watches not counted; more are told to come again.
 const REQUESTS_MAX: usize = 2048;
 /// How many large bodies are held at once; more wait for their turn.
-const LARGE_BODIES_MAX: usize = 16;
+const LARGE_BODIES_MAX: usize = 8;
 
 /// Whether pods can be scheduled: what `/readyz` says.
 #[derive(Clone, Debug, Default)]

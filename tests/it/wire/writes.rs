@@ -156,6 +156,9 @@ pub fn field_validation(world: &World) {
     assert!(strict.message().contains("strict decoding error: unknown field \"frob\""), "{}", strict.message());
     assert_eq!(strict.message().matches("cannot be handled as").count(), 1, "{}", strict.message());
     assert_eq!(world.send("PATCH", &path, JSON, MERGE, patch).expect(200).warnings.len(), 1);
+    let twice = r#"{"data": {"a": "1", "a": "3"}}"#;
+    assert_eq!(world.send("PATCH", &path, JSON, MERGE, twice).expect(200).warnings.len(), 1);
+    world.send("PATCH", &format!("{path}?fieldValidation=Strict"), JSON, MERGE, twice).refused(400, "BadRequest");
     send("Loosely", "x").refused(400, "BadRequest");
     let wrong = json!({"metadata": {"name": "x"}, "data": {"a": [1]}});
     let told = world.post(&maps, &wrong);

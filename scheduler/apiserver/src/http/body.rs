@@ -105,7 +105,7 @@ pub(super) fn object(content_type: &str, body: &[u8]) -> Result<Parsed, Error> {
 }
 
 /// A patch and its kind.
-pub(super) fn patch(content_type: &str, body: &[u8]) -> Result<(PatchKind, Value), Error> {
+pub(super) fn patch(content_type: &str, body: &[u8]) -> Result<(PatchKind, Parsed), Error> {
     let kind = match content_type {
         "application/json-patch+json" => PatchKind::Json,
         "application/merge-patch+json" => PatchKind::Merge,
@@ -121,7 +121,7 @@ pub(super) fn patch(content_type: &str, body: &[u8]) -> Result<(PatchKind, Value
             return Err(unsupported(other, known));
         }
     };
-    let patch = serde_json::from_slice(body).map_err(|e| bad(&format!("the patch cannot be read: {e}")))?;
+    let patch = json::parse(body).map_err(|e| bad(&format!("the patch cannot be read: {e}")))?;
     Ok((kind, patch))
 }
 

@@ -93,7 +93,7 @@ pub(super) fn object(registry: &Registry, resource: &Resource, json: &Bytes, for
         Form::Table(version, include) => {
             let object = value(json);
             let meta = json!({"resourceVersion": object.pointer("/metadata/resourceVersion")});
-            bytes(&table_of(registry, resource, &[object], version, include, meta))
+            bytes(&table_of(registry, resource, std::iter::once(object), version, include, meta))
         }
     }
 }
@@ -109,14 +109,13 @@ pub(super) fn bookmark(json: &Bytes, form: Form) -> Bytes {
 /// A collection in the wanted form.
 pub(super) fn page(registry: &Registry, resource: &Resource, page: Page, form: Form) -> Response {
     let meta = page.metadata();
-    let objects = || page.entries.iter().map(|(_, entry)| value(&entry.json)).collect::<Vec<_>>();
+    // One by one: decoded, a collection takes many times its bytes.
+    let objects = || page.entries.iter().map(|(_, entry)| value(&entry.json));
     let body = match form {
         Form::Whole => Body::new(ListBody::new(page, resource)),
-        Form::Table(version, include) => {
-            bytes(&table_of(registry, resource, &objects(), version, include, meta)).into()
-        }
+        Form::Table(version, include) => bytes(&table_of(registry, resource, objects(), version, include, meta)).into(),
         Form::Partial(version) => {
-            let items: Vec<Value> = objects().iter().map(|object| partial(object, version)).collect();
+            let items: Vec<Value> = objects().map(|object| partial(&object, version)).collect();
             let list =
                 json!({"kind": "PartialObjectMetadataList", "apiVersion": version, "metadata": meta, "items": items});
             bytes(&list).into()
@@ -128,22 +127,23 @@ pub(super) fn page(registry: &Registry, resource: &Resource, page: Page, form: F
 fn table_of(
     registry: &Registry,
     resource: &Resource,
-    objects: &[Value],
+    objects: impl Iterator<Item = Value>,
     version: &str,
     include: Include,
     meta: Value,
 ) -> Value {
     let now = registry.clock().now();
     let columns: Vec<Value> = table::columns(resource).iter().map(column).collect();
-    let row = |object: &Value| {
+    let row = |object: Value| {
+        let cells = table::cells(resource, &object, now);
         let carried = match include {
             Include::None => Value::Null,
-            Include::Metadata => partial(object, version),
-            Include::Object => object.clone(),
+            Include::Metadata => partial(&object, version),
+            Include::Object => object,
         };
-        json!({"cells": table::cells(resource, object, now), "object": carried})
+        json!({"cells": cells, "object": carried})
     };
-    let rows: Vec<Value> = objects.iter().map(row).collect();
+    let rows: Vec<Value> = objects.map(row).collect();
     json!({"kind": "Table", "apiVersion": version, "metadata": meta, "columnDefinitions": columns, "rows": rows})
 }
 

@@ -4,7 +4,6 @@ use axum::extract::Request;
 use axum::response::Response;
 use bytes::Bytes;
 use http::{Method, StatusCode};
-use serde_json::Value;
 use wherry_api::json::Parsed;
 use wherry_api::resource::{FieldValidation, Subresource};
 use wherry_api::{Error, Reason};
@@ -144,14 +143,16 @@ impl Call<'_> {
         }
     }
 
-    async fn patch(&self, kind: PatchKind, patch: &Value) -> Result<Response, Error> {
+    async fn patch(&self, kind: PatchKind, sent: &Parsed) -> Result<Response, Error> {
         let (registry, target, options) = (&self.context.registry, self.place.target(), self.options()?);
+        let warnings = self.duplicates(sent, &options)?;
+        let patch = &sent.value;
         if self.subresource == Some(Subresource::Scale) {
             let scale = registry.set_scale(&target, Some(kind), patch, &options).await?;
             return Ok(encode::json(StatusCode::OK, scale.to_string().into(), &[]));
         }
         let written = registry.patch(&target, &self.place.subresource, kind, patch, &options).await?;
-        Ok(self.written(StatusCode::OK, written, Vec::new()))
+        Ok(self.written(StatusCode::OK, written, warnings))
     }
 
     async fn delete(&self, content_type: &str, body: &[u8]) -> Result<Response, Error> {

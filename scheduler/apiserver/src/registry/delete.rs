@@ -7,7 +7,7 @@ use wherry_api::{Error, Reason};
 use wherry_client::{DeleteOptions, ListOptions, Propagation};
 use wherry_store::{Command, Conflict, Entry, Expect, ProposeError};
 
-use super::object::{decode, has_items, is_deleting, may_go, meta, meta_mut};
+use super::object::{decode, is_deleting, may_go, meta, meta_mut};
 use super::{Page, Registry, Target, WRITE_TRIES_MAX, encoded, unwritten};
 
 /// How many objects of a collection are deleted at once.
@@ -144,9 +144,9 @@ fn mark(target: &Target, present: &Value, options: &DeleteOptions, now: &jiff::T
     }
     if target.resource.kind == "Namespace"
         && let Some(map) = object.as_object_mut()
-        && has_items(present, "/spec/finalizers")
+        && let Some(status) = map.entry("status").or_insert_with(|| json!({})).as_object_mut()
     {
-        map.insert("status".into(), json!({"phase": "Terminating"}));
+        status.insert("phase".into(), "Terminating".into());
     }
     Ok(object)
 }
