@@ -18,6 +18,9 @@ use crate::stdio::{Log, Unattached};
 /// How many resources (streams, sockets, requests) one instance may hold.
 pub(crate) const RESOURCES_MAX: usize = 16_384;
 
+/// How many files a WASI 0.1 program may have open, streams included: as many as a process by default on Linux.
+const FILES_MAX: usize = 1024;
+
 /// Store data of a component.
 pub(crate) struct State {
     wasi: WasiCtx,
@@ -63,7 +66,9 @@ impl CoreState {
         memory: &Arc<Memory>,
         stopping: &CancellationToken,
     ) -> Result<Self, StartError> {
-        Ok(Self { wasi: context(spec, stopping)?.build_p1(), share: Share::of(memory) })
+        let mut wasi = context(spec, stopping)?.build_p1();
+        wasi.ctx().table.set_max_capacity(FILES_MAX);
+        Ok(Self { wasi, share: Share::of(memory) })
     }
 }
 

@@ -36,6 +36,20 @@ fn a_read_only_mount_is_read_only() {
 }
 
 #[test]
+fn a_program_has_only_so_many_files_open() {
+    run(async {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("file"), "").unwrap();
+        let open = |times| Guest::new("batch", &["open", "/data/file", times]).mount(directory.path(), "/data", true);
+        let (exit, log) = open("900").outcome().await;
+        assert_eq!((exit.code, log.as_str()), (0, "900 times\n"));
+        let (exit, _) = open("1100").outcome().await;
+        assert_eq!(exit.code, 134);
+        assert!(exit.message.contains("resource table"), "{}", exit.message);
+    });
+}
+
+#[test]
 fn containers_share_a_directory() {
     run(async {
         let directory = tempfile::tempdir().unwrap();
