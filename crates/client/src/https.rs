@@ -167,6 +167,9 @@ async fn refusal(response: http::Response<Incoming>) -> Error {
     };
     match serde_json::from_slice::<Status>(&body) {
         Ok(status) if status.reason.is_some() => Error::from_status(&status),
+        // A kubelet answers in plain words.
+        _ if code == http::StatusCode::BAD_REQUEST => Error::new(Reason::BadRequest, String::from_utf8_lossy(&body)),
+        _ if code == http::StatusCode::NOT_FOUND => Error::new(Reason::NotFound, String::from_utf8_lossy(&body)),
         _ => Error::new(Reason::InternalError, format!("{code}: {}", String::from_utf8_lossy(&body))),
     }
 }

@@ -120,6 +120,10 @@ impl Context {
         self.pod_folder(pod).join("volumes")
     }
 
+    pub fn messages_folder(&self, pod: &PodRef) -> PathBuf {
+        self.pod_folder(pod).join("messages")
+    }
+
     fn pod_folder(&self, pod: &PodRef) -> PathBuf {
         self.pods_folder().join(&pod.uid)
     }

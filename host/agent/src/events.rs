@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{EventSource, ObjectReference};
 use serde_json::json;
 use tokio::sync::mpsc;
 use wherry_api::kinds::{Event, ObjectMeta, Time};
-use wherry_base::{Clock, Drain, Rng};
+use wherry_base::{Clock, Drain};
 use wherry_client::Client;
 use wherry_runtime::PodRef;
 
@@ -35,7 +35,8 @@ struct Record {
 struct Writer {
     client: Client,
     node: String,
-    rng: Rng,
+    /// What the last event was named by: names sort as time goes.
+    last_nanos: i128,
     seen: HashMap<(String, &'static str, String), (String, u32)>,
 }
 
@@ -43,7 +44,7 @@ impl Recorder {
     /// Starts the writing task.
     pub fn spawn(client: Client, node: String, clock: Arc<dyn Clock>, drain: &Drain) -> Self {
         let (queue, mut waiting) = mpsc::channel::<Record>(WAITING_MAX);
-        let mut writer = Writer { client, node, rng: Rng::from_entropy(), seen: HashMap::new() };
+        let mut writer = Writer { client, node, last_nanos: 0, seen: HashMap::new() };
         drain.spawn(async move {
             while let Some(record) = waiting.recv().await {
                 writer.write(record).await;
@@ -109,11 +110,12 @@ impl Writer {
         self.seen.insert(key, (name, 1));
     }
 
-    fn event(&self, record: Record) -> Event {
+    fn event(&mut self, record: Record) -> Event {
         let kind = if record.warning { "Warning" } else { "Normal" };
         let subject = record.about.name.as_deref().unwrap_or_default();
+        self.last_nanos = record.at.as_nanosecond().max(self.last_nanos + 1);
         let meta = ObjectMeta {
-            name: Some(format!("{subject}.{:016x}", self.rng.next())),
+            name: Some(format!("{subject}.{:016x}", self.last_nanos)),
             namespace: record.about.namespace.clone(),
             ..ObjectMeta::default()
         };

@@ -157,9 +157,11 @@ impl Context {
     }
 
     fn status(&self, before: Option<&NodeStatus>) -> NodeStatus {
+        let disk = rustix::fs::statvfs(&self.config.data_dir).map_or(0, |disk| disk.f_blocks * disk.f_frsize);
         let capacity = BTreeMap::from([
             ("cpu".to_owned(), Quantity(format!("{}m", self.machine.cpu_milli))),
             ("memory".to_owned(), Quantity(format!("{}Ki", self.machine.memory_bytes / 1024))),
+            ("ephemeral-storage".to_owned(), Quantity(format!("{}Ki", disk / 1024))),
             ("pods".to_owned(), Quantity(self.config.pods_max.to_string())),
         ]);
         let address = |kind: &str, address: String| NodeAddress { type_: kind.into(), address };
@@ -213,10 +215,10 @@ fn architecture() -> &'static str {
 
 fn conditions(before: Option<&NodeStatus>, now: Timestamp) -> Vec<NodeCondition> {
     let rows = [
-        ("MemoryPressure", "False", "KubeletHasSufficientMemory", "the node has sufficient memory available"),
-        ("DiskPressure", "False", "KubeletHasNoDiskPressure", "the node has no disk pressure"),
-        ("PIDPressure", "False", "KubeletHasSufficientPID", "the node has sufficient PID available"),
-        ("Ready", "True", "KubeletReady", "the node takes pods"),
+        ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+        ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+        ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+        ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
     ];
     let one = |(kind, status, reason, message): (&str, &str, &str, &str)| {
         let same = before

@@ -136,10 +136,21 @@ pub enum Event {
         run: u32,
         /// Which probe.
         probe: ProbeKind,
-        /// `Err` with what was found wrong.
-        verdict: Result<(), String>,
+        /// Whether it has succeeded, or failed, often enough.
+        verdict: bool,
         /// The grace that the probe names, should the container be killed.
         grace: Option<Duration>,
+    },
+    /// A probe found something wrong, which is told whether or not it decides anything.
+    Unhealthy {
+        /// Which container.
+        index: usize,
+        /// The slot's `turn` in that run.
+        run: u32,
+        /// Which probe.
+        probe: ProbeKind,
+        /// What.
+        message: String,
     },
     /// A timer that `step` asked for.
     Timer(Timer),

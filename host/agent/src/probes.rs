@@ -1,6 +1,6 @@
 //! Probes of a running container: one task a container that has any; it ends with the container.
 //!
-//! Only verdicts that change something are told. While a container is young, a refused connection is tried again within
+//! Verdicts are told where they change something, failures as they come: people count them. While a container is young, a refused connection is tried again within
 //! milliseconds and counts for nothing, so that a server is ready as soon as it listens, not a period later.
 
 mod check;
@@ -20,6 +20,8 @@ pub use check::{Get, Trouble};
 
 /// How long after its first probe a container may refuse connections without this counting as a failure.
 const YOUNG: Duration = Duration::from_secs(1);
+/// How many failures in a row are told one by one; after that one in so many is.
+const TOLD_FAILURES: u32 = 25;
 /// The first wait between tries of a young container; it doubles.
 const YOUNG_WAIT_FIRST: Duration = Duration::from_millis(5);
 
@@ -105,12 +107,8 @@ impl Plan {
         let mut tick = self.first_tick().await;
         loop {
             let result = self.check_young(network, tick).await;
-            let failed = result.is_err();
-            if let Some(verdict) = judge.hear(result, self.successes, self.failures) {
-                report(self.event(verdict));
-                if !failed {
-                    return;
-                }
+            if self.hear(&mut judge, result, report) == Some(true) {
+                return;
             }
             tick += self.period;
             tokio::time::sleep_until(tick).await;
@@ -122,9 +120,7 @@ impl Plan {
         let mut tick = self.first_tick().await;
         let mut result = self.check_young(network, tick).await;
         loop {
-            if let Some(verdict) = judge.hear(result, self.successes, self.failures) {
-                report(self.event(verdict));
-            }
+            self.hear(&mut judge, result, report);
             tick += self.period;
             tokio::time::sleep_until(tick).await;
             result = self.check(network).await.map_err(Trouble::into_message);
@@ -154,11 +150,22 @@ impl Plan {
 
     async fn check(&self, network: &Network) -> Result<(), Trouble> {
         let checked = tokio::time::timeout(self.timeout, self.check.run(network)).await;
-        checked.unwrap_or_else(|_| Err(Trouble::Failed(format!("no answer within {} s", self.timeout.as_secs()))))
+        checked.unwrap_or_else(|_| Err(Trouble::Failed(self.check.late(self.timeout))))
     }
 
-    fn event(&self, verdict: Result<(), String>) -> Event {
-        Event::Probed { index: self.index, run: self.turn, probe: self.kind, verdict, grace: self.grace }
+    /// Tells of a failure, and of a verdict that is new.
+    fn hear(&self, judge: &mut Judge, result: Result<(), String>, report: &impl Fn(Event)) -> Option<bool> {
+        let (index, run, probe) = (self.index, self.turn, self.kind);
+        let verdict = judge.hear(result.is_ok(), self.successes, self.failures);
+        if let Err(message) = result
+            && judge.tells()
+        {
+            report(Event::Unhealthy { index, run, probe, message });
+        }
+        if let Some(verdict) = verdict {
+            report(Event::Probed { index, run, probe, verdict, grace: self.grace });
+        }
+        verdict
     }
 }
 
@@ -173,8 +180,7 @@ struct Judge {
 
 impl Judge {
     /// Hears one more result; gives a verdict where it is a new one.
-    fn hear(&mut self, result: Result<(), String>, successes: u32, failures: u32) -> Option<Result<(), String>> {
-        let good = result.is_ok();
+    fn hear(&mut self, good: bool, successes: u32, failures: u32) -> Option<bool> {
         self.row = if self.row_of == good { self.row.saturating_add(1) } else { 1 };
         self.row_of = good;
         let enough = self.row >= if good { successes } else { failures };
@@ -182,7 +188,12 @@ impl Judge {
         if news {
             self.verdict = Some(good);
         }
-        news.then_some(result)
+        news.then_some(good)
+    }
+
+    /// Whether people are told of the failure just heard: of the first ones each, of many in a row some.
+    fn tells(&self) -> bool {
+        self.row <= TOLD_FAILURES || self.row.is_multiple_of(TOLD_FAILURES)
     }
 }
 
@@ -194,10 +205,7 @@ mod tests {
     fn tells_only_what_changes() {
         let results = [true, false, false, true, false, false, false, false, true, true];
         let mut judge = Judge::default();
-        let heard = results.map(|good| {
-            let result = if good { Ok(()) } else { Err(String::new()) };
-            judge.hear(result, 2, 3).map(|verdict| verdict.is_ok())
-        });
+        let heard = results.map(|good| judge.hear(good, 2, 3));
         let expected = [None, None, None, None, None, None, Some(false), None, None, Some(true)];
         assert_eq!(heard, expected);
     }

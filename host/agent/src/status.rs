@@ -80,11 +80,11 @@ fn reason(state: &State) -> (Option<String>, Option<String>) {
     }
 }
 
-/// Whether a container counts as ready.
-fn is_ready(state: &State, outline: &ContainerOutline, slot: &Slot) -> bool {
+/// Whether a container is ready, whatever becomes of its pod: a pod that ends is shown as `1/1 Terminating`.
+fn is_ready(outline: &ContainerOutline, slot: &Slot) -> bool {
     match outline.role {
         Role::Init => slot.ended().is_some_and(|ending| ending.code == 0),
-        Role::Sidecar | Role::Main => !state.is_ending() && slot.running().is_some_and(|live| live.ready),
+        Role::Sidecar | Role::Main => slot.running().is_some_and(|live| live.ready),
     }
 }
 
@@ -103,7 +103,7 @@ fn container(state: &State, outline: &ContainerOutline, slot: &Slot) -> Containe
         image: outline.image.to_string(),
         image_id: slot.digest.as_deref().unwrap_or_default().to_owned(),
         container_id: current.map(|id| id.to_string()).filter(|id| !id.is_empty()),
-        ready: is_ready(state, outline, slot),
+        ready: is_ready(outline, slot),
         started: Some(started),
         restart_count: i32::try_from(slot.restarts).unwrap_or(i32::MAX),
         state: Some(stage(state, outline, slot)),
@@ -123,6 +123,14 @@ fn stage(state: &State, outline: &ContainerOutline, slot: &Slot) -> ContainerSta
             waiting(hindrance.reason, Some(hindrance.message.clone()))
         }
         (Stage::Idle | Stage::Creating, _) => waiting(idle_reason(state, outline), None),
+    }
+}
+
+/// Why a container that does not run, and has not ended, waits.
+pub fn waiting_reason(state: &State, outline: &ContainerOutline, slot: &Slot) -> &'static str {
+    match (&slot.stage, &state.phase) {
+        (Stage::Held(hindrance), _) | (Stage::Idle, Phase::Stuck(hindrance)) => hindrance.reason,
+        _ => idle_reason(state, outline),
     }
 }
 

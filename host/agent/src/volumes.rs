@@ -19,7 +19,7 @@ pub use disk::{remove, remove_orphans};
 
 /// Why a volume is not there: the message of `FailedMount`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("MountVolume.SetUp failed for volume \"{volume}\": {message}")]
+#[error("MountVolume.SetUp failed for volume \"{volume}\" : {message}")]
 pub struct VolumeError {
     /// Its name.
     pub volume: String,

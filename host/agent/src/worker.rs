@@ -3,6 +3,7 @@
 //! Effects that take time run as tasks that end with the next event; an idle pod has no task but the one a container
 //! that waits for its exit. The pod's object is kept as the bytes in which it came.
 
+mod last_words;
 mod report;
 mod set_up;
 mod start;
@@ -183,14 +184,14 @@ impl Worker {
         self.context.recorder.pod(&self.pod, container, notice.warning, notice.reason, notice.message);
     }
 
-    /// A container ended: its log is complete, its probes stop.
-    fn exited(self: &Arc<Self>, index: usize, exit: Exit) {
-        let mut live = self.live();
-        let run = live.runs.get_mut(index).map(std::mem::take).unwrap_or_default();
+    /// A container ended: its probes stop, its log is complete, its last words are read.
+    async fn exited(self: &Arc<Self>, index: usize, exit: Exit) {
+        let run = self.live().runs.get_mut(index).map(std::mem::take).unwrap_or_default();
         if let Some(log) = run.log {
             log.end();
         }
-        self.feed_locked(&mut live, Event::Exited { index, exit });
+        let exit = self.with_last_words(index, exit).await;
+        self.feed(Event::Exited { index, exit });
     }
 
     fn release(&self, live: &mut Live) {

@@ -58,6 +58,7 @@ impl Machine {
                     self.probed(index, probe, verdict, grace);
                 }
             }
+            Event::Unhealthy { index, run, probe, message } => self.unhealthy(index, run, probe, &message),
             Event::Timer(timer) => self.timer(timer),
             Event::Stop { why, grace } => self.stop(why, grace),
         }
@@ -82,7 +83,7 @@ impl Machine {
         for (index, container) in changed.filter(|_| !self.state.is_ending()).collect::<Vec<_>>() {
             let Some(slot) = self.state.slots.get_mut(index) else { continue };
             if matches!(&slot.stage, Stage::Held(hindrance) if is_of_image(hindrance.reason)) {
-                slot.failures = 0;
+                (slot.failures, slot.misses) = (0, 0);
                 self.start(index, false);
             } else if let Some(live) = slot.running_mut() {
                 live.condemned = true;
@@ -121,6 +122,7 @@ impl Machine {
         let name = outline.name.clone();
         slot.enter(Stage::Running(Live { id, since: self.at, started, ready, condemned: false, stopping: None }));
         slot.digest = Some(digest);
+        slot.misses = 0;
         self.tell(Some(index), "Created", format!("Created container: {name}"));
         self.tell(Some(index), "Started", format!("Started container {name}"));
         if self.state.is_ending() {
@@ -145,15 +147,26 @@ impl Machine {
         let (first, most) = if is_of_image(hindrance.reason) { PULL_BACKOFF } else { CONFIG_BACKOFF };
         let wait = slot.miss(first, most);
         let shown = if hindrance.reason == "ErrImagePull" { PULL_ERROR_SHOWN } else { wait };
-        let message = hindrance.message.clone();
-        slot.enter(Stage::Held(hindrance));
+        slot.enter(Stage::Held(hindrance.clone()));
         let timer = Timer::Slot { index, turn: slot.turn };
         if ending {
             return self.wind_down();
         }
-        self.warn(Some(index), "Failed", message);
+        self.tell_not_started(index, &hindrance);
         self.effects.push(Effect::Timer(shown, timer));
         self.report(Urgency::Now);
+    }
+
+    /// In a kubelet's words.
+    fn tell_not_started(&mut self, index: usize, hindrance: &Hindrance) {
+        let Hindrance { reason, message } = hindrance;
+        match *reason {
+            "ErrImagePull" => self.warn(Some(index), "Failed", capitalized(message)),
+            "ErrImageNeverPull" => self.warn(Some(index), "ErrImageNeverPull", message.clone()),
+            reason if is_of_image(reason) => self.warn(Some(index), "InspectFailed", message.clone()),
+            _ => return self.warn(Some(index), "Failed", format!("Error: {message}")),
+        }
+        self.warn(Some(index), "Failed", format!("Error: {reason}"));
     }
 
     fn ended(&mut self, index: usize, ending: Ending) {
@@ -207,25 +220,22 @@ impl Machine {
         }
     }
 
-    fn probed(&mut self, index: usize, probe: ProbeKind, verdict: Result<(), String>, grace: Option<Duration>) {
+    fn probed(&mut self, index: usize, probe: ProbeKind, verdict: bool, grace: Option<Duration>) {
         let grace = grace.unwrap_or_else(|| self.grace());
         let Some((outline, slot)) = slot_of(&mut self.state, index) else { return };
         let readiness = outline.readiness;
         let name = outline.name.clone();
         let Some(live) = slot.running_mut() else { return };
-        match (probe, &verdict) {
-            (ProbeKind::Startup, Ok(())) => {
+        match (probe, verdict) {
+            (ProbeKind::Startup, true) => {
                 live.started = true;
                 live.ready = !readiness;
             }
-            (ProbeKind::Readiness, verdict) => live.ready = verdict.is_ok(),
-            (ProbeKind::Liveness, Ok(())) => return,
-            (ProbeKind::Startup | ProbeKind::Liveness, Err(_)) => live.condemned = true,
+            (ProbeKind::Readiness, verdict) => live.ready = verdict,
+            (ProbeKind::Liveness, true) => return,
+            (ProbeKind::Startup | ProbeKind::Liveness, false) => live.condemned = true,
         }
         let condemned = live.condemned;
-        if let Err(message) = verdict {
-            self.warn(Some(index), "Unhealthy", format!("{} probe failed: {message}", probe.word()));
-        }
         if condemned && !self.state.is_ending() {
             let probe = probe.word().to_lowercase();
             let why = format!("Container {name} failed {probe} probe, will be restarted");
@@ -233,6 +243,13 @@ impl Machine {
         }
         self.advance();
         self.report(Urgency::Now);
+    }
+
+    fn unhealthy(&mut self, index: usize, run: u32, probe: ProbeKind, message: &str) {
+        let current = self.state.slots.get(index).is_some_and(|slot| slot.turn == run && slot.running().is_some());
+        if current && !self.state.is_ending() {
+            self.warn(Some(index), "Unhealthy", format!("{} probe failed: {message}", probe.word()));
+        }
     }
 
     fn timer(&mut self, timer: Timer) {
@@ -264,12 +281,13 @@ impl Machine {
             "ErrImagePull" => {
                 let back_off = format!("Back-off pulling image \"{}\"", outline.image);
                 let message = format!("{back_off}: ErrImagePull: {}", hindrance.message);
-                slot.failures = slot.failures.saturating_sub(1);
+                slot.misses = slot.misses.saturating_sub(1);
                 let wait = slot.miss(PULL_BACKOFF.0, PULL_BACKOFF.1).saturating_sub(PULL_ERROR_SHOWN);
                 slot.enter(Stage::Held(Hindrance { reason: "ImagePullBackOff", message }));
                 let timer = Timer::Slot { index, turn: slot.turn };
                 self.effects.push(Effect::Timer(wait, timer));
                 self.tell(Some(index), "BackOff", back_off);
+                self.warn(Some(index), "Failed", "Error: ImagePullBackOff".into());
                 self.report(Urgency::Now);
             }
             "CrashLoopBackOff" => self.start(index, true),
@@ -420,6 +438,12 @@ fn slot_of(state: &mut State, index: usize) -> Option<(&ContainerOutline, &mut S
 
 fn is_of_image(reason: &str) -> bool {
     matches!(reason, "ErrImagePull" | "ImagePullBackOff" | "ErrImageNeverPull" | "InvalidImageName" | "ErrImageInspect")
+}
+
+fn capitalized(sentence: &str) -> String {
+    let mut sentence = sentence.to_owned();
+    sentence.get_mut(..1).into_iter().for_each(str::make_ascii_uppercase);
+    sentence
 }
 
 impl ProbeKind {

@@ -28,8 +28,10 @@ pub struct Slot {
     pub digest: Option<Arc<str>>,
     /// Counts stages, so that late timers and verdicts are known as such.
     pub turn: u32,
-    /// Failures in a row: crashes, or images and configurations that were not to be had.
+    /// Crashes in a row.
     pub failures: u32,
+    /// Images and configurations in a row that were not to be had.
+    pub misses: u32,
 }
 
 /// What a container does now.
@@ -145,8 +147,8 @@ impl Slot {
 
     /// Counts a failure to get image or configuration, and says how long to wait.
     pub fn miss(&mut self, first: Duration, most: Duration) -> Duration {
-        self.failures = self.failures.saturating_add(1);
-        doubled(first, self.failures - 1, most)
+        self.misses = self.misses.saturating_add(1);
+        doubled(first, self.misses - 1, most)
     }
 }
 

@@ -89,7 +89,7 @@ fn starts_in_order() {
         Phase::Running,
     );
     check("s:y+startup a", Always, vec![started(0)], &["start 0", "probe 0"], Phase::Starting);
-    let probed = Event::Probed { index: 0, run: 2, probe: ProbeKind::Startup, verdict: Ok(()), grace: None };
+    let probed = Event::Probed { index: 0, run: 2, probe: ProbeKind::Startup, verdict: true, grace: None };
     check("s:y+startup a", Always, vec![started(0), probed], &["start 0", "probe 0", "start 1"], Phase::Running);
 }
 
@@ -252,7 +252,7 @@ fn a_failed_liveness_probe_restarts_even_after_code_0() {
         index: 0,
         run: 2,
         probe: ProbeKind::Liveness,
-        verdict: Err("x".into()),
+        verdict: false,
         grace: Some(Duration::from_secs(3)),
     };
     check(
@@ -262,6 +262,44 @@ fn a_failed_liveness_probe_restarts_even_after_code_0() {
         &["start 0", "probe 0", "stop 0 in 3s", "start 0"],
         Phase::Running,
     );
+}
+
+#[test]
+fn what_does_not_start_is_told_in_a_kubelets_words() {
+    for (reason, message, told) in [
+        (
+            "ErrImagePull",
+            "failed to pull image \"x\": why",
+            "Failed: Failed to pull image \"x\": why, Failed: Error: ErrImagePull",
+        ),
+        ("ErrImageNeverPull", "why", "ErrImageNeverPull: why, Failed: Error: ErrImageNeverPull"),
+        ("InvalidImageName", "why", "InspectFailed: why, Failed: Error: InvalidImageName"),
+        ("CreateContainerConfigError", "configmap \"c\" not found", "Failed: Error: configmap \"c\" not found"),
+    ] {
+        let mut state = State::new(outline("a", RestartPolicy::Always));
+        let hindrance = Hindrance { reason, message: message.into() };
+        let mut effects = Vec::new();
+        for event in [Event::Begin, up(), Event::NotStarted { index: 0, hindrance }] {
+            (state, effects) = step(state, Timestamp::UNIX_EPOCH, event);
+        }
+        let words = |effect: &Effect| match effect {
+            Effect::Emit(notice) => Some(format!("{}: {}", notice.reason, notice.message)),
+            _ => None,
+        };
+        assert_eq!(effects.iter().filter_map(words).collect::<Vec<_>>().join(", "), told);
+    }
+}
+
+#[test]
+fn an_image_that_was_late_is_no_crash() {
+    let image =
+        || Event::NotStarted { index: 0, hindrance: Hindrance { reason: "ErrImageNeverPull", message: String::new() } };
+    let mut state = State::new(outline("a", RestartPolicy::Always));
+    for event in [Event::Begin, up(), image(), started(0), exited(0, 1)] {
+        state = step(state, Timestamp::UNIX_EPOCH, event).0;
+    }
+    // The first crash is no reason to wait.
+    assert_eq!(state.slots[0].stage, Stage::Creating);
 }
 
 /// A world that answers effects at random: whatever happened before, a stopped pod ends, starts nothing more, and lets go once.
@@ -333,7 +371,7 @@ impl World {
             Effect::Timer(_, timer) => self.feed(Event::Timer(timer)),
             Effect::Probe(index) => {
                 let probe = [ProbeKind::Startup, ProbeKind::Liveness, ProbeKind::Readiness][rng.below(3)];
-                let verdict = if rng.below(2) == 0 { Ok(()) } else { Err(String::new()) };
+                let verdict = rng.below(2) == 0;
                 let run = self.state.slots[index].turn;
                 self.feed(Event::Probed { index, run, probe, verdict, grace: None });
             }

@@ -1,6 +1,7 @@
 //! One check of a probe or hook: a connection, or an HTTP request, over the pod network.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use http::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -42,6 +43,14 @@ impl Trouble {
             Self::Refused(message) | Self::Failed(message) => message,
         }
     }
+
+    /// The same, with what it was the trouble of before it.
+    fn of(self, title: &str) -> Self {
+        match self {
+            Self::Refused(message) => Self::Refused(format!("{title}: {message}")),
+            Self::Failed(message) => Self::Failed(format!("{title}: {message}")),
+        }
+    }
 }
 
 impl Check {
@@ -55,6 +64,17 @@ impl Check {
             Err("exec and grpc probes are not supported for modules; use httpGet or tcpSocket".into())
         };
         check.unwrap_or_else(Self::Impossible)
+    }
+
+    /// What is said of a check that took longer than `timeout`.
+    pub fn late(&self, timeout: Duration) -> String {
+        match self {
+            Self::Get(get) => {
+                format!("{}: context deadline exceeded: no answer within {} s", get.title(), timeout.as_secs())
+            }
+            Self::Connect(at) => format!("dial tcp {at}: i/o timeout"),
+            Self::Impossible(why) => why.clone(),
+        }
     }
 
     /// Checks once. Has no timeout of its own.
@@ -89,19 +109,24 @@ impl Get {
 
     /// Sends it once; the answer's status.
     pub async fn status(&self, network: &Network) -> Result<StatusCode, Trouble> {
-        let at = self.at;
+        let (at, title) = (self.at, self.title());
         let request = self.request().map_err(|error| Trouble::Failed(format!("malformed httpGet: {error}")))?;
-        let failed = |error: &dyn std::fmt::Display| Trouble::Failed(format!("Get \"http://{at}\": {error}"));
+        let failed = |error: &dyn std::fmt::Display| Trouble::Failed(format!("{title}: {error}"));
         if let Some(handler) = network.handler(at) {
             return handler.handle(request).await.map(|answer| answer.status()).map_err(|error| failed(&error));
         }
-        let stream = network.dial(at).await.map_err(|error| dial_trouble(at, &error))?;
+        let stream = network.dial(at).await.map_err(|error| dial_trouble(at, &error).of(&title))?;
         let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = handshake.map_err(|error| failed(&error))?;
         tokio::select! {
             answer = sender.send_request(request) => answer.map(|answer| answer.status()).map_err(|error| failed(&error)),
             ended = connection => Err(failed(&ended.map_or_else(|error| error.to_string(), |()| "connection closed".into()))),
         }
+    }
+
+    /// As Go's client begins its messages.
+    fn title(&self) -> String {
+        format!("Get \"http://{}{}\"", self.at, self.path)
     }
 
     fn request(&self) -> Result<Request<Body>, http::Error> {

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use crate::agent::AgentHandle;
 use crate::logs::{ReadOptions, Since, read};
 use crate::pod::Stage;
+use crate::status;
 use crate::worker::Worker;
 
 #[derive(Debug, Default, Deserialize)]
@@ -63,7 +64,7 @@ fn run_of(worker: &Worker, container: &str, previous: bool) -> Result<u32, (Stat
     let pod = &worker.pod.name;
     worker.inspect(|state| {
         let mut pairs = state.outline.containers.iter().zip(&state.slots);
-        let Some((_, slot)) = pairs.find(|(outline, _)| *outline.name == *container) else {
+        let Some((outline, slot)) = pairs.find(|(outline, _)| *outline.name == *container) else {
             return bad(format!("container {container} is not valid for pod {pod}"));
         };
         match (&slot.stage, previous) {
@@ -74,11 +75,12 @@ fn run_of(worker: &Worker, container: &str, previous: bool) -> Result<u32, (Stat
             }
             (_, true) => bad(format!("previous terminated container \"{container}\" in pod \"{pod}\" not found")),
             (Stage::Running(_) | Stage::Ended(_), false) => Ok(slot.restarts),
-            (Stage::Held(hindrance), false) => {
-                bad(format!("container \"{container}\" in pod \"{pod}\" is waiting to start: {}", hindrance.reason))
-            }
-            (Stage::Idle | Stage::Creating, false) => {
-                bad(format!("container \"{container}\" in pod \"{pod}\" is waiting to start: ContainerCreating"))
+            (Stage::Held(_) | Stage::Idle | Stage::Creating, false) => {
+                let why = match status::waiting_reason(state, outline, slot) {
+                    "ErrImagePull" | "ImagePullBackOff" => "trying and failing to pull image",
+                    reason => reason,
+                };
+                bad(format!("container \"{container}\" in pod \"{pod}\" is waiting to start: {why}"))
             }
         }
     })

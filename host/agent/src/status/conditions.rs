@@ -61,6 +61,7 @@ fn initialized(state: &State, phase: &str) -> Verdict {
     (!names.is_empty()).then(|| ("ContainersNotInitialized", message()))
 }
 
+/// None is in a pod that is being ended: Services take its address away before its containers stop.
 fn containers_ready(state: &State, phase: &str) -> Verdict {
     if phase == "Succeeded" {
         return Some(("PodCompleted", String::new()));
@@ -69,7 +70,8 @@ fn containers_ready(state: &State, phase: &str) -> Verdict {
         return Some(("PodFailed", String::new()));
     }
     let pairs = state.outline.containers.iter().zip(&state.slots).filter(|(outline, _)| outline.role != Role::Init);
-    let names: Vec<&str> = pairs.filter(|(o, s)| !is_ready(state, o, s)).map(|(outline, _)| &*outline.name).collect();
+    let names: Vec<&str> =
+        pairs.filter(|(o, s)| state.is_ending() || !is_ready(o, s)).map(|(outline, _)| &*outline.name).collect();
     let message = || format!("containers with unready status: [{}]", names.join(" "));
     (!names.is_empty()).then(|| ("ContainersNotReady", message()))
 }

@@ -36,7 +36,7 @@ fn follows_the_state() {
     let hindrance = || Hindrance { reason: "ErrImagePull", message: "m".into() };
     let started = || Event::Started { index: 0, id: "fake://1".into(), digest: "d".into() };
     let ready =
-        || Event::Probed { index: 0, run: 2, probe: crate::pod::ProbeKind::Readiness, verdict: Ok(()), grace: None };
+        || Event::Probed { index: 0, run: 2, probe: crate::pod::ProbeKind::Readiness, verdict: true, grace: None };
     let exited = |code| {
         let reason = if code == 0 { ExitReason::Completed } else { ExitReason::OomKilled };
         Event::Exited { index: 0, exit: Exit { code, reason, message: String::new() } }

@@ -47,7 +47,7 @@ fn files_change_all_at_once() {
     assert_eq!(fs::read_to_string(place.join("b")).unwrap(), "3");
     assert!(!place.join(before).exists());
     let error = made(folder.path(), &pod, json!({ "a": "1" })).unwrap_err();
-    assert_eq!(error, "MountVolume.SetUp failed for volume \"v\": references non-existent configmap key: b");
+    assert_eq!(error, "MountVolume.SetUp failed for volume \"v\" : references non-existent configmap key: b");
 }
 
 #[test]

@@ -8,10 +8,11 @@ use wherry_api::kinds::Pod;
 use wherry_vnet::{Egress, PodIdentity};
 
 use super::Worker;
+use super::start::CONFIG_ERROR;
 use crate::context::Context;
 use crate::downward::Facts;
 use crate::objects;
-use crate::pod::{Event, Hindrance, Phase, Timer};
+use crate::pod::{Event, Hindrance, Phase, Slot, Stage, Timer};
 use crate::volumes;
 
 /// Annotate a pod with this and `allow` to let it reach addresses outside the cluster.
@@ -36,7 +37,7 @@ impl Worker {
         self.feed(event);
     }
 
-    /// Something that the volumes are made of changed: the files follow, or what was missing is tried again.
+    /// Something that volumes or environments are made of changed: the files follow, or what was missing is tried again.
     pub fn refresh(self: Arc<Self>) {
         let worker = self.clone();
         self.context.drain.spawn(async move {
@@ -52,10 +53,21 @@ impl Worker {
                         let message = failure.hindrance.message;
                         worker.context.recorder.pod(&worker.pod, None, true, failure.event, message);
                     }
+                    worker.retry_config();
                 }
                 _ => {}
             }
         });
+    }
+
+    /// Tries again what waits for its configuration.
+    fn retry_config(self: &Arc<Self>) {
+        let waits = |slot: &Slot| matches!(&slot.stage, Stage::Held(hindrance) if hindrance.reason == CONFIG_ERROR);
+        let waiting: Vec<Timer> = self.inspect(|state| {
+            let slots = state.slots.iter().enumerate().filter(|(_, slot)| waits(slot));
+            slots.map(|(index, slot)| Timer::Slot { index, turn: slot.turn }).collect()
+        });
+        waiting.into_iter().for_each(|timer| self.feed(Event::Timer(timer)));
     }
 
     fn failed(&self, failure: Failure) -> Event {

@@ -15,10 +15,14 @@ use crate::logs::ContainerLog;
 use crate::objects;
 use crate::pod::{Event, Hindrance};
 use crate::services;
+use crate::termination;
 use crate::volumes;
 
 /// Linux' limit, and so a kubelet's.
 const HOSTNAME_CHARS_MAX: usize = 63;
+
+/// The reason of a container that waits for its configuration.
+pub const CONFIG_ERROR: &str = "CreateContainerConfigError";
 
 /// A container that runs.
 struct Started {
@@ -33,7 +37,21 @@ impl Worker {
         let pod = self.live().pod();
         match self.try_start(&pod, index).await {
             Ok(started) => self.running(index, started),
-            Err(event) => self.feed(event),
+            Err(event) => {
+                if matches!(&event, Event::NotStarted { hindrance, .. } if hindrance.reason == CONFIG_ERROR) {
+                    self.await_config(&pod, index);
+                }
+                self.feed(event);
+            }
+        }
+    }
+
+    /// What a container's environment names is watched from now on: once it is there, the container starts at once.
+    fn await_config(self: &Arc<Self>, pod: &Pod, index: usize) {
+        let fields = pod.spec.as_ref().and_then(|spec| container_at(spec, index));
+        if let Some(fields) = fields {
+            let context = &self.context;
+            context.references.add(&context.client, &context.drain, self, &env::names(fields));
         }
     }
 
@@ -54,20 +72,20 @@ impl Worker {
         let worker = self.clone();
         self.context.drain.spawn(async move {
             let exit = container.exited().await;
-            worker.exited(index, exit);
+            worker.exited(index, exit).await;
         });
     }
 
     async fn try_start(&self, pod: &Pod, index: usize) -> Result<Started, Event> {
         let failed = |reason, message| Event::NotStarted { index, hindrance: Hindrance { reason, message } };
-        let unknown = || failed("CreateContainerConfigError", "the pod has no such container".to_owned());
+        let unknown = || failed(CONFIG_ERROR, "the pod has no such container".to_owned());
         let spec = pod.spec.as_ref().ok_or_else(unknown)?;
         let fields = container_at(spec, index).ok_or_else(unknown)?;
         let runtime = self.context.runtimes.select(pod).map_err(|message| failed("CreateContainerError", message))?;
         let image =
             self.image(&**runtime, index, fields).await.map_err(|hindrance| Event::NotStarted { index, hindrance })?;
         let digest = image.digest.clone();
-        let config = |message| failed("CreateContainerConfigError", message);
+        let config = |message| failed(CONFIG_ERROR, message);
         let words = self.words(pod, spec, fields).await.map_err(config)?;
         let (id, log) = (random_id(&self.context.rng), self.open_log(index, fields));
         let spec = self.container_spec(spec, fields, image, words, (&id, &log)).map_err(config)?;
@@ -95,7 +113,7 @@ impl Worker {
         }
         let image = runtime.prepare(reference, policy).await;
         let image = image.map_err(|error| Hindrance { reason: error.reason(), message: error.to_string() })?;
-        tell("Pulled", format!("Container image \"{reference}\" is present on the node ({})", image.digest));
+        tell("Pulled", format!("Container image \"{reference}\" already present on machine"));
         Ok(image)
     }
 
@@ -128,7 +146,8 @@ impl Worker {
         let network = self.live().network.clone().ok_or("the pod's address is gone")?;
         let variable = |name: &str| words.env.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str());
         let expand = |text: &str| env::expand(text, variable);
-        let mounts = volumes::mounts(&self.context.volumes_folder(&self.pod), spec, fields, expand)?;
+        let mut mounts = volumes::mounts(&self.context.volumes_folder(&self.pod), spec, fields, expand)?;
+        mounts.extend(termination::mount(&self.context.messages_folder(&self.pod), fields, &mounts)?);
         let first_port = fields.ports.iter().flatten().next().map(|port| port.container_port);
         Ok(ContainerSpec {
             id: id.to_owned(),

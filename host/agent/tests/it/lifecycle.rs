@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use wherry_api::kinds::{ConfigMap, Lease, Node, RuntimeClass};
-use wherry_runtime::fake::Script;
+use wherry_runtime::fake::{Script, ended};
 use wherry_runtime::{ImageError, ImageKind};
 
 use crate::world::{World, gone, is_ready, reads, waiting};
@@ -223,4 +223,50 @@ async fn pods_come_back_after_a_restart_of_the_node() {
     assert_eq!(pod["status"]["phase"], "Running");
     gone(&data.path().join("pods/orphan")).await;
     world.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_container_leaves_its_last_words() {
+    let data = tempfile::tempdir().unwrap();
+    let world = World::new(data.path()).await;
+    let fails = || Script { output: "it was me\n".into(), ..Script::exits(Duration::ZERO, 3) };
+    world.runtime.script("fails", fails());
+    world.runtime.script("ends", Script { exit: Some((Duration::ZERO, ended(0))), ..fails() });
+    let policy = "FallbackToLogsOnError";
+    let spec = |image: &str, policy: &str| {
+        let container = json!({ "name": "a", "image": image, "terminationMessagePolicy": policy });
+        json!({ "restartPolicy": "Never", "containers": [container] })
+    };
+    let cases = [("fails", policy, "it was me\n"), ("fails", "File", ""), ("ends", policy, "")];
+    for (number, (image, policy, words)) in cases.into_iter().enumerate() {
+        let name = format!("pod-{number}");
+        world.create(&name, spec(image, policy)).await;
+        let over = |pod: &serde_json::Value| pod["status"]["containerStatuses"][0]["state"]["terminated"].is_object();
+        let pod = world.wait(&name, over).await;
+        let ended = &pod["status"]["containerStatuses"][0]["state"]["terminated"];
+        assert_eq!(ended["message"].as_str().unwrap_or_default(), words, "{image} {policy}");
+    }
+    let container = json!({ "name": "a", "image": "writer", "terminationMessagePath": "/run/why" });
+    world.create("writer", json!({ "restartPolicy": "Never", "containers": [container] })).await;
+    world.wait("writer", is_ready).await;
+    let writer = world.runtime.started().pop().unwrap();
+    let mount = &writer.spec.mounts[0];
+    assert_eq!((mount.guest.as_str(), mount.read_only), ("/run", false));
+    std::fs::write(mount.host.join("why"), "of its own").unwrap();
+    writer.end(ended(0));
+    let pod = world.wait("writer", |pod| pod["status"]["phase"] == "Succeeded").await;
+    assert_eq!(pod["status"]["containerStatuses"][0]["state"]["terminated"]["message"], "of its own");
+}
+
+#[tokio::test]
+async fn every_failure_of_a_probe_is_told_and_counted() {
+    let data = tempfile::tempdir().unwrap();
+    let world = World::new(data.path()).await;
+    let probe = json!({ "httpGet": { "port": 80 }, "periodSeconds": 1, "failureThreshold": 100 });
+    let container = json!({ "name": "a", "image": "i", "readinessProbe": probe });
+    world.create("web", json!({ "containers": [container] })).await;
+    let event = world.wait_for_event("Unhealthy", |event| event.count.unwrap_or(0) > 1).await;
+    let message = event.message.unwrap();
+    assert!(message.starts_with("Readiness probe failed: Get \"http://10.128."), "{message}");
+    assert!(message.ends_with(":80/\": dial tcp 10.128.0.2:80: connect: connection refused"), "{message}");
 }

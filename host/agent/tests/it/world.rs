@@ -121,17 +121,23 @@ impl World {
 
     /// Waits until somebody was told of this reason.
     pub async fn wait_event(&self, reason: &str) {
+        self.wait_for_event(reason, |_| true).await;
+    }
+
+    /// Waits for an event of this reason that is as wanted.
+    pub async fn wait_for_event(&self, reason: &str, wanted: impl Fn(&PodEvent) -> bool) -> PodEvent {
         let told = async {
             loop {
                 let events = self.client.all::<PodEvent>().list(ListOptions::default()).await.unwrap();
-                if events.items.iter().any(|event| event.reason.as_deref() == Some(reason)) {
-                    return;
+                let of_reason = |event: &&PodEvent| event.reason.as_deref() == Some(reason);
+                if let Some(event) = events.items.iter().filter(of_reason).find(|event| wanted(event)) {
+                    return event.clone();
                 }
                 tokio::task::yield_now().await;
             }
         };
         let told = tokio::time::timeout(PATIENCE, told).await;
-        assert!(told.is_ok(), "no event {reason}");
+        told.unwrap_or_else(|_| panic!("no event {reason}"))
     }
 }
 
