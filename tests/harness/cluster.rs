@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use serde::Deserialize;
+use tokio::time::Instant;
 use wherry_client::{Client, Kubeconfig};
 
 /// How long a condition may take before a test gives up. Generous: it is reached only by a failing test.
@@ -83,9 +84,14 @@ impl Cluster {
 
     /// Runs the binary's own verbs against this cluster.
     pub fn wherry(&self, arguments: &[&str]) -> anyhow::Result<std::process::Output> {
+        Ok(self.command(arguments).output()?)
+    }
+
+    /// The binary's own verbs, as a command that the caller starts.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.binary);
         command.args(arguments).env("KUBECONFIG", self.kubeconfig()).stdin(Stdio::null());
-        Ok(command.output()?)
+        command
     }
 
     /// Applies manifests that are given as text to a namespace, which is made where it is missing.
@@ -182,8 +188,8 @@ pub fn refused_start(binary: &Path, data: &Path, arguments: &[&str]) -> anyhow::
 
 /// Asks until there is an answer, or the patience is over.
 pub fn until<T>(what: &str, mut ask: impl FnMut() -> anyhow::Result<Option<T>>) -> anyhow::Result<T> {
-    let tries = PATIENCE.as_millis() / POLL.as_millis();
-    for _ in 0..tries {
+    let end = Instant::now() + PATIENCE;
+    while Instant::now() < end {
         if let Some(answer) = ask()? {
             return Ok(answer);
         }

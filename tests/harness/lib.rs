@@ -5,11 +5,13 @@ mod http;
 mod kubectl;
 mod outside;
 mod scenes;
+mod script;
 mod tls;
 
 pub use cluster::{Cluster, PATIENCE, Ports, refused_start, until};
 pub use http::{Answer, get};
-pub use kubectl::{Kubectl, Printed};
+pub use kubectl::{Following, Kubectl, Printed};
 pub use outside::{Connection, Wire, connect, tcp_exchange, udp_exchange};
 pub use scenes::{Scene, play};
+pub use script::{Line, Runner, script};
 pub use tls::{http2, https};

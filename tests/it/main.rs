@@ -8,15 +8,18 @@
     reason = "tests fail by panicking"
 )]
 
+mod agent;
 mod api;
 mod cluster;
 mod controllers;
 mod ingress;
+mod kubectl;
 mod manifests;
 mod net;
 mod objects;
 mod services;
 mod start;
+mod verbs;
 mod wire;
 
 /// The binary under test.

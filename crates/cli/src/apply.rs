@@ -11,7 +11,7 @@ use wherry_api::{Reason, Resource, resource, yaml};
 use wherry_client::Client;
 
 use crate::args::ApplyArgs;
-use crate::objects::{Objects, text};
+use crate::objects::{Objects, singular, text};
 
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// Manifests are small; a file past this is a mistake.
@@ -98,15 +98,6 @@ pub fn identify(object: &Value) -> anyhow::Result<(&'static Resource, &str)> {
     match text(object, "/metadata/name") {
         "" => bail!("a {kind} of the manifest has no metadata.name"),
         name => Ok((row, name)),
-    }
-}
-
-/// `deployment.apps`.
-pub fn singular(resource: &Resource) -> String {
-    if resource.group.is_empty() {
-        resource.singular.to_owned()
-    } else {
-        format!("{}.{}", resource.singular, resource.group)
     }
 }
 

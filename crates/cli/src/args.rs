@@ -1,10 +1,20 @@
 //! The verbs' flags, named as kubectl names them, and the way from them to a client.
 
+mod read;
+mod write;
+
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context;
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use wherry_client::{Client, Kubeconfig};
+
+pub use read::{DescribeArgs, EventsArgs, GetArgs, LogsArgs, Output, WaitArgs};
+pub use write::{
+    ApplyArgs, Cascade, DeleteArgs, HistoryArgs, ImageVerb, MetadataArgs, PatchArgs, PatchType, RegistryArgs,
+    RolloutArgs, RolloutVerb, ScaleArgs, StatusArgs, UndoArgs,
+};
 
 /// Where a cluster's files are kept where nothing else is said.
 pub fn default_data_dir() -> PathBuf {
@@ -17,21 +27,29 @@ pub fn default_data_dir() -> PathBuf {
 pub enum Verb {
     /// Create or change the objects of manifests
     Apply(ApplyArgs),
-    /// Show objects as a table
+    /// Show objects as a table, or as -o says
     Get(GetArgs),
-    /// Show one object and its events
+    /// Show objects in full, and what happened to them
     Describe(DescribeArgs),
-    /// Show what a container printed
+    /// Show what containers printed
     Logs(LogsArgs),
-    /// Delete objects by name or manifest
+    /// Delete objects by name, label or manifest
     Delete(DeleteArgs),
     /// Set the number of replicas
     Scale(ScaleArgs),
-    /// Follow, undo or restart a deployment's rollout
+    /// Follow, undo, pause or restart a deployment's rollout
     #[command(subcommand)]
     Rollout(RolloutVerb),
     /// Show what happened, oldest first
     Events(EventsArgs),
+    /// Wait until objects are as wanted, or gone
+    Wait(WaitArgs),
+    /// Change objects' labels
+    Label(MetadataArgs),
+    /// Change objects' annotations
+    Annotate(MetadataArgs),
+    /// Change fields of one object
+    Patch(PatchArgs),
     /// Load, list and remove images in the cluster's registry
     #[command(subcommand)]
     Image(ImageVerb),
@@ -60,201 +78,50 @@ impl ClusterArgs {
     pub fn client(&self) -> anyhow::Result<Client> {
         Ok(Client::from_kubeconfig(&self.load()?)?)
     }
+
+    /// The namespace, or none where all are asked for.
+    pub fn scope(&self, all_namespaces: bool) -> Option<&str> {
+        (!all_namespaces).then_some(self.namespace.as_str())
+    }
 }
 
-/// Flags of `apply`.
-#[derive(Clone, Debug, Args)]
-#[command(after_help = "Example:\n  wherry apply -f manifests/demo")]
-pub struct ApplyArgs {
-    /// Files or directories; `-` is standard input
-    #[arg(short = 'f', long = "filename", required = true)]
-    pub files: Vec<PathBuf>,
-    /// Which cluster.
-    #[command(flatten)]
-    pub cluster: ClusterArgs,
+/// Reads `90s`, `5m`, `1h30m`, `250ms`, as Go writes durations; a bare `0` too.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("\"{text}\" is no duration; write for example 90s, 5m or 1h30m");
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    let mut rest = text;
+    let mut total = Duration::ZERO;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).filter(|&at| at > 0).ok_or_else(wrong)?;
+        let (number, behind) = rest.split_at(digits);
+        let number: u64 = number.parse().map_err(|_| wrong())?;
+        let unit = behind.find(|c: char| c.is_ascii_digit()).unwrap_or(behind.len());
+        let (unit, behind) = behind.split_at(unit);
+        let seconds = |each: u64| number.checked_mul(each).map(Duration::from_secs).ok_or_else(wrong);
+        total += match unit {
+            "h" => seconds(3600)?,
+            "m" => seconds(60)?,
+            "s" => seconds(1)?,
+            "ms" => Duration::from_millis(number),
+            _ => return Err(wrong()),
+        };
+        rest = behind;
+    }
+    if text.is_empty() { Err(wrong()) } else { Ok(total) }
 }
 
-/// How objects are printed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Output {
-    /// A table.
-    #[default]
-    Table,
-    /// A table with more columns.
-    Wide,
-    /// YAML.
-    Yaml,
-    /// JSON.
-    Json,
-    /// `kind/name` lines.
-    Name,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Flags of `get`.
-#[derive(Clone, Debug, Args)]
-#[command(after_help = "Examples:\n  wherry get pods -A\n  wherry get deploy/myapp -o yaml")]
-pub struct GetArgs {
-    /// RESOURCE, RESOURCE NAME or RESOURCE/NAME
-    #[arg(required = true, num_args = 1..)]
-    pub what: Vec<String>,
-    /// Over all namespaces
-    #[arg(short = 'A', long)]
-    pub all_namespaces: bool,
-    /// A label selector
-    #[arg(short = 'l', long, default_value = "")]
-    pub selector: String,
-    /// A field selector
-    #[arg(long, default_value = "")]
-    pub field_selector: String,
-    /// How to print
-    #[arg(short, long, value_enum, default_value_t)]
-    pub output: Output,
-    /// Which cluster.
-    #[command(flatten)]
-    pub cluster: ClusterArgs,
-}
-
-/// Flags of `describe`.
-#[derive(Clone, Debug, Args)]
-pub struct DescribeArgs {
-    /// RESOURCE NAME or RESOURCE/NAME
-    #[arg(required = true, num_args = 1..=2)]
-    pub what: Vec<String>,
-    /// Which cluster.
-    #[command(flatten)]
-    pub cluster: ClusterArgs,
-}
-
-/// Flags of `logs`.
-#[derive(Clone, Debug, Args)]
-#[command(after_help = "Example:\n  wherry logs -f myapp-6f4c-x7k2p -c log")]
-pub struct LogsArgs {
-    /// The pod
-    pub pod: String,
-    /// The container (else the pod's first)
-    #[arg(short, long)]
-    pub container: Option<String>,
-    /// Go on until the container ends
-    #[arg(short, long)]
-    pub follow: bool,
-    /// The container before its last restart
-    #[arg(short, long)]
-    pub previous: bool,
-    /// Only this many lines, from the end
-    #[arg(long)]
-    pub tail: Option<u64>,
-    /// The time of each line
-    #[arg(long)]
-    pub timestamps: bool,
-    /// Which cluster.
-    #[command(flatten)]
-    pub cluster: ClusterArgs,
-}
-
-/// Flags of `delete`.
-#[derive(Clone, Debug, Args)]
-#[command(after_help = "Examples:\n  wherry delete pod/web-1\n  wherry delete -f app.yaml")]
-pub struct DeleteArgs {
-    /// RESOURCE NAME… or RESOURCE/NAME…
-    pub what: Vec<String>,
-    /// The objects of these manifests
-    #[arg(short = 'f', long = "filename", conflicts_with = "what")]
-    pub files: Vec<PathBuf>,
-    /// Seconds to end in
-    #[arg(long)]
-    pub grace_period: Option<i64>,
-    /// Which cluster.
-    #[command(flatten)]
-    pub cluster: ClusterArgs,
-}
-
-/// Flags of `scale`.
-#[derive(Clone, Debug, Args)]
-#[command(after_help = "Example:\n  wherry scale deploy/myapp --replicas 8")]
-pub struct ScaleArgs {
-    /// RESOURCE NAME or RESOURCE/NAME
-    #[arg(required = true, num_args = 1..=2)]
-    pub what: Vec<String>,
-    /// How many
-    #[arg(long)]
-    pub replicas: u32,
-    /// Which cluster.
-    #[command(flatten)]
-    pub cluster: ClusterArgs,
-}
-
-/// What of a rollout.
-#[derive(Clone, Debug, Subcommand)]
-pub enum RolloutVerb {
-    /// Wait until it is done
-    Status(RolloutArgs),
-    /// Show the revisions
-    History(RolloutArgs),
-    /// Go back to the revision before
-    Undo(RolloutArgs),
-    /// Replace all pods, as an update would
-    Restart(RolloutArgs),
-}
-
-/// Whose rollout.
-#[derive(Clone, Debug, Args)]
-pub struct RolloutArgs {
-    /// deployment NAME or deployment/NAME
-    #[arg(required = true, num_args = 1..=2)]
-    pub what: Vec<String>,
-    /// Which cluster.
-    #[command(flatten)]
-    pub cluster: ClusterArgs,
-}
-
-/// Flags of `events`.
-#[derive(Clone, Debug, Args)]
-pub struct EventsArgs {
-    /// Over all namespaces
-    #[arg(short = 'A', long)]
-    pub all_namespaces: bool,
-    /// Which cluster.
-    #[command(flatten)]
-    pub cluster: ClusterArgs,
-}
-
-/// What of images.
-#[derive(Clone, Debug, Subcommand)]
-pub enum ImageVerb {
-    /// Check a module and put it into the registry
-    #[command(after_help = "Example:\n  wherry image load app.wasm myapp:v1")]
-    Load {
-        /// The module
-        file: PathBuf,
-        /// NAME:TAG
-        name: String,
-        /// Which registry.
-        #[command(flatten)]
-        registry: RegistryArgs,
-    },
-    /// List the images
-    Ls {
-        /// Which registry.
-        #[command(flatten)]
-        registry: RegistryArgs,
-    },
-    /// Remove an image
-    Rm {
-        /// NAME:TAG
-        name: String,
-        /// Which registry.
-        #[command(flatten)]
-        registry: RegistryArgs,
-    },
-}
-
-/// Which registry.
-#[derive(Clone, Debug, Args)]
-pub struct RegistryArgs {
-    /// HOST:PORT of the registry (else what DATA/ports.json beside the kubeconfig says, else the API's host and port 5000)
-    #[arg(long, env = "WHERRY_REGISTRY")]
-    pub registry: Option<String>,
-    /// Which cluster.
-    #[command(flatten)]
-    pub cluster: ClusterArgs,
+    #[test]
+    fn reads_durations_as_go_writes_them() {
+        let cases = [("90s", Some(90_000)), ("1h30m", Some(5_400_000)), ("250ms", Some(250)), ("0", Some(0))];
+        let wrong = ["", "5", "s", "5x", "1m5", "-1s"].map(|text| (text, None));
+        for (text, millis) in cases.into_iter().chain(wrong) {
+            assert_eq!(duration(text).ok(), millis.map(Duration::from_millis), "{text}");
+        }
+    }
 }

@@ -1,42 +1,42 @@
-//! `get`: a table made from the same columns as the server's, or the objects as they are.
+//! `get`: a table made from the same columns as the server's, or the objects as they are; `-w` goes on with what changes.
 
-use anyhow::Context;
-use comfy_table::{ContentArrangement, Table};
+use anyhow::{Context, bail};
+use futures::StreamExt;
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use wherry_api::{Resource, table, yaml};
-use wherry_client::ListOptions;
+use wherry_api::{Reason, Resource, table, yaml};
+use wherry_client::{Client, ListOptions, WatchOptions};
 
-use crate::apply::singular;
 use crate::args::{GetArgs, Output};
-use crate::objects::{Objects, Target, targets, text};
+use crate::grid::Grid;
+use crate::objects::{Objects, Target, shown, singular, targets, text};
+use crate::template::{Path, plain};
+
+type Found = Vec<(&'static Resource, Vec<Value>)>;
 
 /// Prints the objects.
 pub async fn run(args: GetArgs) -> anyhow::Result<()> {
     let client = args.cluster.client()?;
-    let namespace = (!args.all_namespaces).then_some(args.cluster.namespace.as_str());
-    let named = matches!(targets(&args.what)?.as_slice(), [Target { name: Some(_), .. }]);
-    for (resource, found) in gather(&args, &client, namespace).await? {
-        match args.output {
-            Output::Table | Output::Wide => print_table(resource, &found, args.output, args.all_namespaces),
-            Output::Name => found.iter().for_each(|o| println!("{}/{}", singular(resource), text(o, "/metadata/name"))),
-            Output::Yaml => print!("{}", yaml::print(&one_or_list(found, named))?),
-            Output::Json => println!("{:#}", one_or_list(found, named)),
-        }
+    if args.watch {
+        return watch(&args, &client).await;
     }
-    Ok(())
+    let mut found = gather(&args, &client).await?;
+    if let Some(path) = &args.sort_by {
+        found.iter_mut().for_each(|(_, objects)| sort(objects, path));
+    }
+    let named = matches!(targets(&args.what)?.as_slice(), [Target { name: Some(_), .. }]);
+    print(&args, found, named)
 }
 
-async fn gather(
-    args: &GetArgs,
-    client: &wherry_client::Client,
-    namespace: Option<&str>,
-) -> anyhow::Result<Vec<(&'static Resource, Vec<Value>)>> {
-    let mut gathered: Vec<(&'static Resource, Vec<Value>)> = Vec::new();
+async fn gather(args: &GetArgs, client: &Client) -> anyhow::Result<Found> {
+    let mut gathered = Found::new();
     for Target { resource, name } in targets(&args.what)? {
-        let objects = Objects::new(client, resource, namespace);
+        let objects = Objects::new(client, resource, args.cluster.scope(args.all_namespaces));
         let found = match name {
-            Some(name) => vec![objects.get(&name).await?],
+            Some(name) => match objects.get(&name).await {
+                Err(error) if args.ignore_not_found && error.reason == Reason::NotFound => Vec::new(),
+                got => vec![got?],
+            },
             None => objects.list(options(args)).await?,
         };
         match gathered.last_mut() {
@@ -51,57 +51,184 @@ fn options(args: &GetArgs) -> ListOptions {
     ListOptions { labels: args.selector.clone(), fields: args.field_selector.clone(), ..ListOptions::default() }
 }
 
+fn sort(objects: &mut [Value], path: &Path) {
+    let key = |object: &Value| {
+        let found = path.find(object);
+        let number = found.first().and_then(|value| value.as_f64());
+        (number.is_none(), number, found.first().map(|value| plain(value)))
+    };
+    objects.sort_by(|a, b| key(a).partial_cmp(&key(b)).unwrap_or(std::cmp::Ordering::Equal));
+}
+
+fn print(args: &GetArgs, found: Found, named: bool) -> anyhow::Result<()> {
+    match args.output.clone().unwrap_or_default() {
+        Output::Table => tables(args, &found, false),
+        Output::Wide => tables(args, &found, true),
+        Output::Name => {
+            for (resource, objects) in &found {
+                objects.iter().for_each(|object| println!("{}", shown(resource, object)));
+            }
+        }
+        Output::Yaml => print!("{}", yaml::print(&one_or_list(found, named))?),
+        Output::Json => println!("{:#}", one_or_list(found, named)),
+        Output::JsonPath(template) => print!("{}", template.render(&one_or_list(found, named))),
+        Output::Columns(columns) => {
+            let mut grid = if args.no_headers { Grid::default() } else { Grid::new(columns.headings()) };
+            found.iter().flat_map(|(_, objects)| objects).for_each(|object| grid.add(columns.cells(object)));
+            print!("{grid}");
+        }
+    }
+    Ok(())
+}
+
 /// The one object that was named; a listing is a list whatever its length, as scripts expect.
-fn one_or_list(mut found: Vec<Value>, named: bool) -> Value {
-    match found.len() {
-        1 if named => found.swap_remove(0),
-        _ => json!({"apiVersion": "v1", "kind": "List", "items": found}),
+fn one_or_list(found: Found, named: bool) -> Value {
+    let mut items: Vec<Value> = found.into_iter().flat_map(|(_, objects)| objects).collect();
+    match items.len() {
+        1 if named => items.swap_remove(0),
+        _ => json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": ""}, "items": items}),
     }
 }
 
-fn print_table(resource: &'static Resource, found: &[Value], output: Output, namespaces: bool) {
-    if found.is_empty() {
-        eprintln!("No {} found.", resource.plural);
-        return;
+fn tables(args: &GetArgs, found: &Found, wide: bool) {
+    let several = found.len() > 1;
+    let mut first = true;
+    for (resource, objects) in found.iter().filter(|(_, objects)| !objects.is_empty()) {
+        if !std::mem::take(&mut first) {
+            println!();
+        }
+        let view = View { wide, namespaces: args.all_namespaces, labels: args.show_labels, kinds: several };
+        let mut grid = if args.no_headers { Grid::default() } else { Grid::new(view.headings(resource)) };
+        objects.iter().for_each(|object| grid.add(view.cells(resource, object, now())));
+        print!("{grid}");
     }
-    println!("{}", render(resource, found, output == Output::Wide, namespaces, now()));
-}
-
-fn render(resource: &'static Resource, found: &[Value], wide: bool, namespaces: bool, now: Timestamp) -> Table {
-    let columns = table::columns(resource);
-    let shown: Vec<usize> =
-        (0..columns.len()).filter(|&i| columns.get(i).is_some_and(|c| wide || c.priority == 0)).collect();
-    let mut printed = plain_table();
-    let heading = namespaces.then(|| "NAMESPACE".to_owned());
-    let names = shown.iter().filter_map(|&i| columns.get(i)).map(|c| c.name.to_uppercase());
-    printed.set_header(heading.into_iter().chain(names).collect::<Vec<_>>());
-    for object in found {
-        let cells = table::cells(resource, object, now);
-        let namespace = namespaces.then(|| text(object, "/metadata/namespace").to_owned());
-        let row = shown.iter().map(|&i| cells.get(i).map(cell).unwrap_or_default());
-        printed.add_row(namespace.into_iter().chain(row).collect::<Vec<_>>());
+    if first && !args.ignore_not_found {
+        eprintln!("{}", none_found(args));
     }
-    printed
 }
 
-/// A table without lines, as kubectl prints it.
-pub fn plain_table() -> Table {
-    let mut table = Table::new();
-    table.load_style(comfy_table::presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    table
+fn none_found(args: &GetArgs) -> String {
+    if args.all_namespaces {
+        "No resources found".to_owned()
+    } else {
+        format!("No resources found in {} namespace.", args.cluster.namespace)
+    }
 }
 
-fn cell(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+/// Which of the server's columns are shown, and what is added to them.
+struct View {
+    wide: bool,
+    namespaces: bool,
+    labels: bool,
+    /// The kind before each name, where objects of several are shown.
+    kinds: bool,
+}
+
+impl View {
+    fn headings(&self, resource: &'static Resource) -> Vec<String> {
+        let namespace = self.namespaced(resource).then(|| "NAMESPACE".to_owned());
+        let columns = table::columns(resource).iter().filter(|column| self.wide || column.priority == 0);
+        let labels = self.labels.then(|| "LABELS".to_owned());
+        namespace.into_iter().chain(columns.map(|column| column.name.to_uppercase())).chain(labels).collect()
+    }
+
+    fn cells(&self, resource: &'static Resource, object: &Value, now: Timestamp) -> Vec<String> {
+        let namespace = self.namespaced(resource).then(|| text(object, "/metadata/namespace").to_owned());
+        let pairs = table::columns(resource).iter().zip(table::cells(resource, object, now));
+        let cells = pairs.filter(|(column, _)| self.wide || column.priority == 0).map(|(column, cell)| {
+            let kind = if self.kinds && column.format == "name" { singular(resource) + "/" } else { String::new() };
+            kind + &plain(&cell)
+        });
+        let labels = self.labels.then(|| pairs_of(object, "/metadata/labels", ","));
+        namespace.into_iter().chain(cells).chain(labels).collect()
+    }
+
+    fn namespaced(&self, resource: &Resource) -> bool {
+        self.namespaces && resource.namespaced
+    }
+}
+
+/// The pairs of a map of strings, as `key=value`.
+pub fn pairs_of(object: &Value, pointer: &str, between: &str) -> String {
+    let map = object.pointer(pointer).and_then(Value::as_object);
+    let pairs: Vec<String> = map.into_iter().flatten().map(|(key, value)| format!("{key}={}", plain(value))).collect();
+    if pairs.is_empty() { "<none>".to_owned() } else { pairs.join(between) }
+}
+
+async fn watch(args: &GetArgs, client: &Client) -> anyhow::Result<()> {
+    let wanted = targets(&args.what)?;
+    let [Target { resource, name }] = wanted.as_slice() else {
+        bail!("one resource can be watched at a time");
+    };
+    let objects = Objects::new(client, resource, args.cluster.scope(args.all_namespaces));
+    let mut options = options(args);
+    if let Some(name) = name {
+        objects.get(name).await.with_context(|| format!("cannot read {}/{name}", singular(resource)))?;
+        options.fields = format!("metadata.name={name}");
+    }
+    let (found, resource_version) = objects.list_at(options.clone()).await?;
+    let ListOptions { labels, fields, .. } = options;
+    let wide = matches!(args.output, Some(Output::Wide));
+    let view = View { wide, namespaces: args.all_namespaces, labels: args.show_labels, kinds: false };
+    let mut stream = Stream { args, resource, view, grid: Grid::default() };
+    stream.begin(&found)?;
+    let options = WatchOptions { labels, fields, resource_version, ..WatchOptions::default() };
+    let mut events = objects.watch(options).await?;
+    while let Some(event) = events.next().await {
+        let (_, object) = event?;
+        stream.show(&object)?;
+    }
+    bail!("the server closed the watch; try again")
+}
+
+/// Objects printed one after the other, as they change.
+struct Stream<'a> {
+    args: &'a GetArgs,
+    resource: &'static Resource,
+    view: View,
+    grid: Grid,
+}
+
+impl Stream<'_> {
+    fn begin(&mut self, found: &[Value]) -> anyhow::Result<()> {
+        let headings = match &self.args.output {
+            None | Some(Output::Table | Output::Wide) => self.view.headings(self.resource),
+            Some(Output::Columns(columns)) => columns.headings(),
+            Some(_) => return found.iter().try_for_each(|object| self.show(object)),
+        };
+        self.grid = if self.args.no_headers { Grid::default() } else { Grid::new(headings) };
+        for object in found {
+            let row = self.row(object);
+            self.grid.add(row);
+        }
+        print!("{}", self.grid);
+        Ok(())
+    }
+
+    fn row(&self, object: &Value) -> Vec<String> {
+        match &self.args.output {
+            Some(Output::Columns(columns)) => columns.cells(object),
+            _ => self.view.cells(self.resource, object, now()),
+        }
+    }
+
+    fn show(&mut self, object: &Value) -> anyhow::Result<()> {
+        match &self.args.output {
+            None | Some(Output::Table | Output::Wide | Output::Columns(_)) => {
+                let row = self.row(object);
+                print!("{}", self.grid.line(row));
+            }
+            Some(Output::Yaml) => print!("---\n{}", yaml::print(object)?),
+            Some(Output::Json) => println!("{object:#}"),
+            Some(Output::Name) => println!("{}", shown(self.resource, object)),
+            Some(Output::JsonPath(template)) => println!("{}", template.render(object)),
+        }
+        Ok(())
+    }
 }
 
 /// The time against which ages are shown to a person.
 #[expect(clippy::disallowed_methods, reason = "a command line's ages are for the person who runs it now")]
 pub fn now() -> Timestamp {
     Timestamp::now()
-}
-
-/// One object whole, or an error that names it.
-pub async fn fetch(objects: &Objects, resource: &Resource, name: &str) -> anyhow::Result<Value> {
-    objects.get(name).await.with_context(|| format!("cannot read {}/{name}", singular(resource)))
 }

@@ -8,7 +8,7 @@ use wherry_client::Https;
 use wherry_image::{Reference, RegistryClient, inspect};
 
 use crate::args::{ImageVerb, RegistryArgs, default_data_dir};
-use crate::get::plain_table;
+use crate::grid::Grid;
 
 const REGISTRY_PORT_DEFAULT: u16 = 5000;
 
@@ -31,12 +31,11 @@ async fn load(file: &Path, name: &str, registry: &RegistryArgs) -> anyhow::Resul
 }
 
 async fn list(registry: &RegistryArgs) -> anyhow::Result<()> {
-    let mut table = plain_table();
-    table.set_header(["IMAGE", "DIGEST"]);
+    let mut grid = Grid::new(["IMAGE", "DIGEST"]);
     for image in open(registry)?.list().await? {
-        table.add_row([image.name, image.digest]);
+        grid.add([image.name, image.digest]);
     }
-    println!("{table}");
+    print!("{grid}");
     Ok(())
 }
 

@@ -8,11 +8,16 @@ mod delete;
 mod describe;
 mod events;
 mod get;
+mod grid;
 mod images;
 mod logs;
+mod metadata;
 mod objects;
+mod patch;
 mod rollout;
 mod scale;
+mod template;
+mod wait;
 
 pub use apply::{Applied, apply_manifests, read_manifests};
 pub use args::{ClusterArgs, Verb, default_data_dir};
@@ -29,6 +34,10 @@ pub async fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Scale(args) => scale::run(args).await,
         Verb::Rollout(verb) => rollout::run(verb).await,
         Verb::Events(args) => events::run(args).await,
+        Verb::Wait(args) => wait::run(args).await,
+        Verb::Label(args) => metadata::run(args, metadata::Field::Labels).await,
+        Verb::Annotate(args) => metadata::run(args, metadata::Field::Annotations).await,
+        Verb::Patch(args) => patch::run(args).await,
         Verb::Image(verb) => images::run(verb).await,
     }
 }

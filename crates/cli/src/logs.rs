@@ -1,16 +1,59 @@
-//! `logs`: what a container printed, as it comes.
+//! `logs`: what containers printed, as it comes: of one pod, of a pod of a deployment, or of all pods with a label.
 
 use std::io::Write;
 
+use anyhow::{Context, bail};
+use bytes::Bytes;
 use futures::StreamExt;
-use wherry_client::Https;
+use futures::stream::BoxStream;
+use serde_json::Value;
+use wherry_api::kinds::{Kind, Pod};
+use wherry_client::{Client, Https, ListOptions};
 
 use crate::args::LogsArgs;
+use crate::get::pairs_of;
+use crate::objects::{Objects, one_target, shown, text};
 
-/// Streams the log to stdout.
+const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
+/// How many lines of each container are shown where a selector picks the pods and nothing else is said.
+const SELECTED_TAIL_LINES: i64 = 10;
+/// How many containers are followed at once.
+const FOLLOWED_MAX: usize = 64;
+
+/// A container's log and what stands before its lines.
+struct Source {
+    path: String,
+    prefix: String,
+}
+
+/// Streams the logs to stdout.
 pub async fn run(args: LogsArgs) -> anyhow::Result<()> {
+    let client = args.cluster.client()?;
+    let mut sources = Vec::new();
+    for pod in pods(&args, &client).await? {
+        for container in containers(&args, &pod)? {
+            let prefix = format!("[pod/{}/{container}] ", text(&pod, "/metadata/name"));
+            let prefix = if args.prefix { prefix } else { String::new() };
+            sources.push(Source { path: path(&args, text(&pod, "/metadata/name"), &container), prefix });
+        }
+    }
+    if sources.len() > FOLLOWED_MAX {
+        bail!("{} containers are selected, more than {FOLLOWED_MAX}; select fewer", sources.len());
+    }
     let https = Https::new(&args.cluster.load()?)?;
-    let mut chunks = https.stream(&path(&args)).await?;
+    let mut logs = Vec::new();
+    for source in sources {
+        let chunks = https.stream(&source.path).await?;
+        logs.push(lines(chunks, source.prefix));
+    }
+    if args.follow {
+        print(futures::stream::select_all(logs).boxed()).await
+    } else {
+        print(futures::stream::iter(logs).flatten().boxed()).await
+    }
+}
+
+async fn print(mut chunks: BoxStream<'_, anyhow::Result<Vec<u8>>>) -> anyhow::Result<()> {
     let mut out = std::io::stdout();
     while let Some(chunk) = chunks.next().await {
         out.write_all(&chunk?)?;
@@ -19,11 +62,117 @@ pub async fn run(args: LogsArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn path(args: &LogsArgs) -> String {
-    let mut query: Vec<String> = Vec::new();
-    query.extend(args.container.as_ref().map(|name| format!("container={name}")));
-    query.extend(args.tail.map(|lines| format!("tailLines={lines}")));
+/// The chunks of a log as whole lines, so that those of several containers do not mix; a last, unended one comes as it is.
+fn lines(
+    chunks: BoxStream<'static, Result<Bytes, wherry_api::Error>>,
+    prefix: String,
+) -> BoxStream<'static, anyhow::Result<Vec<u8>>> {
+    let ended = chunks.map(Some).chain(futures::stream::iter([None]));
+    let whole = ended.scan(Vec::new(), move |carry: &mut Vec<u8>, chunk| {
+        let out = match chunk {
+            Some(Ok(chunk)) => {
+                carry.extend_from_slice(&chunk);
+                let end = carry.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+                let rest = carry.split_off(end);
+                Ok(prefixed(&std::mem::replace(carry, rest), &prefix))
+            }
+            Some(Err(error)) => Err(error.into()),
+            None => Ok(prefixed(&std::mem::take(carry), &prefix)),
+        };
+        std::future::ready(Some(out))
+    });
+    whole.filter(|piece| std::future::ready(piece.as_ref().map_or(true, |bytes| !bytes.is_empty()))).boxed()
+}
+
+fn prefixed(lines: &[u8], prefix: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(lines.len());
+    for line in lines.split_inclusive(|&byte| byte == b'\n') {
+        out.extend_from_slice(prefix.as_bytes());
+        out.extend_from_slice(line);
+    }
+    out
+}
+
+/// The pods whose logs are wanted.
+async fn pods(args: &LogsArgs, client: &Client) -> anyhow::Result<Vec<Value>> {
+    let namespace = &args.cluster.namespace;
+    let pods = Objects::new(client, Pod::resource(), Some(namespace));
+    let selected = async |labels: String| pods.list(ListOptions { labels, ..ListOptions::default() }).await;
+    if let Some(labels) = &args.selector {
+        let found = selected(labels.clone()).await?;
+        if found.is_empty() {
+            eprintln!("No resources found in {namespace} namespace.");
+        }
+        return Ok(found);
+    }
+    let what = args.what.clone().unwrap_or_default();
+    let (resource, name) = match what.contains('/') {
+        true => one_target(&[what])?,
+        false => (Pod::resource(), what),
+    };
+    let object = Objects::new(client, resource, Some(namespace)).get(&name).await?;
+    if std::ptr::eq(resource, Pod::resource()) {
+        return Ok(vec![object]);
+    }
+    let shown = shown(resource, &object);
+    let labels = ["/spec/selector/matchLabels", "/spec/selector"].map(|pointer| pairs_of(&object, pointer, ","));
+    let labels = labels.into_iter().find(|labels| labels != "<none>" && !labels.contains('{'));
+    let mut found = selected(labels.with_context(|| format!("{shown} selects no pods"))?).await?;
+    found.sort_by_key(|pod| text(pod, "/status/phase") != "Running");
+    let count = found.len();
+    let first = found.into_iter().next().with_context(|| format!("{shown} has no pods"))?;
+    if count > 1 {
+        eprintln!("Found {count} pods, using pod/{}", text(&first, "/metadata/name"));
+    }
+    Ok(vec![first])
+}
+
+/// The containers of a pod whose logs are wanted.
+fn containers(args: &LogsArgs, pod: &Value) -> anyhow::Result<Vec<String>> {
+    let names = |list: &str| -> Vec<String> {
+        let containers = pod.pointer(list).and_then(Value::as_array);
+        containers.into_iter().flatten().map(|container| text(container, "/name").to_owned()).collect()
+    };
+    let (init, main) = (names("/spec/initContainers"), names("/spec/containers"));
+    if args.all_containers {
+        return Ok([init, main].concat());
+    }
+    if let Some(name) = &args.container {
+        if !init.contains(name) && !main.contains(name) {
+            let all = [main, init].concat().join(", ");
+            bail!("pod {} has no container {name}; it has {all}", text(pod, "/metadata/name"));
+        }
+        return Ok(vec![name.clone()]);
+    }
+    let annotated = pod.pointer("/metadata/annotations").and_then(|all| all.get(DEFAULT_CONTAINER));
+    let annotated = annotated.and_then(Value::as_str).map(str::to_owned).filter(|name| main.contains(name));
+    let chosen = annotated.or_else(|| main.first().cloned()).context("the pod has no containers")?;
+    if main.len() + init.len() > 1 && args.selector.is_none() {
+        eprintln!("Defaulted container \"{chosen}\" out of: {}", [main, init].concat().join(", "));
+    }
+    Ok(vec![chosen])
+}
+
+fn path(args: &LogsArgs, pod: &str, container: &str) -> String {
+    let mut query = vec![format!("container={container}")];
+    let tail = args.tail.or(args.selector.is_some().then_some(SELECTED_TAIL_LINES));
+    query.extend(tail.filter(|lines| *lines >= 0).map(|lines| format!("tailLines={lines}")));
+    query.extend(args.since.map(|since| format!("sinceSeconds={}", since.as_secs().max(1))));
+    query.extend(args.since_time.map(|time| format!("sinceTime={time}")));
     let flags = [("follow", args.follow), ("previous", args.previous), ("timestamps", args.timestamps)];
     query.extend(flags.into_iter().filter(|(_, on)| *on).map(|(flag, _)| format!("{flag}=true")));
-    format!("/api/v1/namespaces/{}/pods/{}/log?{}", args.cluster.namespace, args.pod, query.join("&"))
+    format!("/api/v1/namespaces/{}/pods/{pod}/log?{}", args.cluster.namespace, query.join("&"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn lines_of_several_containers_stay_whole() {
+        let chunks = ["one\ntw", "o\nthr", "ee"].map(|chunk| Ok(Bytes::from_static(chunk.as_bytes())));
+        let lines = lines(futures::stream::iter(chunks).boxed(), "p ".to_owned());
+        let pieces: Vec<Vec<u8>> = lines.map(|piece| piece.unwrap()).collect().await;
+        assert_eq!(pieces, [b"p one\n".to_vec(), b"p two\n".to_vec(), b"p three".to_vec()]);
+    }
 }

@@ -2,9 +2,11 @@
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::BoxStream;
 use serde_json::Value;
-use wherry_api::{RESOURCES, Resource};
-use wherry_client::{Client, DeleteOptions, ListOptions, PatchKind, Request, Verb};
+use wherry_api::{Error, RESOURCES, Reason, Resource};
+use wherry_client::{Client, DeleteOptions, EventKind, ListOptions, PatchKind, RawEvent, Request, Verb, WatchOptions};
 
 /// A resource and perhaps a name, as a person types them.
 #[derive(Clone, Debug)]
@@ -69,6 +71,41 @@ fn known() -> String {
     RESOURCES.iter().map(|r| r.plural).collect::<Vec<_>>().join(", ")
 }
 
+/// Which objects a verb is about: named ones, or all that are selected.
+pub async fn select(
+    client: &Client,
+    words: &[String],
+    namespace: Option<&str>,
+    options: &ListOptions,
+) -> anyhow::Result<Vec<(&'static Resource, Value)>> {
+    let mut found = Vec::new();
+    for Target { resource, name } in targets(words)? {
+        let objects = Objects::new(client, resource, namespace);
+        match name {
+            Some(name) => {
+                let shown = format!("{}/{name}", singular(resource));
+                found.push((resource, objects.get(&name).await.with_context(|| format!("cannot read {shown}"))?));
+            }
+            None => found.extend(objects.list(options.clone()).await?.into_iter().map(|object| (resource, object))),
+        }
+    }
+    Ok(found)
+}
+
+/// `deployment.apps`.
+pub fn singular(resource: &Resource) -> String {
+    if resource.group.is_empty() {
+        resource.singular.to_owned()
+    } else {
+        format!("{}.{}", resource.singular, resource.group)
+    }
+}
+
+/// `deployment.apps/web`.
+pub fn shown(resource: &Resource, object: &Value) -> String {
+    format!("{}/{}", singular(resource), text(object, "/metadata/name"))
+}
+
 /// Objects of one resource, in a namespace or over all.
 #[derive(Clone)]
 pub struct Objects {
@@ -85,45 +122,90 @@ impl Objects {
     }
 
     /// Reads one.
-    pub async fn get(&self, name: &str) -> Result<Value, wherry_api::Error> {
+    pub async fn get(&self, name: &str) -> Result<Value, Error> {
         self.send(name, "", Verb::Get).await
     }
 
     /// Reads many.
-    pub async fn list(&self, options: ListOptions) -> Result<Vec<Value>, wherry_api::Error> {
+    pub async fn list(&self, options: ListOptions) -> Result<Vec<Value>, Error> {
+        self.list_at(options).await.map(|(items, _)| items)
+    }
+
+    /// Reads many, and the revision from which a watch goes on.
+    pub async fn list_at(&self, options: ListOptions) -> Result<(Vec<Value>, String), Error> {
         let mut list = self.send("", "", Verb::List(options)).await?;
+        let revision = text(&list, "/metadata/resourceVersion").to_owned();
         match list.get_mut("items").map(Value::take) {
-            Some(Value::Array(items)) => Ok(items.into_iter().map(|item| self.typed(item)).collect()),
-            _ => Ok(Vec::new()),
+            Some(Value::Array(items)) => Ok((items.into_iter().map(|item| self.typed(item)).collect(), revision)),
+            _ => Ok((Vec::new(), revision)),
+        }
+    }
+
+    /// What changes after a revision.
+    pub async fn watch(
+        &self,
+        options: WatchOptions,
+    ) -> Result<BoxStream<'static, Result<(EventKind, Value), Error>>, Error> {
+        let events = self.client.transport().watch(self.resource, self.namespace.clone(), options).await?;
+        let decode = |event: RawEvent| Ok((event.kind, decode(&event.object)?));
+        let events = events.map(move |event| event.and_then(decode));
+        Ok(events.filter(|event| std::future::ready(!matches!(event, Ok((EventKind::Bookmark, _))))).boxed())
+    }
+
+    /// Follows one object until `met` says so of it, or of its absence; its last state.
+    pub async fn until(&self, name: &str, met: impl Fn(Option<&Value>) -> bool) -> Result<Option<Value>, Error> {
+        let fields = format!("metadata.name={name}");
+        loop {
+            let options = ListOptions { fields: fields.clone(), ..ListOptions::default() };
+            let (items, resource_version) = self.list_at(options).await?;
+            let present = items.into_iter().next();
+            if met(present.as_ref()) {
+                return Ok(present);
+            }
+            let options = WatchOptions { fields: fields.clone(), resource_version, ..WatchOptions::default() };
+            let mut events = self.watch(options).await?;
+            while let Some(event) = events.next().await {
+                match event {
+                    Ok((kind, object)) => {
+                        let present = Some(object).filter(|_| kind != EventKind::Deleted);
+                        if met(present.as_ref()) {
+                            return Ok(present);
+                        }
+                    }
+                    // Too old to go on from: look again.
+                    Err(error) if error.reason == Reason::Expired => break,
+                    Err(error) => return Err(error),
+                }
+            }
         }
     }
 
     /// Creates one.
-    pub async fn create(&self, object: &Value) -> Result<Value, wherry_api::Error> {
+    pub async fn create(&self, object: &Value) -> Result<Value, Error> {
         self.send("", "", Verb::Create(encode(object))).await
     }
 
     /// Changes one by RFC 7386.
-    pub async fn merge(
-        &self,
-        name: &str,
-        subresource: &'static str,
-        patch: &Value,
-    ) -> Result<Value, wherry_api::Error> {
+    pub async fn merge(&self, name: &str, subresource: &'static str, patch: &Value) -> Result<Value, Error> {
         self.send(name, subresource, Verb::Patch(PatchKind::Merge, encode(patch))).await
     }
 
     /// Changes one by a strategic merge patch.
-    pub async fn strategic(&self, name: &str, patch: &Value) -> Result<Value, wherry_api::Error> {
-        self.send(name, "", Verb::Patch(PatchKind::Strategic, encode(patch))).await
+    pub async fn strategic(&self, name: &str, patch: &Value) -> Result<Value, Error> {
+        self.patch(name, PatchKind::Strategic, patch).await
+    }
+
+    /// Changes one by a patch of a kind.
+    pub async fn patch(&self, name: &str, kind: PatchKind, patch: &Value) -> Result<Value, Error> {
+        self.send(name, "", Verb::Patch(kind, encode(patch))).await
     }
 
     /// Deletes one.
-    pub async fn delete(&self, name: &str, options: DeleteOptions) -> Result<(), wherry_api::Error> {
+    pub async fn delete(&self, name: &str, options: DeleteOptions) -> Result<(), Error> {
         self.send(name, "", Verb::Delete(options)).await.map(drop)
     }
 
-    async fn send(&self, name: &str, subresource: &'static str, verb: Verb) -> Result<Value, wherry_api::Error> {
+    async fn send(&self, name: &str, subresource: &'static str, verb: Verb) -> Result<Value, Error> {
         let request = Request {
             resource: self.resource,
             namespace: self.namespace.clone(),
@@ -132,10 +214,7 @@ impl Objects {
             verb,
         };
         let bytes = self.client.transport().send(request).await?;
-        let unreadable = |e: serde_json::Error| {
-            wherry_api::Error::new(wherry_api::Reason::InternalError, format!("unreadable answer: {e}"))
-        };
-        serde_json::from_slice(&bytes).map_err(unreadable)
+        decode(&bytes)
     }
 
     /// Items of a list carry no type of their own.
@@ -151,6 +230,10 @@ impl Objects {
 /// A string deep in an object; empty where it is missing.
 pub fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
     object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn decode(bytes: &[u8]) -> Result<Value, Error> {
+    serde_json::from_slice(bytes).map_err(|e| Error::new(Reason::InternalError, format!("unreadable answer: {e}")))
 }
 
 fn encode(value: &Value) -> Bytes {

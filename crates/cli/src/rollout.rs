@@ -7,9 +7,12 @@ use wherry_api::Kind;
 use wherry_api::kinds::{Deployment, ReplicaSet};
 use wherry_client::{Client, Event, ListOptions, WatchOptions};
 
-use crate::args::{ClusterArgs, RolloutArgs, RolloutVerb};
-use crate::get::{now, plain_table};
+use crate::args::{ClusterArgs, HistoryArgs, RolloutArgs, RolloutVerb, StatusArgs, UndoArgs};
+use crate::describe::template;
+use crate::get::now;
+use crate::grid::Grid;
 use crate::objects::{Objects, one_target};
+use crate::wait::within;
 
 const REVISION: &str = "deployment.kubernetes.io/revision";
 const CHANGE_CAUSE: &str = "kubernetes.io/change-cause";
@@ -33,6 +36,8 @@ pub async fn run(verb: RolloutVerb) -> anyhow::Result<()> {
         RolloutVerb::History(args) => history(args).await,
         RolloutVerb::Undo(args) => undo(args).await,
         RolloutVerb::Restart(args) => restart(args).await,
+        RolloutVerb::Pause(args) => set_paused(args, true).await,
+        RolloutVerb::Resume(args) => set_paused(args, false).await,
     }
 }
 
@@ -63,17 +68,27 @@ pub fn rollout_state(deployment: &Deployment) -> RolloutState {
     }
 }
 
-async fn status(args: RolloutArgs) -> anyhow::Result<()> {
-    let (client, name) = open(&args)?;
+async fn status(args: StatusArgs) -> anyhow::Result<()> {
+    let following = follow(&args.rollout);
+    if args.timeout.is_zero() { following.await } else { within(args.timeout, following).await }
+}
+
+async fn follow(args: &RolloutArgs) -> anyhow::Result<()> {
+    let (client, name) = open(args)?;
     let api = client.namespaced::<Deployment>(&args.cluster.namespace);
     let fields = format!("metadata.name={name}");
     let mut present = api.get(&name).await?;
     let resource_version = present.metadata.resource_version.clone().unwrap_or_default();
     let mut watch = api.watch(WatchOptions { fields, resource_version, ..WatchOptions::default() }).await?;
+    let mut told = String::new();
     loop {
         match rollout_state(&present) {
             RolloutState::Done => break println!("deployment \"{name}\" successfully rolled out"),
-            RolloutState::Waiting(sentence) => println!("{sentence}"),
+            RolloutState::Waiting(sentence) if sentence == told => {}
+            RolloutState::Waiting(sentence) => {
+                println!("{sentence}");
+                told = sentence;
+            }
             RolloutState::Failed(sentence) => bail!("{sentence}"),
         }
         present = loop {
@@ -87,34 +102,71 @@ async fn status(args: RolloutArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn history(args: RolloutArgs) -> anyhow::Result<()> {
-    let (client, name) = open(&args)?;
-    let mut table = plain_table();
-    table.set_header(["REVISION", "CHANGE-CAUSE"]);
-    for (revision, set) in revisions(&client, &args.cluster, &name).await? {
-        table.add_row([revision.to_string(), annotation(&set, CHANGE_CAUSE).unwrap_or("<none>").to_owned()]);
-    }
-    println!("deployment.apps/{name}\n{table}");
+async fn history(args: HistoryArgs) -> anyhow::Result<()> {
+    let (client, name) = open(&args.rollout)?;
+    let known = revisions(&client, &args.rollout.cluster, &name).await?;
+    let Some(wanted) = args.revision else {
+        let mut grid = Grid::new(["REVISION", "CHANGE-CAUSE"]);
+        for (revision, set) in known {
+            grid.add([revision.to_string(), annotation(&set, CHANGE_CAUSE).unwrap_or("<none>").to_owned()]);
+        }
+        print!("deployment.apps/{name}\n{grid}");
+        return Ok(());
+    };
+    let (_, set) = find(&known, &name, wanted)?;
+    let template = template(&serde_json::to_value(&set.spec)?);
+    print!("deployment.apps/{name} with revision #{wanted}\n{template}");
     Ok(())
 }
 
-async fn undo(args: RolloutArgs) -> anyhow::Result<()> {
-    let (client, name) = open(&args)?;
-    let known = revisions(&client, &args.cluster, &name).await?;
-    let previous = known.len().checked_sub(2).and_then(|i| known.get(i));
-    let (revision, set) = previous.with_context(|| format!("deployment \"{name}\" has no revision to go back to"))?;
+fn find<'a>(known: &'a [(u64, ReplicaSet)], name: &str, wanted: u64) -> anyhow::Result<&'a (u64, ReplicaSet)> {
+    let there = || known.iter().map(|(revision, _)| revision.to_string()).collect::<Vec<_>>().join(", ");
+    let found = known.iter().find(|(revision, _)| *revision == wanted);
+    found.with_context(|| format!("deployment \"{name}\" has no revision {wanted}; it has {}", there()))
+}
+
+async fn undo(args: UndoArgs) -> anyhow::Result<()> {
+    let (client, name) = open(&args.rollout)?;
+    let namespace = &args.rollout.cluster.namespace;
+    let api = client.namespaced::<Deployment>(namespace);
+    let mut deployment = api.get(&name).await?;
+    if deployment.spec.as_ref().is_some_and(|spec| spec.paused == Some(true)) {
+        bail!("deployment \"{name}\" is paused; resume it first with `wherry rollout resume deployment/{name}`");
+    }
+    let known = revisions(&client, &args.rollout.cluster, &name).await?;
+    let (revision, set) = match args.to_revision.filter(|wanted| *wanted > 0) {
+        Some(wanted) => find(&known, &name, wanted)?,
+        None => {
+            let previous = known.len().checked_sub(2).and_then(|at| known.get(at));
+            previous.with_context(|| format!("deployment \"{name}\" has no revision to go back to"))?
+        }
+    };
     let template = set.spec.as_ref().and_then(|spec| spec.template.clone()).unwrap_or_default();
     let mut template = serde_json::to_value(template)?;
     if let Some(labels) = template.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
         labels.remove(HASH_LABEL);
     }
-    let api = client.namespaced::<Deployment>(&args.cluster.namespace);
-    let mut deployment = api.get(&name).await?;
-    if let Some(spec) = deployment.spec.as_mut() {
-        spec.template = serde_json::from_value(template)?;
+    let template = serde_json::from_value(template)?;
+    let skipped = deployment.spec.as_ref().is_some_and(|spec| spec.template == template);
+    if let Some(spec) = deployment.spec.as_mut().filter(|_| !skipped) {
+        spec.template = template;
+        api.update(&deployment).await?;
     }
-    api.update(&deployment).await?;
-    println!("deployment.apps/{name} rolled back to revision {revision}");
+    let what = if skipped { "is at" } else { "rolled back to" };
+    println!("deployment.apps/{name} {what} revision {revision}{}", if skipped { " already" } else { "" });
+    Ok(())
+}
+
+async fn set_paused(args: RolloutArgs, paused: bool) -> anyhow::Result<()> {
+    let (client, name) = open(&args)?;
+    let api = client.namespaced::<Deployment>(&args.cluster.namespace);
+    let before = api.get(&name).await?.spec.and_then(|spec| spec.paused) == Some(true);
+    let word = if paused { "paused" } else { "resumed" };
+    if before == paused {
+        bail!("deployment \"{name}\" is {}", if paused { "paused already" } else { "not paused" });
+    }
+    api.merge(&name, &json!({"spec": {"paused": paused}})).await?;
+    println!("deployment.apps/{name} {word}");
     Ok(())
 }
 

@@ -3,9 +3,8 @@
 use anyhow::Context;
 use serde_json::json;
 
-use crate::apply::singular;
 use crate::args::ScaleArgs;
-use crate::objects::{Objects, one_target};
+use crate::objects::{Objects, one_target, singular};
 
 /// Sets the number.
 pub async fn run(args: ScaleArgs) -> anyhow::Result<()> {

@@ -99,8 +99,6 @@ pub(crate) fn root(api_version: &str, kind: &str) -> Option<&'static Message> {
         "coordination.k8s.io/v1" => "coordination",
         "node.k8s.io/v1" => "node",
         "policy/v1" => "policy",
-        "authorization.k8s.io/v1" => "authorization",
-        "authentication.k8s.io/v1" => "authentication",
         "autoscaling/v1" => "autoscaling",
         "authorization.k8s.io/v1" => "authorization",
         "authentication.k8s.io/v1" => "authentication",
