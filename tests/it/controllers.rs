@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use wherry_api::Kind;
-use wherry_api::kinds::{Deployment, Pod, ReplicaSet};
+use wherry_api::kinds::{Deployment, Node, Pod, ReplicaSet};
 use wherry_client::{Api, DeleteOptions, Event, ListOptions, Propagation, WatchOptions};
 use wherry_tests::{Cluster, play, until};
 
@@ -24,6 +24,40 @@ fn deployments_from_their_first_pod_to_their_last() {
         ("from none to five to one", &|| sizes(&cluster)),
         ("a pod without a place says why until there is one", &|| unplaceable(&cluster)),
     ]);
+}
+
+#[test]
+fn a_node_that_was_thought_lost_is_back_with_its_pods() {
+    let cluster = Cluster::start(WHERRY).unwrap();
+    cluster.load_guest("hello-http").unwrap();
+    let world = World::new(&cluster, "default", 1, "");
+    world.rolled_out();
+    let nodes = cluster.client().unwrap().all::<Node>();
+    let lost = json!({"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}});
+    until("its pods count as ready no longer", || {
+        let node = world.runtime.block_on(nodes.list(ListOptions::default()))?.items.pop().unwrap();
+        let is_known =
+            |node: &Node| node.status.as_ref().unwrap().conditions.iter().flatten().any(|c| c.status == "True");
+        if is_known(&node) {
+            world.runtime.block_on(nodes.merge_status(&node.key().name, &lost))?;
+        }
+        Ok(world.list::<Pod>().iter().any(is_lost).then_some(()))
+    })
+    .unwrap();
+    // The node says that it is well with its next heartbeat, and nothing has happened to the pods.
+    let before = world.pod_names();
+    world.rolled_out();
+    until("the node has no taints", || {
+        let node = world.runtime.block_on(nodes.list(ListOptions::default()))?.items.pop().unwrap();
+        Ok(node.spec.unwrap_or_default().taints.unwrap_or_default().is_empty().then_some(()))
+    })
+    .unwrap();
+    assert_eq!(world.pod_names(), before);
+}
+
+fn is_lost(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    conditions.iter().any(|condition| condition.type_ == "Ready" && condition.reason.as_deref() == Some("NodeNotReady"))
 }
 
 /// A deployment of `hello-http` in a namespace of its own.
@@ -253,7 +287,7 @@ spec:
         Ok(told.then_some(()))
     })
     .unwrap();
-    let nodes = client.all::<wherry_api::kinds::Node>();
+    let nodes = client.all::<Node>();
     let node = runtime.block_on(nodes.list(ListOptions::default())).unwrap().items.pop().unwrap();
     let label = json!({"metadata": {"labels": {"size": "large"}}});
     runtime.block_on(nodes.merge(&node.key().name, &label)).unwrap();

@@ -69,12 +69,22 @@ pub fn spawn(context: Arc<Context>) {
 
 impl Context {
     async fn beat(&self, uid: &mut String, whole: bool) -> Result<(), Error> {
-        if whole {
+        if whole || self.is_doubted().await? {
             let node = self.register().await?;
             *uid = node.metadata.uid.clone().unwrap_or_default();
             self.write_status(&node).await?;
         }
         self.renew(uid).await
+    }
+
+    /// Whether the cluster believes that the node is not ready, as after a silence: then it is told at once.
+    async fn is_doubted(&self) -> Result<bool, Error> {
+        let node = match self.client.all::<Node>().get(&self.config.node_name).await {
+            Err(error) if error.reason == Reason::NotFound => return Ok(false),
+            node => node?,
+        };
+        let conditions = node.status.and_then(|status| status.conditions).unwrap_or_default();
+        Ok(!conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True"))
     }
 
     /// Creates the Node, or takes over the one of this name: labels are merged.
