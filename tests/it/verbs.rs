@@ -162,6 +162,16 @@ fn cluster_wide(stage: &Stage<'_>) {
         ("describe runtimeclass wasm", &["Handler:"]),
         ("image ls", &["IMAGE", "hello-http:v1", "sha256:"]),
     ]);
+    half_read(stage);
+}
+
+/// Whoever reads only the first line gets it, and nobody hears of the rest.
+fn half_read(stage: &Stage<'_>) {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = stage.cluster.command(&["get", "pods", "-A", "-o", "yaml"]);
+    let output = command.stdout(writer).stderr(std::process::Stdio::piped()).output().unwrap();
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 fn watch(stage: &Stage<'_>) {

@@ -31,7 +31,7 @@ pub async fn run(args: ApplyArgs) -> anyhow::Result<()> {
     let objects = read_manifests(&args.files)?;
     let client = args.cluster.client()?;
     apply_manifests(&client, &args.cluster.namespace, &objects, |applied| {
-        println!("{} {}", applied.name, applied.outcome)
+        sayln!("{} {}", applied.name, applied.outcome)
     })
     .await
 }

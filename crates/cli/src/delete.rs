@@ -62,7 +62,7 @@ async fn delete(args: &DeleteArgs, one: Doomed) -> anyhow::Result<Option<(Doomed
         Err(error) if one.may_be_gone && error.reason == Reason::NotFound => return Ok(None),
         deleted => deleted.with_context(|| format!("cannot delete {named}"))?,
     };
-    println!("{named} {}", if args.force { "force deleted" } else { "deleted" });
+    sayln!("{named} {}", if args.force { "force deleted" } else { "deleted" });
     Ok(Some((one, uid)))
 }
 

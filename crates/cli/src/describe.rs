@@ -35,11 +35,11 @@ pub async fn run(args: DescribeArgs) -> anyhow::Result<()> {
     }
     for (at, (resource, object)) in found.iter().enumerate() {
         if at > 0 {
-            println!("\n");
+            sayln!("\n");
         }
         let mut page = head(resource, object);
         body(&client, resource, object, &mut page).await?;
-        print!("{page}");
+        say!("{page}");
         print_events(&client, object).await?;
     }
     Ok(())
@@ -115,7 +115,7 @@ async fn print_events(client: &Client, object: &Value) -> anyhow::Result<()> {
     let objects = Objects::new(client, Event::resource(), namespace);
     let mut found = objects.list(ListOptions { fields, ..ListOptions::default() }).await?;
     if found.is_empty() {
-        println!("Events: <none>");
+        sayln!("Events: <none>");
         return Ok(());
     }
     found.sort_by(|a, b| events::when(a).cmp(events::when(b)));
@@ -126,6 +126,6 @@ async fn print_events(client: &Client, object: &Value) -> anyhow::Result<()> {
         let (kind, age) = (format!("  {}", text(event, "/type")), events::age(event));
         grid.add([&kind, text(event, "/reason"), &age, from, text(event, "/message").trim()]);
     }
-    print!("Events:\n{grid}");
+    say!("Events:\n{grid}");
     Ok(())
 }

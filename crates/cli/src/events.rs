@@ -36,7 +36,7 @@ pub async fn run(args: EventsArgs) -> anyhow::Result<()> {
         return Ok(());
     }
     let mut grid = grid(found, args.all_namespaces);
-    print!("{grid}");
+    say!("{grid}");
     if !args.watch {
         return Ok(());
     }
@@ -44,7 +44,7 @@ pub async fn run(args: EventsArgs) -> anyhow::Result<()> {
     while let Some(change) = changes.next().await {
         let (kind, event) = change?;
         if kind != EventKind::Deleted && wanted(&event) {
-            print!("{}", grid.line(row(&event, args.all_namespaces)));
+            say!("{}", grid.line(row(&event, args.all_namespaces)));
         }
     }
     bail!("the server closed the watch; try again")

@@ -66,16 +66,16 @@ fn print(args: &GetArgs, found: Found, named: bool) -> anyhow::Result<()> {
         Output::Wide => tables(args, &found, true),
         Output::Name => {
             for (resource, objects) in &found {
-                objects.iter().for_each(|object| println!("{}", shown(resource, object)));
+                objects.iter().for_each(|object| sayln!("{}", shown(resource, object)));
             }
         }
-        Output::Yaml => print!("{}", yaml::print(&one_or_list(found, named))?),
-        Output::Json => println!("{:#}", one_or_list(found, named)),
-        Output::JsonPath(template) => print!("{}", template.render(&one_or_list(found, named))),
+        Output::Yaml => say!("{}", yaml::print(&one_or_list(found, named))?),
+        Output::Json => sayln!("{:#}", one_or_list(found, named)),
+        Output::JsonPath(template) => say!("{}", template.render(&one_or_list(found, named))),
         Output::Columns(columns) => {
             let mut grid = if args.no_headers { Grid::default() } else { Grid::new(columns.headings()) };
             found.iter().flat_map(|(_, objects)| objects).for_each(|object| grid.add(columns.cells(object)));
-            print!("{grid}");
+            say!("{grid}");
         }
     }
     Ok(())
@@ -95,12 +95,12 @@ fn tables(args: &GetArgs, found: &Found, wide: bool) {
     let mut first = true;
     for (resource, objects) in found.iter().filter(|(_, objects)| !objects.is_empty()) {
         if !std::mem::take(&mut first) {
-            println!();
+            sayln!();
         }
         let view = View { wide, namespaces: args.all_namespaces, labels: args.show_labels, kinds: several };
         let mut grid = if args.no_headers { Grid::default() } else { Grid::new(view.headings(resource)) };
         objects.iter().for_each(|object| grid.add(view.cells(resource, object, now())));
-        print!("{grid}");
+        say!("{grid}");
     }
     if first && !args.ignore_not_found {
         eprintln!("{}", none_found(args));
@@ -201,7 +201,7 @@ impl Stream<'_> {
             let row = self.row(object);
             self.grid.add(row);
         }
-        print!("{}", self.grid);
+        say!("{}", self.grid);
         Ok(())
     }
 
@@ -216,12 +216,12 @@ impl Stream<'_> {
         match &self.args.output {
             None | Some(Output::Table | Output::Wide | Output::Columns(_)) => {
                 let row = self.row(object);
-                print!("{}", self.grid.line(row));
+                say!("{}", self.grid.line(row));
             }
-            Some(Output::Yaml) => print!("---\n{}", yaml::print(object)?),
-            Some(Output::Json) => println!("{object:#}"),
-            Some(Output::Name) => println!("{}", shown(self.resource, object)),
-            Some(Output::JsonPath(template)) => println!("{}", template.render(object)),
+            Some(Output::Yaml) => say!("---\n{}", yaml::print(object)?),
+            Some(Output::Json) => sayln!("{object:#}"),
+            Some(Output::Name) => sayln!("{}", shown(self.resource, object)),
+            Some(Output::JsonPath(template)) => sayln!("{}", template.render(object)),
         }
         Ok(())
     }

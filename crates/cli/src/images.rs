@@ -26,7 +26,7 @@ async fn load(file: &Path, name: &str, registry: &RegistryArgs) -> anyhow::Resul
     let module = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     let inspected = inspect(&module).with_context(|| format!("{} cannot run here", file.display()))?;
     open(registry)?.push(&reference, module.into()).await?;
-    println!("{reference} loaded ({:?})", inspected.kind);
+    sayln!("{reference} loaded ({:?})", inspected.kind);
     Ok(())
 }
 
@@ -35,14 +35,14 @@ async fn list(registry: &RegistryArgs) -> anyhow::Result<()> {
     for image in open(registry)?.list().await? {
         grid.add([image.name, image.digest]);
     }
-    print!("{grid}");
+    say!("{grid}");
     Ok(())
 }
 
 async fn remove(name: &str, registry: &RegistryArgs) -> anyhow::Result<()> {
     let reference: Reference = name.parse()?;
     open(registry)?.remove(&reference).await.with_context(|| format!("cannot remove {reference}"))?;
-    println!("{reference} removed");
+    sayln!("{reference} removed");
     Ok(())
 }
 

@@ -2,6 +2,9 @@
 //!
 //! A pure client: everything goes through `wherry_client` and the image registry. Prints tables to stdout, hints to stderr.
 
+#[macro_use]
+mod say;
+
 mod apply;
 mod args;
 mod delete;

@@ -1,7 +1,5 @@
 //! `logs`: what containers printed, as it comes: of one pod, of a pod of a deployment, or of all pods with a label.
 
-use std::io::Write;
-
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use futures::StreamExt;
@@ -13,6 +11,7 @@ use wherry_client::{Client, Https, ListOptions};
 use crate::args::LogsArgs;
 use crate::get::pairs_of;
 use crate::objects::{Objects, one_target, shown, text};
+use crate::say::say_bytes;
 
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 /// How many lines of each container are shown where a selector picks the pods and nothing else is said.
@@ -54,10 +53,8 @@ pub async fn run(args: LogsArgs) -> anyhow::Result<()> {
 }
 
 async fn print(mut chunks: BoxStream<'_, anyhow::Result<Vec<u8>>>) -> anyhow::Result<()> {
-    let mut out = std::io::stdout();
     while let Some(chunk) = chunks.next().await {
-        out.write_all(&chunk?)?;
-        out.flush()?;
+        say_bytes(&chunk?);
     }
     Ok(())
 }

@@ -53,7 +53,7 @@ pub async fn run(args: MetadataArgs, field: Field) -> anyhow::Result<()> {
         let after = target.merge(name, "", &patch).await.with_context(|| format!("cannot change {shown}"))?;
         let map = |object: &Value| object.pointer("/metadata").and_then(|meta| meta.get(field.key()).cloned());
         let unchanged = map(&after) == map(&object);
-        println!("{shown} {}", if unchanged { "not changed" } else { field.done() });
+        sayln!("{shown} {}", if unchanged { "not changed" } else { field.done() });
     }
     Ok(())
 }

@@ -24,6 +24,6 @@ pub async fn run(args: PatchArgs) -> anyhow::Result<()> {
     let after = objects.patch(&name, kind, patch).await.with_context(|| format!("cannot patch {shown}"))?;
     let version = "/metadata/resourceVersion";
     let unchanged = text(&before, version) == text(&after, version);
-    println!("{shown} patched{}", if unchanged { " (no change)" } else { "" });
+    sayln!("{shown} patched{}", if unchanged { " (no change)" } else { "" });
     Ok(())
 }

@@ -83,10 +83,10 @@ async fn follow(args: &RolloutArgs) -> anyhow::Result<()> {
     let mut told = String::new();
     loop {
         match rollout_state(&present) {
-            RolloutState::Done => break println!("deployment \"{name}\" successfully rolled out"),
+            RolloutState::Done => break sayln!("deployment \"{name}\" successfully rolled out"),
             RolloutState::Waiting(sentence) if sentence == told => {}
             RolloutState::Waiting(sentence) => {
-                println!("{sentence}");
+                sayln!("{sentence}");
                 told = sentence;
             }
             RolloutState::Failed(sentence) => bail!("{sentence}"),
@@ -110,12 +110,12 @@ async fn history(args: HistoryArgs) -> anyhow::Result<()> {
         for (revision, set) in known {
             grid.add([revision.to_string(), annotation(&set, CHANGE_CAUSE).unwrap_or("<none>").to_owned()]);
         }
-        print!("deployment.apps/{name}\n{grid}");
+        say!("deployment.apps/{name}\n{grid}");
         return Ok(());
     };
     let (_, set) = find(&known, &name, wanted)?;
     let template = template(&serde_json::to_value(&set.spec)?);
-    print!("deployment.apps/{name} with revision #{wanted}\n{template}");
+    say!("deployment.apps/{name} with revision #{wanted}\n{template}");
     Ok(())
 }
 
@@ -153,7 +153,7 @@ async fn undo(args: UndoArgs) -> anyhow::Result<()> {
         api.update(&deployment).await?;
     }
     let what = if skipped { "is at" } else { "rolled back to" };
-    println!("deployment.apps/{name} {what} revision {revision}{}", if skipped { " already" } else { "" });
+    sayln!("deployment.apps/{name} {what} revision {revision}{}", if skipped { " already" } else { "" });
     Ok(())
 }
 
@@ -166,7 +166,7 @@ async fn set_paused(args: RolloutArgs, paused: bool) -> anyhow::Result<()> {
         bail!("deployment \"{name}\" is {}", if paused { "paused already" } else { "not paused" });
     }
     api.merge(&name, &json!({"spec": {"paused": paused}})).await?;
-    println!("deployment.apps/{name} {word}");
+    sayln!("deployment.apps/{name} {word}");
     Ok(())
 }
 
@@ -175,7 +175,7 @@ async fn restart(args: RolloutArgs) -> anyhow::Result<()> {
     let annotations = json!({"kubectl.kubernetes.io/restartedAt": now().to_string()});
     let patch = json!({"spec": {"template": {"metadata": {"annotations": annotations}}}});
     Objects::new(&client, Deployment::resource(), Some(&args.cluster.namespace)).strategic(&name, &patch).await?;
-    println!("deployment.apps/{name} restarted");
+    sayln!("deployment.apps/{name} restarted");
     Ok(())
 }
 

@@ -14,6 +14,6 @@ pub async fn run(args: ScaleArgs) -> anyhow::Result<()> {
     let patch = json!({"spec": {"replicas": args.replicas}});
     let scaled = objects.merge(&name, "scale", &patch).await;
     scaled.with_context(|| format!("cannot scale {}/{name}", singular(resource)))?;
-    println!("{}/{name} scaled", singular(resource));
+    sayln!("{}/{name} scaled", singular(resource));
     Ok(())
 }

@@ -86,7 +86,7 @@ pub async fn run(args: WaitArgs) -> anyhow::Result<()> {
                 objects.get(name).await.with_context(|| format!("cannot read {shown}"))?;
             }
             objects.until(name, |object| args.goal.is_met(object)).await?;
-            println!("{shown} condition met");
+            sayln!("{shown} condition met");
         }
         anyhow::Ok(())
     };
