@@ -49,6 +49,7 @@ impl Controller for NodeLifecycle {
     fn reconcile(&self, view: &View, key: &ObjectKey) -> Plan {
         let mut plan = Plan::nothing();
         let Some(node) = view.nodes.get(key) else {
+            forget(view, key, &mut plan);
             eviction::clear_away(view, key, &mut plan);
             return plan;
         };
@@ -89,6 +90,13 @@ impl NodeLifecycle {
         }
         left.is_none()
     }
+}
+
+/// What was noted of a node that is gone is of no use any more.
+fn forget(view: &View, key: &ObjectKey, plan: &mut Plan) {
+    let of_taint = |about: &&ObjectKey| about.namespace == key.name;
+    let of_node = [ObjectKey::new(LEASES, &key.name), restored(key)];
+    view.notes.keys().filter(|about| of_taint(about) || of_node.contains(about)).for_each(|about| plan.forget(about));
 }
 
 /// How long ago something was.

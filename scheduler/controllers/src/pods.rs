@@ -42,8 +42,6 @@ pub(crate) struct PodView {
     pub(crate) is_node_lost: bool,
     /// The `PodScheduled` condition's message, where it says that there is no node, and since when it does.
     pub(crate) unschedulable: Option<(Box<str>, Option<Timestamp>)>,
-    /// Whether it waits for its scheduling gates.
-    pub(crate) is_gated: bool,
     /// What its deletion costs, compared with others.
     pub(crate) deletion_cost: i32,
     /// The most restarts of a container.
@@ -151,7 +149,6 @@ impl From<Pod> for PodView {
         let deletion_cost = cost.and_then(|text| text.parse().ok()).unwrap_or(0);
         Self {
             deletion_cost,
-            is_gated: spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty()),
             is_node_lost: is_node_lost(conditions),
             meta: trimmed(&mut pod.metadata),
             key,

@@ -80,7 +80,7 @@ impl Ledger {
             }
             None => {}
         }
-        if pod.is_ours && !pod.is_gated && !pod.is_deleting() { self.wait(pod) } else { self.forget_waiting(key) }
+        if pod.is_ours && !pod.is_deleting() { self.wait(pod) } else { self.forget_waiting(key) }
     }
 
     fn wait(&mut self, pod: &PodRef) {

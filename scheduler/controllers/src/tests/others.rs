@@ -17,12 +17,8 @@ use crate::expiry::sweep;
 use crate::ingress::IngressStatus;
 use crate::namespace::Namespaces;
 
-fn pods(names: &[&str], more: &str) -> String {
-    let pod = |name: &&str| {
-        let pod = Pod::named(name).container("resources: {requests: {cpu: 600m}}");
-        if more.is_empty() { pod.to_string() } else { pod.spec(more).to_string() }
-    };
-    names.iter().map(pod).collect()
+fn pods(names: &[&str]) -> String {
+    names.iter().map(|name| Pod::named(name).container("resources: {requests: {cpu: 600m}}").to_string()).collect()
 }
 
 #[tokio::test]
@@ -77,7 +73,7 @@ async fn an_ingress_of_ours_says_where_it_is_reached() {
 async fn of_too_many_ended_pods_the_oldest_go() {
     let scene = Scene::of("").await;
     for name in ["c", "a", "b", "d"] {
-        scene.add(&pods(&[name], "")).await;
+        scene.add(&pods(&[name])).await;
         let phase = if name == "d" { "Running" } else { "Failed" };
         scene.status::<kinds::Pod>(name, json!({"phase": phase})).await;
         scene.pass(1);
@@ -128,17 +124,16 @@ fn turn(ledger: &mut Ledger) -> (Vec<String>, Vec<String>) {
 async fn the_binder_tries_again_when_something_may_have_made_room() {
     let node = |cpu: &str| fixture::node(NODE, &format!("allocatable: {{cpu: {cpu}, memory: 1Gi, pods: '9'}}"));
     let scene = Scene::of(&node("1")).await;
-    scene.add(&pods(&["a"], "")).await;
+    scene.add(&pods(&["a"])).await;
     scene.pass(1);
-    scene.add(&pods(&["b", "c"], "")).await;
-    scene.add(&pods(&["gated"], "schedulingGates: [{name: g}]")).await;
+    scene.add(&pods(&["b", "c"])).await;
     let key = |name: &str| ObjectKey::new("default", name);
     let text = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     let mut ledger = Ledger::default();
     let view = scene.view().await;
     view.nodes.iter().for_each(|(key, node)| ledger.node_changed(key, Some(node)));
     view.pods.iter().rev().for_each(|(key, pod)| ledger.pod_changed(key, Some(pod)));
-    assert_eq!(turn(&mut ledger), (text(&["a"]), text(&["b", "c"])), "the oldest first, and no gated one");
+    assert_eq!(turn(&mut ledger), (text(&["a"]), text(&["b", "c"])), "the oldest first");
     // Its own condition, a heartbeat, a binding that is not shown yet: nothing that helps.
     let condition = json!([{"type": "PodScheduled", "status": "False", "message": "m"}]);
     scene.status::<kinds::Pod>("b", json!({"conditions": condition})).await;
