@@ -155,3 +155,24 @@ impl Slot {
 fn doubled(first: Duration, times: u32, most: Duration) -> Duration {
     first.saturating_mul(1_u32.checked_shl(times.min(31)).unwrap_or(u32::MAX)).min(most)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Crashes after runs of so many seconds; the waits.
+    fn waits(runs: &[i64]) -> Vec<u64> {
+        let mut slot = Slot::default();
+        let crash = |run: &i64| {
+            let at = Timestamp::from_second(100_000).unwrap();
+            slot.crash(Some(at - SignedDuration::from_secs(*run)), at).as_secs()
+        };
+        runs.iter().map(crash).collect()
+    }
+
+    #[test]
+    fn backs_off_from_ten_seconds_to_five_minutes_and_forgets_after_a_steady_run() {
+        assert_eq!(waits(&[1; 9]), [0, 10, 20, 40, 80, 160, 300, 300, 300]);
+        assert_eq!(waits(&[1, 1, 1, 599, 600, 1, 1]), [0, 10, 20, 40, 0, 10, 20]);
+    }
+}
