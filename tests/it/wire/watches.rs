@@ -62,12 +62,14 @@ pub fn every_kind(world: &World) {
         let field = format!("fieldSelector=metadata.name%3D{name}");
         let events = world.events(&format!("{path}?watch=true&resourceVersion={before}&{field}"), 3);
         let mut kinds: Vec<&str> = events.iter().map(|(kind, _)| kind.as_str()).collect();
-        // A namespace goes when its controller says so; other controllers write status meanwhile.
+        // A namespace goes when its controller says so; other controllers write status, or taints, meanwhile.
         kinds.dedup();
         let expected: &[&str] = match place {
-            "/api/v1/namespaces" | "apps/deployments" | "apps/replicasets" | "networking.k8s.io/ingresses" => {
-                &["ADDED", "MODIFIED"]
-            }
+            "/api/v1/namespaces"
+            | "/api/v1/nodes"
+            | "apps/deployments"
+            | "apps/replicasets"
+            | "networking.k8s.io/ingresses" => &["ADDED", "MODIFIED"],
             _ => &["ADDED", "MODIFIED", "DELETED"],
         };
         assert_eq!(kinds.get(..expected.len()), Some(expected), "{place}: {events:?}");
