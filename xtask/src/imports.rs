@@ -7,6 +7,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("api", &[]),
     ("base", &[]),
     ("pki", &[]),
+    ("confine", &[]),
     ("fixture", &["api"]),
     ("guests", &[]),
     ("client", &["api", "base"]),
@@ -19,6 +20,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("controllers", &["api", "base", "client", "placement"]),
     ("vnet", &["base"]),
     ("runtime", &["api", "base", "vnet"]),
+    ("sandbox", &["base", "confine", "runtime", "vnet"]),
     ("wasm", &["base", "image", "runtime", "vnet"]),
     ("proxy", &["api", "base", "client", "vnet", "pki"]),
     ("agent", &["api", "base", "client", "runtime", "vnet"]),
@@ -31,10 +33,12 @@ const SOLE_IMPORTERS: &[(&str, &[&str])] = &[
     ("wasmtime-wasi-http", &["wasm"]),
     ("redb", &["store"]),
     ("rcgen", &["pki"]),
+    ("landlock", &["confine"]),
+    ("seccompiler", &["confine"]),
 ];
 
 /// Crates that compile without an async runtime.
-const WITHOUT_TOKIO: &[&str] = &["api", "placement", "fixture", "pki"];
+const WITHOUT_TOKIO: &[&str] = &["api", "placement", "fixture", "pki", "confine"];
 
 /// The faults of one crate's Cargo.toml.
 pub fn check(name: &str, dependencies: &BTreeSet<String>) -> Vec<String> {
