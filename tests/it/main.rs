@@ -17,6 +17,7 @@ mod kubectl;
 mod manifests;
 mod net;
 mod objects;
+mod sandboxes;
 mod services;
 mod start;
 mod verbs;

@@ -9,9 +9,11 @@ mod clock;
 mod drain;
 mod listen;
 mod rng;
+mod watched;
 
 pub use backoff::Backoff;
 pub use clock::{Clock, SystemClock};
 pub use drain::{Drain, Trigger};
 pub use listen::{Accepted, Acceptor};
 pub use rng::Rng;
+pub use watched::watched;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
+use wherry_sandbox::Inherited;
 
 /// Runs pods of WASI modules with the semantics, and the API, of Kubernetes.
 #[derive(Debug, Parser)]
@@ -27,6 +28,9 @@ const EXAMPLES: &str = "Examples:
 pub enum Verb {
     /// Start a master and a node here
     Up(UpArgs),
+    /// Run guests for the node that starts this process
+    #[command(hide = true)]
+    Sandbox(SandboxArgs),
     /// A verb of a person's, against a running cluster
     #[command(flatten)]
     Person(wherry_cli::Verb),
@@ -48,6 +52,25 @@ pub struct UpArgs {
     /// What every role takes.
     #[command(flatten)]
     pub common: CommonArgs,
+}
+
+/// How a node starts a sandbox.
+#[derive(Clone, Debug, Args)]
+pub struct SandboxArgs {
+    /// The sandbox's name, for those who look at the processes of the machine
+    pub name: String,
+    /// The inherited directories that it may use: ro:NUMBER or rw:NUMBER
+    #[arg(long = "directory")]
+    pub directories: Vec<Inherited>,
+}
+
+/// Where modules run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Isolation {
+    /// In a process for each namespace, as an unprivileged user, confined to its pods.
+    Namespace,
+    /// In the node's process: for one trusted tenant, and the highest speed.
+    Shared,
 }
 
 /// The flags that every role takes.
@@ -80,6 +103,9 @@ pub struct CommonArgs {
     /// The addresses of all Services
     #[arg(long, env = "WHERRY_SERVICE_CIDR", default_value = "10.96.0.0/12")]
     pub service_cidr: IpNet,
+    /// Where modules run (pods of class wasm-isolated have a process to themselves in any case)
+    #[arg(long, env = "WHERRY_ISOLATION", value_enum, default_value_t = Isolation::Shared)]
+    pub isolation: Isolation,
     /// How log lines look
     #[arg(long, env = "WHERRY_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,

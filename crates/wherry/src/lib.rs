@@ -9,6 +9,7 @@ mod demo;
 mod listeners;
 mod master;
 mod node;
+mod sandbox;
 mod serve_tls;
 mod up;
 
@@ -40,13 +41,15 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // A sandbox confines itself before it has any thread.
+    let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build();
     match cli.verb {
         Verb::Up(args) => {
             log_to_stderr(args.common.log_format);
-            runtime.block_on(up::up(args))
+            runtime()?.block_on(up::up(args))
         }
-        Verb::Person(verb) => runtime.block_on(wherry_cli::run(verb)),
+        Verb::Sandbox(args) => sandbox::run(&args),
+        Verb::Person(verb) => runtime()?.block_on(wherry_cli::run(verb)),
     }
 }
 

@@ -13,10 +13,11 @@ use wherry_base::{Clock, Trigger};
 use wherry_client::Client;
 use wherry_image::ImageSource;
 use wherry_proxy::{Proxy, Table};
+use wherry_sandbox::{Grouping, Processes, RuntimeConfig, SandboxConfig, SandboxRuntime, Sandboxes};
 use wherry_vnet::{Network, NetworkConfig};
 use wherry_wasm::{WasmConfig, WasmRuntime};
 
-use crate::config::CommonArgs;
+use crate::config::{CommonArgs, Isolation};
 use crate::data_dir::DataDir;
 
 /// How many instances live at once. Each costs six memory maps of the 65,530 that Linux gives a process by default.
@@ -29,6 +30,7 @@ const STOP_MORE: Duration = Duration::from_secs(5);
 pub struct Node {
     proxy: Trigger,
     agent: Trigger,
+    sandboxes: Trigger,
     guests: Guests,
 }
 
@@ -93,7 +95,9 @@ impl Node {
             proxy.run(listeners, &proxy_tasks.drain());
         }
         let config = WasmConfig { directory: data.join("wasm"), instances_max: INSTANCES_MAX, guests: threads.clone() };
-        let wasm = WasmRuntime::new(config, images)?;
+        let wasm = Arc::new(WasmRuntime::new(config, images)?);
+        let sandbox_tasks = Trigger::new();
+        let runtimes = runtimes(args.isolation, data, &wasm, network.config(), &sandbox_tasks)?;
         let config = AgentConfig {
             node_name: name.to_owned(),
             node_ip: address,
@@ -102,23 +106,48 @@ impl Node {
             pods_max: PODS_MAX_DEFAULT,
             labels: std::collections::BTreeMap::new(),
         };
-        let agent = Agent::new(config, client, Runtimes::new(vec![Arc::new(wasm)]), network, clock)?;
+        let agent = Agent::new(config, client, runtimes, network, clock)?;
         let agent_tasks = Trigger::new();
         let drain = agent_tasks.drain();
         drain.spawn_graceful(wherry_agent::server::serve(kubelet, tls, agent.handle(), drain.clone()));
         drain.spawn_graceful(agent.run(drain.clone()));
-        Ok(Self { proxy: proxy_tasks, agent: agent_tasks, guests })
+        Ok(Self { proxy: proxy_tasks, agent: agent_tasks, sandboxes: sandbox_tasks, guests })
     }
 
     /// Stops the pods gracefully, then the proxy.
     pub async fn stop(self) {
         let agent = self.agent.stop(SHUTDOWN_GRACE_MAX + STOP_MORE).await;
         let proxy = self.proxy.stop(STOP_MORE).await;
-        if !(agent && proxy) {
+        let sandboxes = self.sandboxes.stop(STOP_MORE).await;
+        if !(agent && proxy && sandboxes) {
             tracing::warn!("some of the node's tasks did not end in time");
         }
         drop(self.guests);
     }
+}
+
+/// The runtimes that pods may ask for, the default one first.
+fn runtimes(
+    isolation: Isolation,
+    data: &DataDir,
+    wasm: &Arc<WasmRuntime>,
+    network: &NetworkConfig,
+    tasks: &Trigger,
+) -> anyhow::Result<Runtimes> {
+    let launcher = Arc::new(Processes::new(data.join("")));
+    let config = SandboxConfig { directory: data.join("node/sandboxes"), network: network.clone(), launcher };
+    let sandboxes = Sandboxes::new(config, &tasks.drain()).context("sandboxes cannot be set up")?;
+    let sandboxed = |name, grouping| {
+        let (compiler, sandboxes) = (Arc::clone(wasm) as _, Arc::clone(&sandboxes));
+        let (pods_directory, code_directory) = (data.join("node/pods"), data.join("wasm/compiled"));
+        let config = RuntimeConfig { name, grouping, sandboxes, compiler, pods_directory, code_directory };
+        Arc::new(SandboxRuntime::new(config))
+    };
+    let usual: Arc<dyn wherry_runtime::Runtime> = match isolation {
+        Isolation::Namespace => sandboxed("wasm", Grouping::Namespace),
+        Isolation::Shared => Arc::clone(wasm) as _,
+    };
+    Ok(Runtimes::new(vec![usual, sandboxed("wasm-isolated", Grouping::Pod)]))
 }
 
 /// A listener that belongs to the runtime that is entered.

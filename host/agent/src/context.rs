@@ -125,7 +125,7 @@ impl Context {
     }
 
     fn pod_folder(&self, pod: &PodRef) -> PathBuf {
-        self.pods_folder().join(&pod.uid)
+        self.pods_folder().join(&pod.namespace).join(&pod.uid)
     }
 }
 

@@ -7,7 +7,7 @@ mod format;
 mod read;
 
 use std::collections::HashMap;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,9 +16,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::Notify;
 use wherry_base::Clock;
-use wherry_runtime::{LogSink, PodRef, StdStream};
+use wherry_runtime::{LogLines, LogSink, PodRef, StdStream};
 
-use format::Lines;
 pub use read::{ReadOptions, Since, read};
 
 /// A file larger than this is rotated.
@@ -54,7 +53,7 @@ pub struct ContainerLog {
 
 #[derive(Default)]
 struct Pending {
-    lines: Lines,
+    lines: LogLines,
     queued: bool,
 }
 
@@ -146,6 +145,26 @@ impl LogSink for ContainerLog {
             self.flush();
         }
     }
+
+    fn file(&self) -> io::Result<(File, u64)> {
+        let bytes = locked(&self.file);
+        Ok((self.open()?, *bytes))
+    }
+
+    fn grown(&self, bytes: u64) -> io::Result<Option<File>> {
+        let mut known = locked(&self.file);
+        *known = bytes;
+        let next = if bytes > FILE_BYTES_MAX {
+            self.rotate()?;
+            *known = 0;
+            Some(self.open()?)
+        } else {
+            None
+        };
+        drop(known);
+        self.changed.notify_waiters();
+        Ok(next)
+    }
 }
 
 impl ContainerLog {
@@ -174,16 +193,19 @@ impl ContainerLog {
         self.changed.notify_waiters();
     }
 
-    fn append(&self, ready: &[u8], bytes: &mut u64) -> io::Result<()> {
+    fn open(&self) -> io::Result<File> {
         let open = || OpenOptions::new().create(true).append(true).open(&self.path);
-        let mut file = match open() {
+        match open() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.path.parent().map(fs::create_dir_all).transpose()?;
-                open()?
+                open()
             }
-            opened => opened?,
-        };
-        file.write_all(ready)?;
+            opened => opened,
+        }
+    }
+
+    fn append(&self, ready: &[u8], bytes: &mut u64) -> io::Result<()> {
+        self.open()?.write_all(ready)?;
         *bytes += ready.len() as u64;
         if *bytes > FILE_BYTES_MAX {
             self.rotate()?;

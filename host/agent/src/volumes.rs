@@ -1,4 +1,4 @@
-//! A pod's volumes as directories of the node: `PODS/UID/volumes/NAME`, and what of them a container sees.
+//! A pod's volumes as directories of the node: `PODS/NAMESPACE/UID/volumes/NAME`, and what of them a container sees.
 //!
 //! `content` decides purely what files a ConfigMap, Secret, downwardAPI or projected volume holds; `disk` writes them.
 //! Kinds of volumes that there are not here are refused with a sentence.
@@ -40,6 +40,12 @@ pub fn names(pod: &Pod) -> Names {
         };
     }
     names
+}
+
+/// The directories of the node that a pod sees and that are not its own.
+pub fn host_directories(spec: &PodSpec) -> Vec<PathBuf> {
+    let volumes = spec.volumes.iter().flatten();
+    volumes.filter_map(|volume| volume.host_path.as_ref()).map(|host| PathBuf::from(&host.path)).collect()
 }
 
 /// Whether a pod has any volume.

@@ -61,6 +61,8 @@ pub struct ContainerSpec {
     pub working_dir: String,
     /// The directories that it sees.
     pub mounts: Vec<Mount>,
+    /// Directories of the node that containers of the pod see and that are not the pod's own (`hostPath`).
+    pub host_directories: Vec<PathBuf>,
     /// What it may use.
     pub limits: Limits,
     /// The pod's network.
@@ -109,6 +111,8 @@ pub enum ExitReason {
     Error,
     /// It wanted more memory than its limit.
     OomKilled,
+    /// The process that it ran in is gone.
+    SandboxChanged,
 }
 
 impl ExitReason {
@@ -118,6 +122,7 @@ impl ExitReason {
             Self::Completed => "Completed",
             Self::Error => "Error",
             Self::OomKilled => "OOMKilled",
+            Self::SandboxChanged => "SandboxChanged",
         }
     }
 }

@@ -2,14 +2,20 @@
 //!
 //! Nothing above this trait knows which runtime it is; nothing below knows Kubernetes objects.
 
+mod code;
 mod container;
 pub mod fake;
 mod image;
+mod lines;
 mod logs;
+mod mounts;
 
+pub use code::{Code, Compiler, GivenCode};
 pub use container::{Container, ContainerSpec, Exit, ExitReason, Limits, Mount, PodRef, Usage};
 pub use image::{Image, ImageError, ImageKind, PullPolicy};
+pub use lines::LogLines;
 pub use logs::{LogSink, StdStream};
+pub use mounts::{Staged, stage};
 
 use std::sync::Arc;
 

@@ -1,5 +1,8 @@
 //! Where a container's output goes.
 
+use std::fs::File;
+use std::io;
+
 /// Which stream a chunk belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StdStream {
@@ -13,4 +16,14 @@ pub enum StdStream {
 pub trait LogSink: Send + Sync + 'static {
     /// Takes a chunk, which may hold any number of lines or a part of one.
     fn write(&self, stream: StdStream, chunk: &[u8]);
+
+    /// The file that another process appends records to instead, and how many bytes it has.
+    fn file(&self) -> io::Result<(File, u64)> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Another process has appended: the file has so many bytes now. The next file, where that was too much for one.
+    fn grown(&self, _bytes: u64) -> io::Result<Option<File>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }

@@ -35,6 +35,20 @@ impl Addresses {
         self.address(offset)
     }
 
+    /// Takes this very address, if it is of the range and free.
+    pub(crate) fn take_exactly(&mut self, address: IpAddr) -> bool {
+        let Some(offset) = self.offset(address).filter(|offset| (FIRST_OFFSET..self.end).contains(offset)) else {
+            return false;
+        };
+        if offset < self.next {
+            let at = self.returned.iter().position(|returned| *returned == offset);
+            return at.and_then(|at| self.returned.remove(at)).is_some();
+        }
+        self.returned.extend(self.next..offset);
+        self.next = offset + 1;
+        true
+    }
+
     pub(crate) fn give_back(&mut self, address: IpAddr) {
         if let Some(offset) = self.offset(address).filter(|offset| (FIRST_OFFSET..self.end).contains(offset)) {
             self.returned.push_back(offset);

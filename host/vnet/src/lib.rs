@@ -16,8 +16,10 @@ mod pipe;
 mod ports;
 mod route;
 mod services;
+mod socket;
 mod stream;
 mod udp;
+mod uplink;
 
 pub use crate::http::{Body, BoxError, HttpHandler, full_body};
 pub use dial::DialError;
@@ -27,3 +29,4 @@ pub use network::{AddressesExhausted, Egress, Network, NetworkConfig, PodIdentit
 pub use services::{NoServices, Protocol, Resolution, Services, Translation};
 pub use stream::{ReadHalf, STREAM_BUFFER_BYTES_MAX, Stream, TryRead, WriteError, WriteHalf, pair};
 pub use udp::{Datagram, UdpSocket};
+pub use uplink::{Holder, Uplink, Way};

@@ -1,7 +1,9 @@
 //! A pod's network namespace: its address, its localhost, its ports, its names.
 
+mod held;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::dial::DialError;
 use crate::egress;
@@ -11,7 +13,7 @@ use crate::network::{Egress, Network, PodIdentity};
 use crate::ports::{Phase, Ports, Socket};
 use crate::route::Route;
 use crate::services::{Protocol, Resolution};
-use crate::stream::{Stream, pair};
+use crate::stream::{Handle, Stream, pair};
 use crate::udp::{Inbox, UdpSocket};
 
 /// How many names an alias may lead through before it counts as missing.
@@ -19,7 +21,6 @@ const ALIASES_MAX: usize = 4;
 
 /// The network of one pod, shared by its containers. Its address returns to the pool when `close` is called or the
 /// last clone of the `Arc` goes.
-#[derive(Debug)]
 pub struct Namespace {
     network: Arc<Network>,
     pod: PodIdentity,
@@ -66,6 +67,7 @@ impl Namespace {
     pub fn listen(self: &Arc<Self>, on: SocketAddr) -> Result<Listener, BindError> {
         let backlog = Arc::new(Backlog::default());
         let local = self.lock().bind(self.local(on)?, Socket::Tcp(Arc::clone(&backlog)))?;
+        self.tell_bound(Protocol::Tcp, local, true);
         Ok(Listener::new(local, backlog, Arc::downgrade(self)))
     }
 
@@ -77,6 +79,7 @@ impl Namespace {
         let local = ports.bind((Ipv4Addr::UNSPECIFIED, port).into(), Socket::Http(Arc::clone(&backlog)))?;
         self.network.add_handler(SocketAddr::new(self.address, local.port()), handler);
         drop(ports);
+        self.tell_bound(Protocol::Tcp, local, true);
         Ok(Listener::new(local, backlog, Arc::downgrade(self)))
     }
 
@@ -84,6 +87,7 @@ impl Namespace {
     pub fn bind_udp(self: &Arc<Self>, on: SocketAddr) -> Result<UdpSocket, BindError> {
         let inbox = Arc::new(Inbox::default());
         let local = self.lock().bind(self.local(on)?, Socket::Udp(Arc::clone(&inbox)))?;
+        self.tell_bound(Protocol::Udp, local, true);
         Ok(UdpSocket::new(local, inbox, Arc::clone(self)))
     }
 
@@ -92,6 +96,7 @@ impl Namespace {
         let (stream, to) = match self.route(Protocol::Tcp, to) {
             Route::Own(to) => return self.connect_to(self, to),
             Route::Pod(pod, to) => return self.connect_to(&pod, to),
+            Route::Up(uplink) => return self.connect_up(&*uplink, to).await,
             Route::World(to) => (egress::connect(to).await?, to),
             Route::Denied => return Err(DialError::Denied),
             Route::Refused => return Err(DialError::Refused),
@@ -107,6 +112,12 @@ impl Namespace {
 
     /// What a name means here: `localhost`, the pod's own name, Services; the world's names only with egress.
     pub async fn resolve(&self, name: &str) -> Result<Vec<IpAddr>, Resolution> {
+        if let Some(uplink) = self.network.uplink() {
+            return match self.resolve_in_cluster(name) {
+                Resolution::Addresses(addresses) => Ok(addresses),
+                _ => uplink.resolve(self.address, name).await,
+            };
+        }
         let mut name = name.to_owned();
         for _ in 0..ALIASES_MAX {
             match self.resolve_in_cluster(&name) {
@@ -126,7 +137,7 @@ impl Namespace {
         if ports.phase == Phase::Open {
             ports.phase = Phase::ListenersClosed;
         }
-        let gone = self.unbind(&mut ports, |socket| socket.backlog().is_some());
+        let gone = self.unbind(&mut ports, |_, socket| socket.backlog().is_some());
         drop(ports);
         gone.iter().for_each(|backlog| backlog.close());
     }
@@ -138,11 +149,11 @@ impl Namespace {
             return;
         }
         ports.phase = Phase::Closed;
-        let gone = self.unbind(&mut ports, |_| true);
+        let gone = self.unbind(&mut ports, |_, _| true);
         let connections = ports.take_connections();
         drop(ports);
         gone.iter().for_each(|backlog| backlog.close());
-        connections.iter().filter_map(Weak::upgrade).for_each(|connection| connection.abort());
+        connections.iter().for_each(Handle::abort);
         self.network.forget(self.address);
     }
 
@@ -168,10 +179,17 @@ impl Namespace {
     /// A connection from `from` to the listener here at `to`.
     pub(crate) fn open(&self, from: SocketAddr, to: SocketAddr) -> Result<Stream, DialError> {
         let mut ports = self.lock();
-        let found = ports.find(Protocol::Tcp, to).and_then(Socket::backlog).cloned();
-        let backlog = found.ok_or(DialError::Refused)?;
+        let backlog = match ports.find(Protocol::Tcp, to) {
+            Some(Socket::Tcp(backlog) | Socket::Http(backlog)) => Arc::clone(backlog),
+            Some(Socket::Held(holder)) => {
+                let holder = Arc::clone(holder);
+                drop(ports);
+                return self.open_held(&*holder, from, to);
+            }
+            Some(Socket::Udp(_)) | None => return Err(DialError::Refused),
+        };
         let (client, server) = pair(from, to);
-        ports.remember(server.connection());
+        ports.remember(server.handle());
         drop(ports);
         backlog.offer(server)?;
         Ok(client)
@@ -181,16 +199,16 @@ impl Namespace {
     pub(crate) fn inbox(&self, to: SocketAddr) -> Option<Arc<Inbox>> {
         match self.lock().find(Protocol::Udp, to)? {
             Socket::Udp(inbox) => Some(Arc::clone(inbox)),
-            Socket::Tcp(_) | Socket::Http(_) => None,
+            _ => None,
         }
     }
 
     pub(crate) fn unbind_tcp(&self, backlog: &Arc<Backlog>) {
-        self.unbind(&mut self.lock(), |socket| socket.is_backlog(backlog));
+        self.unbind(&mut self.lock(), |_, socket| socket.is_backlog(backlog));
     }
 
     pub(crate) fn unbind_udp(&self, inbox: &Arc<Inbox>) {
-        self.lock().unbind(|socket| socket.is_inbox(inbox));
+        self.unbind(&mut self.lock(), |_, socket| socket.is_inbox(inbox));
     }
 
     fn connect_to(&self, other: &Self, to: SocketAddr) -> Result<Stream, DialError> {
@@ -204,7 +222,7 @@ impl Namespace {
         if ports.phase == Phase::Closed {
             return false;
         }
-        ports.remember(stream.connection());
+        ports.remember(stream.handle());
         true
     }
 
@@ -228,10 +246,13 @@ impl Namespace {
 
     /// Takes sockets out of the port table, their handlers with them so that a port's next owner keeps its own.
     /// The backlogs are for the caller to close once it has let go of the table.
-    fn unbind(&self, ports: &mut Ports, which: impl Fn(&Socket) -> bool) -> Vec<Arc<Backlog>> {
+    fn unbind(&self, ports: &mut Ports, which: impl Fn(SocketAddr, &Socket) -> bool) -> Vec<Arc<Backlog>> {
         let gone = ports.unbind(which);
-        for (port, _) in gone.iter().filter(|(_, socket)| matches!(socket, Socket::Http(_))) {
-            self.network.remove_handler(SocketAddr::new(self.address, *port));
+        for (on, socket) in &gone {
+            if matches!(socket, Socket::Http(_)) {
+                self.network.remove_handler(SocketAddr::new(self.address, on.port()));
+            }
+            self.tell_bound(socket.protocol(), *on, false);
         }
         gone.into_iter().filter_map(|(_, socket)| socket.backlog().cloned()).collect()
     }
@@ -244,6 +265,13 @@ impl Namespace {
 
     fn lock(&self) -> MutexGuard<'_, Ports> {
         self.ports.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Namespace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { pod, address, egress, .. } = self;
+        f.debug_struct("Namespace").field("pod", pod).field("address", address).field("egress", egress).finish()
     }
 }
 

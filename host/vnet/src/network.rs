@@ -14,9 +14,10 @@ use crate::http::HttpHandler;
 use crate::namespace::{BindError, Namespace};
 use crate::ports::Ports;
 use crate::route::Route;
-use crate::services::{Protocol, Services};
+use crate::services::{NoServices, Protocol, Services};
 use crate::stream::{Stream, pair};
 use crate::udp::UdpSocket;
+use crate::uplink::Uplink;
 
 /// The address ranges of a node.
 #[derive(Clone, Debug)]
@@ -61,6 +62,8 @@ pub struct AddressesExhausted(pub IpNet);
 pub struct Network {
     config: NetworkConfig,
     services: Arc<dyn Services>,
+    /// Where all that is not of this process leads, in a sandbox.
+    uplink: Option<Arc<dyn Uplink>>,
     addresses: Mutex<Addresses>,
     pods: RwLock<HashMap<IpAddr, Weak<Namespace>>>,
     handlers: RwLock<HashMap<SocketAddr, Arc<dyn HttpHandler>>>,
@@ -70,12 +73,22 @@ pub struct Network {
 }
 
 impl Network {
-    /// A network without pods.
+    /// A node's network without pods.
     pub fn new(config: NetworkConfig, services: Arc<dyn Services>) -> Arc<Self> {
+        Self::with(config, services, None)
+    }
+
+    /// A sandbox's part of a node's network.
+    pub fn in_sandbox(config: NetworkConfig, uplink: Arc<dyn Uplink>) -> Arc<Self> {
+        Self::with(config, Arc::new(NoServices), Some(uplink))
+    }
+
+    fn with(config: NetworkConfig, services: Arc<dyn Services>, uplink: Option<Arc<dyn Uplink>>) -> Arc<Self> {
         Arc::new(Self {
             addresses: Mutex::new(Addresses::new(config.pod_cidr)),
             config,
             services,
+            uplink,
             pods: RwLock::default(),
             handlers: RwLock::default(),
             node_ports: Mutex::default(),
@@ -93,9 +106,23 @@ impl Network {
     pub fn namespace(self: &Arc<Self>, pod: PodIdentity, egress: Egress) -> Result<Arc<Namespace>, AddressesExhausted> {
         let taken = lock(&self.addresses).take();
         let address = taken.ok_or(AddressesExhausted(self.config.pod_cidr))?;
+        Ok(self.add(pod, egress, address))
+    }
+
+    /// A namespace of a pod that has its address already: in a sandbox, or after a restart of the node. `None` where
+    /// the address is not free.
+    pub fn namespace_at(self: &Arc<Self>, pod: PodIdentity, egress: Egress, address: IpAddr) -> Option<Arc<Namespace>> {
+        let is_free = match self.uplink {
+            Some(_) => self.pod_at(address).is_none(),
+            None => lock(&self.addresses).take_exactly(address),
+        };
+        is_free.then(|| self.add(pod, egress, address))
+    }
+
+    fn add(self: &Arc<Self>, pod: PodIdentity, egress: Egress, address: IpAddr) -> Arc<Namespace> {
         let namespace = Arc::new(Namespace::new(Arc::clone(self), pod, address, egress));
         write(&self.pods).insert(address, Arc::downgrade(&namespace));
-        Ok(namespace)
+        namespace
     }
 
     /// Connects on the node's behalf (ingress, probes, node ports) to a pod or Service; to what is neither, over the
@@ -111,7 +138,7 @@ impl Network {
             }
             Route::Denied => Err(DialError::Denied),
             Route::Refused => Err(DialError::Refused),
-            Route::Unreachable => Err(DialError::Unreachable),
+            Route::Up(_) | Route::Unreachable => Err(DialError::Unreachable),
         }
     }
 
@@ -138,15 +165,21 @@ impl Network {
         lock(&self.node).upgrade()
     }
 
+    pub(crate) const fn uplink(&self) -> Option<&Arc<dyn Uplink>> {
+        self.uplink.as_ref()
+    }
+
     pub(crate) fn services(&self) -> &dyn Services {
         &*self.services
     }
 
-    pub(crate) const fn tasks(&self) -> &Drain {
+    /// What outlives its caller, such as the rest of a stream that is still to be sent.
+    pub const fn tasks(&self) -> &Drain {
         &self.drain
     }
 
-    pub(crate) fn pod_at(&self, address: IpAddr) -> Option<Arc<Namespace>> {
+    /// The pod of this process that has an address.
+    pub fn pod_at(&self, address: IpAddr) -> Option<Arc<Namespace>> {
         read(&self.pods).get(&address)?.upgrade()
     }
 

@@ -3,13 +3,14 @@
 //! A sorted vector: pods have few ports, and 100,000 idle pods must cost little.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use crate::listener::Backlog;
 use crate::namespace::BindError;
 use crate::services::Protocol;
-use crate::stream::Connection;
+use crate::stream::Handle;
 use crate::udp::Inbox;
+use crate::uplink::Holder;
 
 /// The ports that are picked for clients and for binding to port 0, as Linux has them.
 const EPHEMERAL_FIRST: u16 = 32_768;
@@ -22,14 +23,15 @@ pub(crate) const SOCKETS_BOUND_MAX: usize = 16_384;
 const CONNECTIONS_SWEEP_MIN: usize = 32;
 
 /// A bound socket.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) enum Socket {
     Tcp(Arc<Backlog>),
     Http(Arc<Backlog>),
     Udp(Arc<Inbox>),
+    /// A TCP port that another process listens on.
+    Held(Arc<dyn Holder>),
 }
 
-#[derive(Debug)]
 struct Binding {
     on: SocketAddr,
     socket: Socket,
@@ -44,19 +46,19 @@ pub(crate) enum Phase {
     Closed,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Ports {
     pub(crate) phase: Phase,
     bindings: Vec<Binding>,
-    connections: Vec<Weak<Connection>>,
+    connections: Vec<Handle>,
     sweep_at: usize,
     ephemeral: u16,
 }
 
 impl Socket {
-    const fn protocol(&self) -> Protocol {
+    pub(crate) const fn protocol(&self) -> Protocol {
         match self {
-            Self::Tcp(_) | Self::Http(_) => Protocol::Tcp,
+            Self::Tcp(_) | Self::Http(_) | Self::Held(_) => Protocol::Tcp,
             Self::Udp(_) => Protocol::Udp,
         }
     }
@@ -64,7 +66,7 @@ impl Socket {
     pub(crate) const fn backlog(&self) -> Option<&Arc<Backlog>> {
         match self {
             Self::Tcp(backlog) | Self::Http(backlog) => Some(backlog),
-            Self::Udp(_) => None,
+            Self::Udp(_) | Self::Held(_) => None,
         }
     }
 
@@ -114,9 +116,9 @@ impl Ports {
     }
 
     /// Takes out the bindings that `which` picks.
-    pub(crate) fn unbind(&mut self, which: impl Fn(&Socket) -> bool) -> Vec<(u16, Socket)> {
-        let gone = self.bindings.extract_if(.., |binding| which(&binding.socket));
-        gone.map(|binding| (binding.on.port(), binding.socket)).collect()
+    pub(crate) fn unbind(&mut self, which: impl Fn(SocketAddr, &Socket) -> bool) -> Vec<(SocketAddr, Socket)> {
+        let gone = self.bindings.extract_if(.., |binding| which(binding.on, &binding.socket));
+        gone.map(|binding| (binding.on, binding.socket)).collect()
     }
 
     /// A port for a client's end of a connection.
@@ -130,16 +132,16 @@ impl Ports {
     }
 
     /// Remembers a connection, to be aborted with the namespace.
-    pub(crate) fn remember(&mut self, connection: Weak<Connection>) {
+    pub(crate) fn remember(&mut self, connection: Handle) {
         if self.connections.len() >= self.sweep_at.max(CONNECTIONS_SWEEP_MIN) {
-            self.connections.retain(|connection| connection.strong_count() > 0);
+            self.connections.retain(|connection| !connection.is_gone());
             self.sweep_at = self.connections.len() * 2;
         }
         self.connections.push(connection);
     }
 
     /// All connections, forgotten here.
-    pub(crate) fn take_connections(&mut self) -> Vec<Weak<Connection>> {
+    pub(crate) fn take_connections(&mut self) -> Vec<Handle> {
         std::mem::take(&mut self.connections)
     }
 

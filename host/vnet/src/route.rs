@@ -6,14 +6,16 @@ use std::sync::Arc;
 use crate::namespace::Namespace;
 use crate::network::Network;
 use crate::services::{Protocol, Translation};
+use crate::uplink::Uplink;
 
 /// Where a connection or datagram goes.
-#[derive(Debug)]
 pub(crate) enum Route {
     /// To the sender's own namespace.
     Own(SocketAddr),
     /// To a pod of this node.
     Pod(Arc<Namespace>, SocketAddr),
+    /// Out of this sandbox: the node knows where.
+    Up(Arc<dyn Uplink>),
     /// Out of the cluster, over the kernel.
     World(SocketAddr),
     /// Out of the cluster, and the pod may not.
@@ -27,6 +29,9 @@ pub(crate) enum Route {
 impl Network {
     /// Where `to` leads for a client at `from`, Services translated.
     pub(crate) fn route(&self, protocol: Protocol, from: IpAddr, to: SocketAddr) -> Route {
+        if let Some(uplink) = self.uplink() {
+            return self.pod_at(to.ip()).map_or_else(|| Route::Up(Arc::clone(uplink)), |pod| Route::Pod(pod, to));
+        }
         match self.services().translate(protocol, from, to) {
             Translation::Refused => Route::Refused,
             Translation::Endpoint(endpoint) if is_hosts_own(endpoint.ip()) => Route::Unreachable,

@@ -1,19 +1,22 @@
-//! A connection in memory: two bounded pipes of chunks, with half-close and reset.
+//! A connection: in memory two bounded pipes of chunks, with half-close and reset; to another process a socket.
 //!
-//! A chunk moves as `Bytes`, so a write costs no copy here. The host's end is `AsyncRead + AsyncWrite`; a guest's end
-//! uses the `try_` and `poll_` calls, which never block. Data that was written before a reset is still read, as
-//! kernels do it.
+//! In memory a chunk moves as `Bytes`, so a write costs no copy here. The host's end is `AsyncRead + AsyncWrite`; a
+//! guest's end uses the `try_` and `poll_` calls, which never block. Data that was written before a reset is still
+//! read, as kernels do it.
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use wherry_base::Drain;
 
 use crate::pipe::{End, Pipe, Reader};
+use crate::socket::{CHUNK_BYTES_MAX, Socket};
 
 pub use crate::pipe::STREAM_BUFFER_BYTES_MAX;
 
@@ -33,17 +36,28 @@ pub struct Stream {
 /// The reading half. Dropping it makes the other end's writes fail with `Closed`.
 #[derive(Debug)]
 pub struct ReadHalf {
-    connection: Arc<Connection>,
-    side: Side,
+    source: Source,
     /// The rest of a chunk that a smaller read took a part of.
     front: Bytes,
+}
+
+#[derive(Debug)]
+enum Source {
+    Memory(Arc<Connection>, Side),
+    Socket(Arc<Socket>),
 }
 
 /// The writing half. Dropping it without `shutdown` is the end of the stream as well.
 #[derive(Debug)]
 pub struct WriteHalf {
-    connection: Arc<Connection>,
-    side: Side,
+    sink: Sink,
+}
+
+#[derive(Debug)]
+enum Sink {
+    Memory(Arc<Connection>, Side),
+    /// What was taken and does not fit into the socket yet is kept; while there is some, there is no capacity.
+    Socket(Arc<Socket>, Bytes),
 }
 
 /// What a read found.
@@ -83,6 +97,30 @@ pub(crate) struct Connection {
     to_first: Pipe,
 }
 
+/// A connection's handle that does not keep it alive, for its owner to abort it by.
+#[derive(Debug)]
+pub(crate) enum Handle {
+    Memory(Weak<Connection>),
+    Socket(Weak<Socket>),
+}
+
+impl Handle {
+    pub(crate) fn is_gone(&self) -> bool {
+        match self {
+            Self::Memory(connection) => connection.strong_count() == 0,
+            Self::Socket(socket) => socket.strong_count() == 0,
+        }
+    }
+
+    /// Breaks the connection for both ends.
+    pub(crate) fn abort(&self) {
+        match self {
+            Self::Memory(connection) => connection.upgrade().iter().for_each(|connection| connection.abort()),
+            Self::Socket(socket) => socket.upgrade().iter().for_each(|socket| socket.abort()),
+        }
+    }
+}
+
 /// Two connected ends; `a` is the local address of the first.
 pub fn pair(a: SocketAddr, b: SocketAddr) -> (Stream, Stream) {
     let connection = Arc::new(Connection::default());
@@ -113,18 +151,28 @@ impl Connection {
 
 impl Stream {
     fn new(connection: &Arc<Connection>, side: Side, local: SocketAddr, peer: SocketAddr) -> Self {
-        let reader = ReadHalf { connection: Arc::clone(connection), side, front: Bytes::new() };
-        Self { reader, writer: WriteHalf { connection: Arc::clone(connection), side }, local, peer }
+        let reader = ReadHalf { source: Source::Memory(Arc::clone(connection), side), front: Bytes::new() };
+        Self { reader, writer: WriteHalf { sink: Sink::Memory(Arc::clone(connection), side) }, local, peer }
     }
 
-    /// A handle that does not keep the connection alive, for its owner to abort it by.
-    pub(crate) fn connection(&self) -> Weak<Connection> {
-        Arc::downgrade(&self.writer.connection)
+    /// The end of a connection to another process: a connected stream socket, Unix or TCP. `tasks` owns what is left to
+    /// send when the writer is dropped.
+    pub fn from_socket(fd: OwnedFd, local: SocketAddr, peer: SocketAddr, tasks: &Drain) -> io::Result<Self> {
+        let socket = Socket::new(fd, tasks.clone())?;
+        let reader = ReadHalf { source: Source::Socket(Arc::clone(&socket)), front: Bytes::new() };
+        Ok(Self { reader, writer: WriteHalf { sink: Sink::Socket(socket, Bytes::new()) }, local, peer })
+    }
+
+    pub(crate) fn handle(&self) -> Handle {
+        match &self.writer.sink {
+            Sink::Memory(connection, _) => Handle::Memory(Arc::downgrade(connection)),
+            Sink::Socket(socket, _) => Handle::Socket(Arc::downgrade(socket)),
+        }
     }
 
     /// Breaks the connection for both ends.
     pub fn abort(&self) {
-        self.writer.connection.abort();
+        self.handle().abort();
     }
 }
 
@@ -132,11 +180,14 @@ impl ReadHalf {
     /// Takes up to `max` bytes without waiting.
     pub fn try_read(&mut self, max: usize) -> TryRead {
         if self.front.is_empty() {
-            match self.connection.to(self.side).pop() {
-                Ok(chunk) => self.front = chunk,
-                Err(End::Open) => return TryRead::Empty,
-                Err(End::Finished) => return TryRead::End,
-                Err(End::Reset) => return TryRead::Reset,
+            match &self.source {
+                Source::Socket(socket) => return socket.try_read(max),
+                Source::Memory(connection, side) => match connection.to(*side).pop() {
+                    Ok(chunk) => self.front = chunk,
+                    Err(End::Open) => return TryRead::Empty,
+                    Err(End::Finished) => return TryRead::End,
+                    Err(End::Reset) => return TryRead::Reset,
+                },
             }
         }
         TryRead::Data(self.front.split_to(max.min(self.front.len())))
@@ -147,34 +198,70 @@ impl ReadHalf {
         if !self.front.is_empty() {
             return Poll::Ready(());
         }
-        self.connection.to(self.side).poll_readable(context)
+        match &self.source {
+            Source::Memory(connection, side) => connection.to(*side).poll_readable(context),
+            Source::Socket(socket) => socket.poll_readable(context),
+        }
     }
 }
 
 impl WriteHalf {
     /// How many bytes `try_write` would take now.
     pub fn capacity(&self) -> usize {
-        self.connection.from(self.side).capacity()
+        match &self.sink {
+            Sink::Memory(connection, side) => connection.from(*side).capacity(),
+            Sink::Socket(_, unsent) => {
+                if unsent.is_empty() {
+                    CHUNK_BYTES_MAX
+                } else {
+                    0
+                }
+            }
+        }
     }
 
     /// Passes on `bytes` whole, or nothing. A chunk larger than the whole buffer is taken when the buffer is empty.
     pub fn try_write(&mut self, bytes: Bytes) -> Result<(), WriteError> {
-        self.connection.from(self.side).push(bytes)
+        match &mut self.sink {
+            Sink::Memory(connection, side) => connection.from(*side).push(bytes),
+            Sink::Socket(_, unsent) if !unsent.is_empty() => Err(WriteError::Full),
+            Sink::Socket(socket, unsent) => {
+                *unsent = bytes;
+                socket.send(unsent)
+            }
+        }
     }
 
     /// Ready when there is capacity, or the stream is closed.
     pub fn poll_writable(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        self.connection.from(self.side).poll_writable(context)
+        match &mut self.sink {
+            Sink::Memory(connection, side) => connection.from(*side).poll_writable(context),
+            Sink::Socket(socket, unsent) => loop {
+                ready!(socket.poll_writable(context));
+                if unsent.is_empty() {
+                    return Poll::Ready(());
+                }
+                if socket.send(unsent).is_err() {
+                    unsent.clear();
+                }
+            },
+        }
     }
 
     /// Tells the reader that no more comes.
     pub fn shutdown(&mut self) {
-        self.connection.from(self.side).end(End::Finished);
+        match &mut self.sink {
+            Sink::Memory(connection, side) => connection.from(*side).end(End::Finished),
+            Sink::Socket(socket, unsent) => socket.finish(std::mem::take(unsent)),
+        }
     }
 
     /// Tells the reader that the connection is broken.
     pub fn reset(&mut self) {
-        self.connection.from(self.side).end(End::Reset);
+        match &self.sink {
+            Sink::Memory(connection, side) => connection.from(*side).end(End::Reset),
+            Sink::Socket(socket, _) => socket.abort(),
+        }
     }
 
     fn poll_room(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
@@ -196,14 +283,21 @@ impl WriteHalf {
 
 impl Drop for ReadHalf {
     fn drop(&mut self) {
-        self.connection.to(self.side).leave(!self.front.is_empty());
+        match &self.source {
+            Source::Memory(connection, side) => connection.to(*side).leave(!self.front.is_empty()),
+            Source::Socket(socket) => socket.leave(),
+        }
     }
 }
 
 impl Drop for WriteHalf {
     fn drop(&mut self) {
-        let unread = self.connection.to(self.side).reader() == Reader::GoneWithDataUnread;
-        self.connection.from(self.side).end(if unread { End::Reset } else { End::Finished });
+        if let Sink::Memory(connection, side) = &self.sink
+            && connection.to(*side).reader() == Reader::GoneWithDataUnread
+        {
+            return connection.from(*side).end(End::Reset);
+        }
+        self.shutdown();
     }
 }
 
@@ -211,6 +305,11 @@ impl AsyncRead for ReadHalf {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if buf.remaining() == 0 {
             return Poll::Ready(Ok(()));
+        }
+        if let Source::Socket(socket) = &self.source
+            && self.front.is_empty()
+        {
+            return socket.poll_read(cx, buf);
         }
         ready!(self.poll_readable(cx));
         match self.try_read(buf.remaining()) {
@@ -255,8 +354,11 @@ impl AsyncWrite for WriteHalf {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &self.sink {
+            Sink::Socket(_, unsent) if !unsent.is_empty() => self.poll_writable(cx).map(Ok),
+            _ => Poll::Ready(Ok(())),
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -288,8 +390,8 @@ impl AsyncWrite for Stream {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.writer).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -110,6 +110,7 @@ impl UdpSocket {
                 self.remember(to, at);
                 deliver(&pod, self.source(at.ip()), at, payload)
             }
+            Route::Up(uplink) => uplink.send(self.source(to.ip()), to, payload),
             Route::World(at) => self.send_to_world(&payload, at),
             Route::Denied => Err(io::ErrorKind::PermissionDenied.into()),
             Route::Refused => Err(io::ErrorKind::ConnectionRefused.into()),
@@ -204,7 +205,7 @@ async fn read_world(socket: Arc<tokio::net::UdpSocket>, inbox: Arc<Inbox>) {
 }
 
 impl Inbox {
-    fn push(&self, datagram: Datagram) {
+    pub(crate) fn push(&self, datagram: Datagram) {
         let mut waiting = self.lock();
         let full = waiting.datagrams.len() >= INBOX_DATAGRAMS_MAX || waiting.bytes >= INBOX_BYTES_MAX;
         if full {

@@ -8,10 +8,9 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
-use wherry_runtime::{Container, ContainerSpec, Exit, ExitReason, Usage};
+use wherry_runtime::{Container, ContainerSpec, Exit, ExitReason, Staged, Usage};
 
 use crate::limits::{Memory, OomKilled};
-use crate::mounts::Staged;
 use crate::throttle::Cpu;
 
 /// The exit code of a trap: as of a process that aborts.

@@ -9,7 +9,6 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use wasmtime::{Config, Enabled, Engine, PoolingAllocationConfig};
-use wherry_image::{Inspected, ModuleKind};
 
 use crate::places::{MEMORIES_A_PLACE, TABLES_A_PLACE};
 
@@ -41,13 +40,6 @@ impl Engines {
     /// Each engine's pool holds `instances` at once.
     pub(crate) fn new(instances: u32) -> wasmtime::Result<Self> {
         Ok(Self { plain: engine(instances, false)?, concurrent: engine(instances, true)? })
-    }
-
-    /// The engine that runs such a module.
-    pub(crate) fn of(&self, module: &Inspected) -> &Engine {
-        let exports_p3 = matches!(module.kind, ModuleKind::Http3 | ModuleKind::Command3);
-        let imports_p3 = module.imports.iter().any(|import| import.contains("@0.3."));
-        if exports_p3 || imports_p3 { &self.concurrent } else { &self.plain }
     }
 
     /// Begins the next epoch.

@@ -1,10 +1,10 @@
 //! Modules of this node: fetched once, kept by digest, compiled once for its engine.
 //!
-//! `DATA/modules/HEX.wasm` are modules, `DATA/compiled/ENGINE-HEX.cwasm` their code. The directory is readable by the
-//! node alone, and compiled code carries its own digest beside it: what does not match is compiled again.
+//! `DATA/modules/HEX.wasm` are modules, `DATA/compiled/ENGINE-HEX.cwasm` their code. The directory is the node's alone, and
+//! compiled code is signed with the node's key (`DATA/key`): what does not match is compiled again.
 
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -12,36 +12,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
-use tokio::sync::OnceCell;
-use wasmtime::Module;
-use wasmtime::component::Component;
-use wherry_image::{FetchError, ImageSource, InspectError, ModuleKind, Reference, inspect};
+use wherry_image::{FetchError, ImageSource, InspectError, Reference, inspect};
 use wherry_runtime::{ImageError, PullPolicy};
 
-use crate::engine::Engines;
+use crate::codes::{Code, Codes, Form};
+use crate::signature::Key;
 
 /// How many names are remembered with their digests; the file is the truth for the rest.
 const NAMES_MAX: usize = 65_536;
 
-/// A module's code.
-#[derive(Clone)]
-pub(crate) enum Code {
-    /// A core module.
-    Core(Module),
-    /// A component, and how it runs.
-    Component(Component, ModuleKind),
-}
-
 /// The modules of this node.
 pub(crate) struct Images {
-    engines: Engines,
+    codes: Arc<Codes>,
     source: Arc<dyn ImageSource>,
     directory: PathBuf,
     engine_key: String,
+    key: Key,
     /// What each name stood for when it was last asked.
     names: Mutex<HashMap<String, String>>,
-    /// Code by digest; one task compiles, the others wait.
-    codes: Mutex<HashMap<String, Arc<OnceCell<Code>>>>,
 }
 
 /// A module that is ready.
@@ -51,13 +39,13 @@ pub(crate) struct Ready {
 }
 
 impl Images {
-    pub(crate) fn open(engines: Engines, source: Arc<dyn ImageSource>, directory: &Path) -> io::Result<Self> {
+    pub(crate) fn open(codes: Arc<Codes>, source: Arc<dyn ImageSource>, directory: &Path) -> io::Result<Self> {
         for folder in ["modules", "compiled", "names"] {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(directory.join(folder))?;
         }
-        let engine_key = engines.key();
-        let directory = directory.to_owned();
-        Ok(Self { engines, source, directory, engine_key, names: Mutex::default(), codes: Mutex::default() })
+        let engine_key = codes.engines.key();
+        let key = Key::of(&directory.join("key"))?;
+        Ok(Self { codes, source, directory: directory.to_owned(), engine_key, key, names: Mutex::default() })
     }
 
     /// Makes a module ready: found or fetched by the policy, checked, compiled.
@@ -68,10 +56,14 @@ impl Images {
         Ok(Ready { digest, code })
     }
 
-    /// The code of a module that was prepared before.
-    pub(crate) fn code_of(&self, digest: &str) -> Option<Code> {
-        let codes = self.codes.lock().unwrap_or_else(PoisonError::into_inner);
-        codes.get(digest).and_then(|cell| cell.get().cloned())
+    /// The file with the code of a module that was prepared before, its signature checked.
+    pub(crate) fn compiled(&self, digest: &str) -> io::Result<(File, Form)> {
+        let form = self.codes.get(digest).map(|code| code.form()).ok_or(io::ErrorKind::NotFound)?;
+        let path = self.compiled_file(digest);
+        if !self.key.has_signed(&path) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the compiled code's signature does not match"));
+        }
+        Ok((File::open(path)?, form))
     }
 
     async fn digest(&self, reference: &Reference, policy: PullPolicy) -> Result<String, ImageError> {
@@ -112,14 +104,12 @@ impl Images {
     }
 
     async fn code(&self, reference: &Reference, digest: &str, policy: PullPolicy) -> Result<Code, ImageError> {
-        let cell = {
-            let mut codes = self.codes.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(codes.entry(digest.to_owned()).or_default())
-        };
+        let cell = self.codes.cell(digest);
         let code = cell.get_or_try_init(|| async {
             let module = self.module(reference, digest, policy).await?;
-            let (engines, file, name) = (self.engines.clone(), self.compiled_file(digest), reference.to_string());
-            let compiled = tokio::task::spawn_blocking(move || compile(&engines, &module, &file, &name)).await;
+            let (codes, key, name) = (Arc::clone(&self.codes), self.key.clone(), reference.to_string());
+            let file = self.compiled_file(digest);
+            let compiled = tokio::task::spawn_blocking(move || compile(&codes, &key, &module, &file, &name)).await;
             compiled.map_err(|e| ImageError::Unusable(format!("{reference}: compiling failed: {e}")))?
         });
         code.await.cloned()
@@ -164,41 +154,21 @@ fn pull_error(name: &str, error: &FetchError) -> ImageError {
 }
 
 /// The code of a module: from the cache, or compiled and cached.
-fn compile(engines: &Engines, module: &[u8], file: &Path, name: &str) -> Result<Code, ImageError> {
+fn compile(codes: &Codes, key: &Key, module: &[u8], file: &Path, name: &str) -> Result<Code, ImageError> {
     let unusable = |why: String| ImageError::Unusable(format!("{name}: {why}"));
     let inspected = inspect(module).map_err(|e: InspectError| unusable(e.to_string()))?;
-    let engine = engines.of(&inspected);
-    let is_core = inspected.kind == ModuleKind::CoreCommand;
-    if !is_cached(file) {
-        let compiled = if is_core { engine.precompile_module(module) } else { engine.precompile_component(module) };
-        let compiled = compiled.map_err(|e| unusable(format!("{e:#}")))?;
-        cache(file, &compiled).map_err(|e| unusable(format!("its code cannot be kept: {e}")))?;
+    let form = Form::of(&inspected);
+    if !key.has_signed(file) {
+        let compiled = codes.compile(form, module).map_err(|e| unusable(format!("{e:#}")))?;
+        let cached = write(file, &compiled).and_then(|()| key.sign(file, &compiled));
+        cached.map_err(|e| unusable(format!("its code cannot be kept: {e}")))?;
     }
-    // SAFETY: the file lies in a directory that only the node can write, was written by this very engine's version
-    // (its name holds the engine's compatibility hash), and its content matches the digest kept beside it.
-    let loaded = unsafe {
-        if is_core {
-            Module::deserialize_file(engine, file).map(Code::Core)
-        } else {
-            Component::deserialize_file(engine, file).map(|component| Code::Component(component, inspected.kind))
-        }
-    };
-    loaded.map_err(|e| unusable(format!("{e:#}")))
-}
-
-fn is_cached(file: &Path) -> bool {
-    let kept = fs::read_to_string(file.with_extension("sha256"));
-    let content = fs::read(file);
-    matches!((kept, content), (Ok(kept), Ok(content)) if kept == digest_of(&content))
-}
-
-fn cache(file: &Path, compiled: &[u8]) -> io::Result<()> {
-    write(file, compiled)?;
-    write(&file.with_extension("sha256"), digest_of(compiled).as_bytes())
+    let opened = File::open(file).map_err(|e| unusable(e.to_string()))?;
+    codes.load(form, &opened).map_err(|e| unusable(format!("{e:#}")))
 }
 
 /// Writes a file whole or not at all.
-fn write(file: &Path, content: &[u8]) -> io::Result<()> {
+pub(crate) fn write(file: &Path, content: &[u8]) -> io::Result<()> {
     let temporary = file.with_extension(format!("{}.new", std::process::id()));
     fs::write(&temporary, content)?;
     fs::rename(&temporary, file)

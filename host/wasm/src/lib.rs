@@ -5,6 +5,7 @@
 //!
 //! One thread ticks epochs while guests run; guests run on the threads that the binary gives.
 
+mod codes;
 mod command;
 mod container;
 mod engine;
@@ -12,12 +13,12 @@ mod images;
 mod limits;
 mod link;
 mod maps;
-mod mounts;
 mod outgoing;
 mod places;
 mod request;
 mod runtime;
 mod serve;
+mod signature;
 mod sockets;
 mod state;
 mod stdio;

@@ -10,20 +10,21 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 use wasmtime_wasi_http::handler::ProxyPre;
 use wherry_image::{ImageSource, ModuleKind};
-use wherry_runtime::{Container, ContainerSpec, Image, ImageError, ImageKind, PullPolicy, Runtime, StartError};
+use wherry_runtime::{
+    Compiler, Container, ContainerSpec, GivenCode, Image, ImageError, ImageKind, PullPolicy, Runtime, StartError,
+};
 
+use crate::codes::{Code, Codes, Form};
 use crate::command::{component, core_module, unstartable};
 use crate::container::{Resources, Running};
 use crate::engine::Engines;
-use crate::images::{Code, Images};
+use crate::images::Images;
 use crate::limits::Memory;
 use crate::link;
 use crate::maps;
-use crate::mounts;
 use crate::places::{Place, Places, needed};
 use crate::serve::{Service, serve};
 use crate::state::{CoreState, State};
@@ -36,7 +37,7 @@ const HTTP_PORT_DEFAULT: u16 = 8080;
 /// How the runtime is set up.
 #[derive(Clone, Debug)]
 pub struct WasmConfig {
-    /// Where modules and compiled code are kept.
+    /// Where modules and compiled code are kept; where code is given, only files that containers mount.
     pub directory: PathBuf,
     /// How many instances live at once; HTTP requests beyond that wait, commands beyond that fail to start.
     pub instances_max: u32,
@@ -60,7 +61,9 @@ pub struct WasmRuntime {
     components: Linker<State>,
     concurrent_components: Linker<State>,
     core_modules: wasmtime::Linker<CoreState>,
-    images: Images,
+    codes: Arc<Codes>,
+    /// None where code is given.
+    images: Option<Images>,
     ticker: Arc<Ticker>,
     places: Places,
     guests: Handle,
@@ -71,6 +74,14 @@ pub struct WasmRuntime {
 impl WasmRuntime {
     /// Sets up the engine; compiles nothing yet.
     pub fn new(config: WasmConfig, source: Arc<dyn ImageSource>) -> Result<Self, SetupError> {
+        let directory = config.directory.clone();
+        let mut runtime = Self::given(config)?;
+        runtime.images = Some(Images::open(Arc::clone(&runtime.codes), source, &directory)?);
+        Ok(runtime)
+    }
+
+    /// A runtime that compiles nothing and knows no images: it is given code.
+    pub fn given(config: WasmConfig) -> Result<Self, SetupError> {
         let engines = Engines::new(config.instances_max).map_err(SetupError::Engine)?;
         maps::warn_if_few(config.instances_max);
         let mounts = config.directory.join("mounts");
@@ -81,7 +92,8 @@ impl WasmRuntime {
             components: link::components(&engines.plain).map_err(SetupError::Engine)?,
             concurrent_components: concurrent,
             core_modules: link::core_modules(&engines.plain).map_err(SetupError::Engine)?,
-            images: Images::open(engines.clone(), source, &config.directory)?,
+            codes: Codes::new(engines.clone()),
+            images: None,
             ticker: Ticker::start(engines)?,
             places: Places::new(config.instances_max),
             guests: config.guests,
@@ -94,7 +106,7 @@ impl WasmRuntime {
         Ok(Resources {
             memory: Memory::new(spec.limits.memory_bytes),
             cpu: Cpu::new(spec.limits.cpu_milli, Arc::clone(&self.ticker)),
-            _files: Arc::new(mounts::stage(spec, &self.mounts)?),
+            _files: Arc::new(wherry_runtime::stage(spec, &self.mounts)?),
         })
     }
 
@@ -108,18 +120,14 @@ impl WasmRuntime {
     fn start_component(
         &self,
         code: &Component,
-        kind: ModuleKind,
+        form: Form,
         spec: Arc<ContainerSpec>,
         resources: Resources,
     ) -> Result<Arc<Running>, StartError> {
-        let linker = if Engine::same(code.engine(), self.concurrent_components.engine()) {
-            &self.concurrent_components
-        } else {
-            &self.components
-        };
+        let linker = if form.concurrent { &self.concurrent_components } else { &self.components };
         let pre = linker.instantiate_pre(code).map_err(|e| unstartable(&e))?;
         let needed = needed(code.resources_required().as_ref());
-        match kind {
+        match form.kind {
             ModuleKind::Http2 => {
                 let pre = wasmtime_wasi_http::p2::bindings::ProxyPre::new(pre).map_err(|e| unstartable(&e))?;
                 self.start_http(ProxyPre::P2(pre), needed, spec, resources)
@@ -131,7 +139,7 @@ impl WasmRuntime {
             _ => {
                 let stopping = CancellationToken::new();
                 let state = State::new(&spec, &resources.memory, stopping.clone())?;
-                let (own, is_p3) = (resources.clone(), kind == ModuleKind::Command3);
+                let (own, is_p3) = (resources.clone(), form.kind == ModuleKind::Command3);
                 let place = self.command_place(needed)?;
                 let guest = component(pre, is_p3, spec, state, own).inspect(|_| drop(place));
                 Ok(Running::spawn(&self.guests, resources, stopping, guest))
@@ -190,9 +198,10 @@ impl Runtime for WasmRuntime {
     }
 
     async fn prepare(&self, reference: &str, policy: PullPolicy) -> Result<Image, ImageError> {
-        let ready = self.images.prepare(reference, policy).await?;
-        let kind = match ready.code {
-            Code::Component(_, ModuleKind::Http2 | ModuleKind::Http3) => ImageKind::Http,
+        let images = self.images.as_ref().ok_or_else(|| ImageError::NeverPull(reference.to_owned()))?;
+        let ready = images.prepare(reference, policy).await?;
+        let kind = match ready.code.form().kind {
+            ModuleKind::Http2 | ModuleKind::Http3 => ImageKind::Http,
             _ => ImageKind::Command,
         };
         Ok(Image { reference: reference.to_owned(), digest: ready.digest, kind })
@@ -203,12 +212,32 @@ impl Runtime for WasmRuntime {
             reason: "CreateContainerError",
             message: format!("the image {} is not prepared", spec.image.reference),
         };
-        let code = self.images.code_of(&spec.image.digest).ok_or_else(gone)?;
+        let code = self.codes.get(&spec.image.digest).ok_or_else(gone)?;
         let resources = self.resources(&mut spec)?;
         let spec = Arc::new(spec);
         match code {
             Code::Core(module) => Ok(self.start_core(&module, spec, resources)?),
-            Code::Component(component, kind) => Ok(self.start_component(&component, kind, spec, resources)?),
+            Code::Component(component, form) => Ok(self.start_component(&component, form, spec, resources)?),
         }
+    }
+}
+
+#[async_trait]
+impl Compiler for WasmRuntime {
+    async fn prepare(&self, reference: &str, policy: PullPolicy) -> Result<Image, ImageError> {
+        Runtime::prepare(self, reference, policy).await
+    }
+
+    fn code(&self, digest: &str) -> io::Result<wherry_runtime::Code> {
+        let images = self.images.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        let (file, form) = images.compiled(digest)?;
+        Ok(wherry_runtime::Code { file, form: form.to_string() })
+    }
+}
+
+impl GivenCode for WasmRuntime {
+    fn install(&self, digest: &str, code: wherry_runtime::Code) -> Result<(), ImageError> {
+        let form = code.form.parse().map_err(ImageError::Unusable)?;
+        self.codes.install(digest, form, code.file).map_err(|error| ImageError::Unusable(format!("{error:#}")))
     }
 }

@@ -111,9 +111,10 @@ pub fn remove(folder: &Path) {
 
 /// Removes the folders of pods whose uid is not `known`.
 pub fn remove_orphans(pods: &Path, known: impl Fn(&str) -> bool) {
-    for entry in fs::read_dir(pods).into_iter().flatten().flatten() {
-        if !known(&entry.file_name().to_string_lossy()) {
-            remove(&entry.path());
+    let entries = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten().collect::<Vec<_>>();
+    for namespace in entries(pods) {
+        for pod in entries(&namespace.path()).iter().filter(|pod| !known(&pod.file_name().to_string_lossy())) {
+            remove(&pod.path());
         }
     }
 }

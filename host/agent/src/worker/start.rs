@@ -155,6 +155,7 @@ impl Worker {
             name: fields.name.clone(),
             image,
             mounts,
+            host_directories: volumes::host_directories(spec),
             command: words.command,
             args: words.args,
             env: words.env,

@@ -33,7 +33,7 @@ async fn a_pod_runs_and_is_deleted() {
     assert!(spec.mounts[0].host.is_dir());
     world.delete("web", 30).await;
     world.wait("web", serde_json::Value::is_null).await;
-    gone(&data.path().join("pods").join(&spec.pod.uid)).await;
+    gone(&data.path().join("pods").join(&spec.pod.namespace).join(&spec.pod.uid)).await;
     world.shut_down().await;
 }
 
@@ -214,14 +214,14 @@ async fn pods_come_back_after_a_restart_of_the_node() {
     let world = World::new(data.path()).await;
     world.create("web", json!({ "containers": [{ "name": "a", "image": "i" }] })).await;
     world.wait("web", is_ready).await;
-    std::fs::create_dir_all(data.path().join("pods/orphan/volumes")).unwrap();
+    std::fs::create_dir_all(data.path().join("pods/gone/orphan/volumes")).unwrap();
     let (store, runtime) = world.shut_down().await;
     assert_eq!(runtime.started().len(), 1);
     let world = World::over(store, runtime, data.path()).await;
     let pod =
         world.wait("web", |pod| is_ready(pod) && pod["status"]["containerStatuses"][0]["restartCount"] == 1).await;
     assert_eq!(pod["status"]["phase"], "Running");
-    gone(&data.path().join("pods/orphan")).await;
+    gone(&data.path().join("pods/gone/orphan")).await;
     world.shut_down().await;
 }
 

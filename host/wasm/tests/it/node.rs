@@ -253,6 +253,7 @@ impl Pod {
             env: guest.env,
             working_dir: String::new(),
             mounts: guest.mounts,
+            host_directories: Vec::new(),
             limits: guest.limits,
             network: Arc::clone(&self.network),
             http_port: guest.http_port,

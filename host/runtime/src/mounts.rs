@@ -8,14 +8,14 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use wherry_runtime::{ContainerSpec, Mount, StartError};
+use crate::{ContainerSpec, Mount, StartError};
 
 /// A container's directories of single files; removed with it.
 #[derive(Debug, Default)]
-pub(crate) struct Staged(Option<PathBuf>);
+pub struct Staged(Option<PathBuf>);
 
-/// Turns a container's mounts of files into mounts of directories below `place`.
-pub(crate) fn stage(spec: &mut ContainerSpec, place: &Path) -> Result<Staged, StartError> {
+/// Turns a container's mounts of files into mounts of directories below `place`. An error is one for the pod's status.
+pub fn stage(spec: &mut ContainerSpec, place: &Path) -> Result<Staged, StartError> {
     let (files, directories): (Vec<Mount>, Vec<Mount>) =
         std::mem::take(&mut spec.mounts).into_iter().partition(|mount| mount.host.is_file());
     spec.mounts = directories;

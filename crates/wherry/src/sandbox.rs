@@ -1,0 +1,38 @@
+//! A sandbox's role: this process runs guests for the node that started it, and may do nothing else.
+
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use wherry_base::{SystemClock, Trigger};
+use wherry_sandbox::{GuestsConfig, confine_to};
+use wherry_wasm::{WasmConfig, WasmRuntime};
+
+use crate::config::{LogFormat, SandboxArgs};
+
+/// The socket that a sandbox inherits.
+const SOCKET: i32 = 3;
+/// How many instances live at once in a sandbox.
+const INSTANCES_MAX: u32 = 2048;
+
+/// Runs until the node has no use for this sandbox. To be called before this process has any thread.
+pub fn run(args: &SandboxArgs) -> anyhow::Result<()> {
+    let lacking = confine_to(&args.directories)?;
+    // SAFETY: the node that starts this process puts a socket there and nobody else knows the descriptor; `confine_to`
+    // has closed all others.
+    let listener = unsafe { OwnedFd::from_raw_fd(SOCKET) };
+    crate::log_to_stderr(LogFormat::Text);
+    let guests = tokio::runtime::Builder::new_multi_thread().thread_name("guests").enable_all().build()?;
+    let config = WasmConfig {
+        // Nothing is kept: code comes from the node, and files are mounted as directories already.
+        directory: PathBuf::from("/nonexistent"),
+        instances_max: INSTANCES_MAX,
+        guests: guests.handle().clone(),
+    };
+    let runtime = Arc::new(WasmRuntime::given(config)?);
+    let tasks = Trigger::new();
+    let config = GuestsConfig { listener, runtime, clock: SystemClock::shared(), lacking };
+    guests.block_on(wherry_sandbox::serve(config, tasks.drain()))?;
+    guests.shutdown_background();
+    Ok(())
+}

@@ -1,0 +1,33 @@
+//! Compiled code on its way from who may compile to who runs guests: two processes.
+
+use std::fs::File;
+use std::io;
+
+use async_trait::async_trait;
+
+use crate::{Image, ImageError, PullPolicy, Runtime};
+
+/// A module's compiled code.
+#[derive(Debug)]
+pub struct Code {
+    /// Its file, open for reading.
+    pub file: File,
+    /// How it is loaded, in the words of who compiled it.
+    pub form: String,
+}
+
+/// Makes images ready for others to run.
+#[async_trait]
+pub trait Compiler: Send + Sync + 'static {
+    /// Present, checked, compiled. The pull policy means what it means in Kubernetes.
+    async fn prepare(&self, reference: &str, policy: PullPolicy) -> Result<Image, ImageError>;
+
+    /// The code of an image that was prepared, its signature checked.
+    fn code(&self, digest: &str) -> io::Result<Code>;
+}
+
+/// A runtime that compiles nothing: it is given the code of each image before the first container of it.
+pub trait GivenCode: Runtime {
+    /// Takes code that a `Compiler` of the same release made.
+    fn install(&self, digest: &str, code: Code) -> Result<(), ImageError>;
+}

@@ -1,0 +1,34 @@
+//! A sandbox's pods' way out: everything is asked of the node.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use wherry_vnet::{DialError, Protocol, Resolution, Uplink, Way};
+
+use super::node::Node;
+use crate::message::ToNode;
+
+pub(crate) struct Up(pub(crate) Arc<Node>);
+
+#[async_trait]
+impl Uplink for Up {
+    async fn connect(&self, pod: IpAddr, to: SocketAddr) -> Result<Way, DialError> {
+        self.0.connect_to(pod, to).await
+    }
+
+    async fn resolve(&self, pod: IpAddr, name: &str) -> Result<Vec<IpAddr>, Resolution> {
+        self.0.resolve(pod, name).await
+    }
+
+    fn bound(&self, protocol: Protocol, at: SocketAddr, is_bound: bool) {
+        self.0.bound(protocol, at, is_bound);
+    }
+
+    fn send(&self, from: SocketAddr, to: SocketAddr, payload: Bytes) -> io::Result<()> {
+        self.0.try_tell(&ToNode::Datagram { from, to, payload: payload.into() });
+        Ok(())
+    }
+}

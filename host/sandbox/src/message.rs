@@ -1,0 +1,235 @@
+//! What the node and a sandbox say to each other.
+//!
+//! Each message is one datagram of at most [`MESSAGE_BYTES_MAX`] bytes; descriptors that belong to it come with it, in
+//! the order that its comment names. What a sandbox says is never believed beyond its own pods.
+
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use wherry_runtime::{Exit, ExitReason, Usage};
+use wherry_vnet::{DialError, Protocol, Resolution};
+
+/// The version of these messages; a sandbox of another is not adopted.
+pub const VERSION: u32 = 1;
+
+/// How long a message may be: what a socket's buffer takes at once on every Linux.
+pub(crate) const MESSAGE_BYTES_MAX: usize = 160 * 1024;
+
+/// How many descriptors come with a message at most.
+pub(crate) const DESCRIPTORS_MAX: usize = 64;
+
+/// From the node.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum ToSandbox {
+    /// The first message of a connection.
+    Hello { version: u32, network: Ranges },
+    /// Descriptors: the module's code, the log, then the mounts in order.
+    Start(Box<StartContainer>),
+    /// SIGTERM.
+    Stop { container: String },
+    /// SIGKILL.
+    Kill { container: String },
+    /// A connection to a bound port. Descriptor: the socket.
+    Accept { from: SocketAddr, to: SocketAddr },
+    /// To `ToNode::Connect`. Descriptor: the socket, where it is `Connected`.
+    Dialed { request: u64, outcome: Result<Dialed, Refusal> },
+    /// To `ToNode::Resolve`.
+    Resolved { request: u64, outcome: Result<Vec<IpAddr>, NameError> },
+    /// A datagram for a bound port.
+    Datagram { from: SocketAddr, to: SocketAddr, payload: Vec<u8> },
+    /// The log goes on in another file. Descriptor: the file.
+    Log { container: String },
+}
+
+/// From a sandbox.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum ToNode {
+    /// The answer to `Hello`, followed by `Bound` for each port.
+    Hello { version: u32, lacking: Vec<String>, containers: Vec<Running> },
+    /// To `Start`.
+    Started { container: String, outcome: Result<(), Failure> },
+    /// A container's end.
+    Exited { container: String, exit: WireExit },
+    /// A port that others can reach, of a pod of this sandbox.
+    Bound { protocol: WireProtocol, at: SocketAddr, is_bound: bool },
+    /// A pod wants a connection out of the sandbox.
+    Connect { request: u64, pod: IpAddr, to: SocketAddr },
+    /// A pod asks for a name.
+    Resolve { request: u64, pod: IpAddr, name: String },
+    /// A datagram from a bound port of a pod.
+    Datagram { from: SocketAddr, to: SocketAddr, payload: Vec<u8> },
+    /// A container's log has grown to so many bytes in its present file.
+    Logged { container: String, bytes: u64 },
+    /// What the containers have used, said now and then while it changes.
+    Usage { container: String, cpu_nanos: u64, memory_bytes: u64 },
+}
+
+/// The node's address ranges.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Ranges {
+    pub(crate) pods: IpNet,
+    pub(crate) cluster: IpNet,
+    pub(crate) services: IpNet,
+    pub(crate) node: IpAddr,
+}
+
+/// A container to start.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct StartContainer {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) pod: PodPart,
+    pub(crate) reference: String,
+    pub(crate) digest: String,
+    /// How the code is loaded, in the words of who compiled it.
+    pub(crate) form: String,
+    pub(crate) command: Vec<String>,
+    pub(crate) args: Vec<String>,
+    pub(crate) env: Vec<(String, String)>,
+    pub(crate) working_dir: String,
+    /// Where each mount is for the guest, and whether it is read-only.
+    pub(crate) mounts: Vec<(String, bool)>,
+    pub(crate) cpu_milli: Option<u32>,
+    pub(crate) memory_bytes: Option<u64>,
+    pub(crate) http_port: Option<u16>,
+    pub(crate) stdin: bool,
+    /// How many bytes the log's file has already.
+    pub(crate) log_bytes: u64,
+}
+
+/// A container's pod.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct PodPart {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    pub(crate) uid: String,
+    pub(crate) address: IpAddr,
+}
+
+/// A container that a sandbox has, for a node that adopts it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Running {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) pod: PodPart,
+    pub(crate) exit: Option<WireExit>,
+}
+
+/// Where a dialed connection leads.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Dialed {
+    Connected { local: SocketAddr, peer: SocketAddr },
+    Here(SocketAddr),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Refusal {
+    Refused,
+    Unreachable,
+    Denied,
+    Overloaded,
+    TimedOut,
+    Other,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum NameError {
+    Missing,
+    Foreign,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) enum WireProtocol {
+    Tcp,
+    Udp,
+}
+
+/// A start that failed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Failure {
+    pub(crate) reason: String,
+    pub(crate) message: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WireExit {
+    code: i32,
+    out_of_memory: bool,
+    message: String,
+}
+
+impl From<Exit> for WireExit {
+    fn from(exit: Exit) -> Self {
+        Self { code: exit.code, out_of_memory: exit.reason == ExitReason::OomKilled, message: exit.message }
+    }
+}
+
+impl From<WireExit> for Exit {
+    fn from(exit: WireExit) -> Self {
+        let reason = match (exit.out_of_memory, exit.code) {
+            (true, _) => ExitReason::OomKilled,
+            (false, 0) => ExitReason::Completed,
+            (false, _) => ExitReason::Error,
+        };
+        Self { code: exit.code, reason, message: exit.message }
+    }
+}
+
+impl From<DialError> for Refusal {
+    fn from(error: DialError) -> Self {
+        match error {
+            DialError::Refused => Self::Refused,
+            DialError::Unreachable => Self::Unreachable,
+            DialError::Denied => Self::Denied,
+            DialError::Overloaded => Self::Overloaded,
+            DialError::Io(error) if error.kind() == std::io::ErrorKind::TimedOut => Self::TimedOut,
+            DialError::Io(_) => Self::Other,
+        }
+    }
+}
+
+impl From<Refusal> for DialError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Refused => Self::Refused,
+            Refusal::Unreachable => Self::Unreachable,
+            Refusal::Denied => Self::Denied,
+            Refusal::Overloaded => Self::Overloaded,
+            Refusal::TimedOut => Self::Io(std::io::ErrorKind::TimedOut.into()),
+            Refusal::Other => Self::Io(std::io::ErrorKind::Other.into()),
+        }
+    }
+}
+
+impl From<Resolution> for NameError {
+    fn from(resolution: Resolution) -> Self {
+        if resolution == Resolution::Foreign { Self::Foreign } else { Self::Missing }
+    }
+}
+
+impl From<NameError> for Resolution {
+    fn from(error: NameError) -> Self {
+        match error {
+            NameError::Missing => Self::Missing,
+            NameError::Foreign => Self::Foreign,
+        }
+    }
+}
+
+impl From<Protocol> for WireProtocol {
+    fn from(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Tcp => Self::Tcp,
+            Protocol::Udp => Self::Udp,
+        }
+    }
+}
+
+impl ToNode {
+    /// What a container has used.
+    pub(crate) fn usage(container: &str, usage: Usage) -> Self {
+        let Usage { cpu_nanos, memory_bytes } = usage;
+        Self::Usage { container: container.to_owned(), cpu_nanos, memory_bytes }
+    }
+}

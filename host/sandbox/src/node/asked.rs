@@ -1,0 +1,124 @@
+//! What a sandbox asks of the node for its pods: connections, names, ports, datagrams.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use wherry_vnet::{Namespace, UdpSocket, Way};
+
+use super::link::Link;
+use crate::message::{Dialed, NameError, Refusal, ToSandbox, WireProtocol};
+
+/// How many ports a sandbox's pods may announce.
+const PORTS_MAX: usize = 16_384;
+
+/// How many datagrams from a port wait to be sent; further ones are dropped.
+const DATAGRAMS_MAX: usize = 256;
+
+/// A bound UDP port's way out; the port is given back when it is dropped.
+pub(crate) struct Datagrams {
+    outgoing: mpsc::Sender<(SocketAddr, Bytes)>,
+    _ends: DropGuard,
+}
+
+impl Link {
+    /// A connection for a pod of the sandbox.
+    pub(super) fn connect(self: &Arc<Self>, request: u64, pod: IpAddr, to: SocketAddr) {
+        let place = Arc::clone(&self.asked).try_acquire_owned();
+        let (Ok(place), Some(pod)) = (place, self.pod(pod)) else {
+            return self.tell(&ToSandbox::Dialed { request, outcome: Err(Refusal::Overloaded) }, Vec::new());
+        };
+        let link = Arc::clone(self);
+        self.drain.spawn(async move {
+            let Some(holder) = link.holder() else { return };
+            let (outcome, descriptors) = match pod.connect_for(&holder, to).await {
+                Ok(Way::Here(at)) => (Ok(Dialed::Here(at)), Vec::new()),
+                Ok(Way::Socket { socket, local, peer }) => (Ok(Dialed::Connected { local, peer }), vec![socket]),
+                Err(error) => (Err(error.into()), Vec::new()),
+            };
+            link.tell(&ToSandbox::Dialed { request, outcome }, descriptors);
+            drop(place);
+        });
+    }
+
+    /// A name for a pod of the sandbox.
+    pub(super) fn resolve(self: &Arc<Self>, request: u64, pod: IpAddr, name: String) {
+        let place = Arc::clone(&self.asked).try_acquire_owned();
+        let (Ok(place), Some(pod)) = (place, self.pod(pod)) else {
+            return self.tell(&ToSandbox::Resolved { request, outcome: Err(NameError::Missing) }, Vec::new());
+        };
+        let link = Arc::clone(self);
+        self.drain.spawn(async move {
+            let outcome = pod.resolve(&name).await.map_err(Into::into);
+            link.tell(&ToSandbox::Resolved { request, outcome }, Vec::new());
+            drop(place);
+        });
+    }
+
+    /// A port of a pod of the sandbox is bound, or given back.
+    pub(super) fn bound(self: &Arc<Self>, protocol: WireProtocol, at: SocketAddr, is_bound: bool) {
+        let Some(pod) = self.pod(at.ip()) else { return };
+        match (protocol, is_bound) {
+            (WireProtocol::Tcp, true) => {
+                let Some(holder) = self.holder() else { return };
+                if let Err(error) = pod.bind_held(at, holder) {
+                    tracing::warn!(sandbox = %self.name, %at, %error, "a port that a sandbox listens on is not reachable");
+                }
+            }
+            (WireProtocol::Tcp, false) => pod.unbind_held(at),
+            (WireProtocol::Udp, true) => self.bind_udp(&pod, at),
+            (WireProtocol::Udp, false) => drop(self.state().datagrams.remove(&at)),
+        }
+    }
+
+    fn bind_udp(self: &Arc<Self>, pod: &Arc<Namespace>, at: SocketAddr) {
+        if self.state().datagrams.len() >= PORTS_MAX {
+            return;
+        }
+        match pod.bind_udp(at) {
+            Ok(socket) => {
+                let (outgoing, waiting) = mpsc::channel(DATAGRAMS_MAX);
+                let end = CancellationToken::new();
+                let (link, ended) = (Arc::clone(self), end.clone());
+                self.drain.spawn(async move {
+                    ended.run_until_cancelled_owned(link.carry(socket, waiting)).await;
+                });
+                self.state().datagrams.insert(at, Datagrams { outgoing, _ends: end.drop_guard() });
+            }
+            Err(error) => {
+                tracing::warn!(sandbox = %self.name, %at, %error, "a port that a sandbox has bound is not reachable");
+            }
+        }
+    }
+
+    /// Carries datagrams both ways, for as long as the port is bound.
+    async fn carry(self: Arc<Self>, mut socket: UdpSocket, mut waiting: mpsc::Receiver<(SocketAddr, Bytes)>) {
+        loop {
+            let outgoing = tokio::select! {
+                outgoing = waiting.recv() => outgoing,
+                () = std::future::poll_fn(|context| socket.poll_receivable(context)) => {
+                    self.deliver(&mut socket);
+                    continue;
+                }
+            };
+            let Some((to, payload)) = outgoing else { return };
+            // What is refused here is lost to the guest, as a datagram may be.
+            let _refused = socket.send_to(payload, to);
+        }
+    }
+
+    fn deliver(&self, socket: &mut UdpSocket) {
+        let Some(datagram) = socket.try_receive() else { return };
+        let (from, to, payload) = (datagram.from, socket.local(), datagram.payload.into());
+        let _dropped_where_full = self.try_tell(&ToSandbox::Datagram { from, to, payload }, Vec::new());
+    }
+
+    /// A datagram from a bound port of a pod of the sandbox.
+    pub(super) fn send_datagram(&self, from: SocketAddr, to: SocketAddr, payload: Vec<u8>) {
+        if let Some(port) = self.state().datagrams.get(&from) {
+            let _dropped_where_full = port.outgoing.try_send((to, payload.into()));
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! A container in a sandbox, as the agent sees it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+use wherry_runtime::{Container, Exit, ExitReason, LogSink, Staged, Usage};
+
+use super::link::Link;
+use crate::message::ToSandbox;
+
+/// The exit code of what was killed with its sandbox.
+const KILLED_CODE: i32 = 137;
+
+/// A container that runs elsewhere.
+pub(crate) struct Remote {
+    pub(crate) id: String,
+    pub(crate) logs: Arc<dyn LogSink>,
+    link: Weak<Link>,
+    _files: Staged,
+    exit: watch::Sender<Option<Exit>>,
+    cpu_nanos: AtomicU64,
+    memory_bytes: AtomicU64,
+}
+
+impl Remote {
+    pub(crate) fn new(id: String, logs: Arc<dyn LogSink>, files: Staged, link: Weak<Link>) -> Arc<Self> {
+        let (cpu_nanos, memory_bytes) = (AtomicU64::new(0), AtomicU64::new(0));
+        Arc::new(Self { id, logs, link, _files: files, exit: watch::Sender::new(None), cpu_nanos, memory_bytes })
+    }
+
+    /// It has ended; only the first end counts.
+    pub(crate) fn end(&self, exit: Exit) {
+        self.exit.send_if_modified(|known| known.is_none() && known.replace(exit).is_none());
+    }
+
+    /// Its sandbox is gone.
+    pub(crate) fn lose(&self, why: &str) {
+        self.end(Exit { code: KILLED_CODE, reason: ExitReason::SandboxChanged, message: why.to_owned() });
+    }
+
+    pub(crate) fn used(&self, cpu_nanos: u64, memory_bytes: u64) {
+        self.cpu_nanos.fetch_max(cpu_nanos, Ordering::Relaxed);
+        self.memory_bytes.store(memory_bytes, Ordering::Relaxed);
+    }
+
+    fn tell(&self, message: &ToSandbox) {
+        if let Some(link) = self.link.upgrade() {
+            link.tell(message, Vec::new());
+        }
+    }
+}
+
+#[async_trait]
+impl Container for Remote {
+    async fn exited(&self) -> Exit {
+        let mut exit = self.exit.subscribe();
+        let ended = exit.wait_for(Option::is_some).await.map(|exit| exit.clone());
+        let lost = || Exit { code: KILLED_CODE, reason: ExitReason::SandboxChanged, message: String::new() };
+        ended.ok().flatten().unwrap_or_else(lost)
+    }
+
+    fn stop(&self) {
+        self.tell(&ToSandbox::Stop { container: self.id.clone() });
+    }
+
+    fn kill(&self) {
+        self.tell(&ToSandbox::Kill { container: self.id.clone() });
+    }
+
+    fn usage(&self) -> Usage {
+        Usage {
+            cpu_nanos: self.cpu_nanos.load(Ordering::Relaxed),
+            memory_bytes: self.memory_bytes.load(Ordering::Relaxed),
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! The connection to one sandbox: what is on its way, and what the sandbox is known to have.
+//!
+//! A sandbox is hostile: what it says of pods that are not its own is ignored, and one that breaks the protocol, or does
+//! not read what it is told, is killed. Its containers then end as `SandboxChanged`, and nothing else happens.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use wherry_base::Drain;
+use wherry_runtime::{LogSink, Staged};
+use wherry_vnet::{DialError, Holder, Namespace};
+
+use super::container::Remote;
+use super::launch::Process;
+use crate::message::{Failure, Ranges, ToNode, ToSandbox, VERSION};
+use crate::wire::{Packet, TooLarge, Wire};
+
+/// How many messages wait for a sandbox before it counts as one that does not read.
+const WAITING_MAX: usize = 4096;
+
+/// How many connections and lookups a sandbox may wait for at once; further ones are refused.
+const ASKED_MAX: usize = 1024;
+
+/// How long the end of a process may take after that of its connection.
+const FATE_MOST: Duration = Duration::from_millis(50);
+
+/// A sandbox that is up, or on its way.
+pub(crate) struct Link {
+    pub(crate) name: String,
+    pub(crate) drain: Drain,
+    pub(crate) asked: Arc<Semaphore>,
+    process: Box<dyn Process>,
+    outgoing: mpsc::Sender<Packet>,
+    this: Weak<Self>,
+    state: Mutex<State>,
+    /// Cancelled when the sandbox is gone.
+    gone: CancellationToken,
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) containers: HashMap<String, Arc<Remote>>,
+    pub(crate) starting: HashMap<String, oneshot::Sender<Result<(), Failure>>>,
+    pub(crate) pods: HashMap<IpAddr, Weak<Namespace>>,
+    /// The senders for datagrams of the pods' bound ports.
+    pub(crate) datagrams: HashMap<SocketAddr, super::asked::Datagrams>,
+}
+
+impl Link {
+    /// Speaks over `wire` with the sandbox that is `process`.
+    pub(crate) fn open(name: &str, process: Box<dyn Process>, wire: Wire, ranges: Ranges, drain: &Drain) -> Arc<Self> {
+        let (outgoing, waiting) = mpsc::channel::<Packet>(WAITING_MAX);
+        let link = Arc::new_cyclic(|this| Self {
+            name: name.to_owned(),
+            drain: drain.clone(),
+            asked: Arc::new(Semaphore::new(ASKED_MAX)),
+            process,
+            outgoing,
+            this: this.clone(),
+            state: Mutex::default(),
+            gone: CancellationToken::new(),
+        });
+        link.tell(&ToSandbox::Hello { version: VERSION, network: ranges }, Vec::new());
+        let wire = Arc::new(wire);
+        drain.spawn(Arc::clone(&link).speak(Arc::clone(&wire), waiting));
+        drain.spawn(Arc::clone(&link).listen(wire));
+        let watcher = Arc::clone(&link);
+        drain.spawn(async move {
+            let how = watcher.process.ended().await;
+            watcher.end(&how);
+        });
+        link
+    }
+
+    /// Sends a message; a sandbox that does not read is ended.
+    pub(crate) fn tell(&self, message: &ToSandbox, descriptors: Vec<OwnedFd>) {
+        let told = self.try_tell(message, descriptors);
+        if told.is_ok_and(|told| !told) {
+            self.end("the sandbox does not read what it is told");
+        }
+    }
+
+    /// Sends a message; whether there was room.
+    pub(crate) fn try_tell(&self, message: &ToSandbox, descriptors: Vec<OwnedFd>) -> Result<bool, TooLarge> {
+        let packet = Packet::new(message, descriptors)?;
+        Ok(!matches!(self.outgoing.try_send(packet), Err(mpsc::error::TrySendError::Full(_))))
+    }
+
+    /// Kills the sandbox, if it is not gone, and ends what it had.
+    pub(crate) fn end(&self, why: &str) {
+        if self.gone.is_cancelled() {
+            return;
+        }
+        self.gone.cancel();
+        self.process.kill();
+        let State { containers, datagrams, pods, .. } = std::mem::take(&mut *self.state());
+        tracing::warn!(sandbox = %self.name, containers = containers.len(), "a sandbox is gone: {why}");
+        drop(datagrams);
+        for pod in pods.values().filter_map(Weak::upgrade) {
+            pod.unbind_all_held();
+        }
+        for container in containers.values() {
+            container.lose(why);
+        }
+    }
+
+    /// Ends a sandbox that has nothing to do.
+    pub(crate) fn retire(&self) {
+        self.gone.cancel();
+        self.process.kill();
+    }
+
+    /// Resolves when the sandbox is gone.
+    pub(crate) async fn gone(&self) {
+        self.gone.cancelled().await;
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.is_cancelled()
+    }
+
+    /// Whether it has nothing to do.
+    pub(crate) fn is_idle(&self) -> bool {
+        let state = self.state();
+        state.containers.is_empty() && state.starting.is_empty()
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As the pod network sees it.
+    pub(crate) fn holder(&self) -> Option<Arc<dyn Holder>> {
+        self.this.upgrade().map(|link| link as _)
+    }
+
+    /// A pod of this sandbox.
+    pub(crate) fn pod(&self, address: IpAddr) -> Option<Arc<Namespace>> {
+        self.state().pods.get(&address)?.upgrade()
+    }
+
+    /// A container that is about to be known to the sandbox.
+    pub(crate) fn expect(&self, id: &str, logs: Arc<dyn LogSink>, files: Staged) -> Arc<Remote> {
+        let remote = Remote::new(id.to_owned(), logs, files, self.this.clone());
+        self.state().containers.insert(id.to_owned(), Arc::clone(&remote));
+        remote
+    }
+
+    async fn speak(self: Arc<Self>, wire: Arc<Wire>, mut waiting: mpsc::Receiver<Packet>) {
+        let send_all = async {
+            while let Some(packet) = waiting.recv().await {
+                if wire.send(&packet).await.is_err() {
+                    return;
+                }
+            }
+        };
+        self.gone.run_until_cancelled(send_all).await;
+    }
+
+    async fn listen(self: Arc<Self>, wire: Arc<Wire>) {
+        let heard = self.gone.run_until_cancelled(self.hear_all(&wire)).await;
+        let Some(why) = heard else { return };
+        // How the process ended says more than that its connection did.
+        if tokio::time::timeout(FATE_MOST, self.gone()).await.is_err() {
+            self.end(&why);
+        }
+    }
+
+    async fn hear_all(self: &Arc<Self>, wire: &Wire) -> String {
+        let mut buffer = Vec::new();
+        loop {
+            match wire.receive::<ToNode>(&mut buffer).await {
+                Ok(Some((message, _))) => {
+                    if let Err(why) = self.hear(message) {
+                        self.end(&why);
+                    }
+                }
+                Ok(None) => return "its connection ended".to_owned(),
+                Err(error) => return format!("its connection broke: {error}"),
+            }
+        }
+    }
+
+    fn hear(self: &Arc<Self>, message: ToNode) -> Result<(), String> {
+        match message {
+            ToNode::Hello { version, .. } if version != VERSION => {
+                return Err(format!("it speaks version {version} of the protocol, this node version {VERSION}"));
+            }
+            ToNode::Hello { lacking, .. } => {
+                for sentence in lacking {
+                    tracing::warn!(sandbox = %self.name, "not all that should keep guests in is in force: {sentence}");
+                }
+            }
+            ToNode::Started { container, outcome } => {
+                let waiting = self.state().starting.remove(&container);
+                if let Some(waiting) = waiting {
+                    let _unwanted = waiting.send(outcome);
+                }
+            }
+            ToNode::Exited { container, exit } => {
+                let ended = self.state().containers.remove(&container);
+                if let Some(ended) = ended {
+                    ended.end(exit.into());
+                }
+            }
+            ToNode::Logged { container, bytes } => self.logged(&container, bytes),
+            ToNode::Usage { container, cpu_nanos, memory_bytes } => {
+                let known = self.state().containers.get(&container).cloned();
+                if let Some(known) = known {
+                    known.used(cpu_nanos, memory_bytes);
+                }
+            }
+            ToNode::Bound { protocol, at, is_bound } => self.bound(protocol, at, is_bound),
+            ToNode::Connect { request, pod, to } => self.connect(request, pod, to),
+            ToNode::Resolve { request, pod, name } => self.resolve(request, pod, name),
+            ToNode::Datagram { from, to, payload } => self.send_datagram(from, to, payload),
+        }
+        Ok(())
+    }
+
+    fn logged(&self, container: &str, bytes: u64) {
+        let Some(known) = self.state().containers.get(container).cloned() else { return };
+        match known.logs.grown(bytes) {
+            Ok(Some(next)) => self.tell(&ToSandbox::Log { container: container.to_owned() }, vec![next.into()]),
+            Ok(None) => {}
+            Err(error) => tracing::warn!(sandbox = %self.name, container, %error, "a log cannot be rotated"),
+        }
+    }
+}
+
+impl Holder for Link {
+    fn accept(&self, from: SocketAddr, to: SocketAddr, socket: OwnedFd) -> Result<(), DialError> {
+        match self.try_tell(&ToSandbox::Accept { from, to }, vec![socket]) {
+            Ok(true) => Ok(()),
+            _ => Err(DialError::Overloaded),
+        }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.gone.cancel();
+    }
+}

@@ -1,0 +1,172 @@
+//! The agent's runtime whose containers run in sandboxes.
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::sync::oneshot;
+use wherry_runtime::{
+    Compiler, Container, ContainerSpec, Image, ImageError, Mount, PodRef, PullPolicy, Runtime, StartError,
+};
+
+use super::container::Remote;
+use super::grants;
+use super::launch::Directory;
+use super::link::Link;
+use super::sandboxes::Sandboxes;
+use crate::message::{Failure, PodPart, StartContainer, ToSandbox};
+
+/// Which pods share a sandbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grouping {
+    /// Those of a namespace.
+    Namespace,
+    /// None.
+    Pod,
+}
+
+/// What a runtime of sandboxes is made of; several may share the sandboxes.
+pub struct RuntimeConfig {
+    /// Its name, as pods ask for it.
+    pub name: &'static str,
+    /// Which pods share a sandbox.
+    pub grouping: Grouping,
+    /// The sandboxes of the node.
+    pub sandboxes: Arc<Sandboxes>,
+    /// Makes images ready.
+    pub compiler: Arc<dyn Compiler>,
+    /// The pods' own directories: `NAMESPACE/UID` below this.
+    pub pods_directory: PathBuf,
+    /// Where compiled code is.
+    pub code_directory: PathBuf,
+}
+
+/// Runs containers in sandboxes.
+pub struct SandboxRuntime {
+    config: RuntimeConfig,
+}
+
+impl SandboxRuntime {
+    /// A runtime that has started nothing yet.
+    pub const fn new(config: RuntimeConfig) -> Self {
+        Self { config }
+    }
+
+    /// The sandbox of a pod, and what it may open files in. A pod that sees directories that are not the pods' own has a
+    /// sandbox to itself: what is reached from there is reached by no other pod.
+    fn sandbox_of(&self, spec: &ContainerSpec) -> (String, Vec<Directory>) {
+        let PodRef { namespace, uid, .. } = &spec.pod;
+        let shared = self.config.grouping == Grouping::Namespace && spec.host_directories.is_empty();
+        let (name, own) = if shared {
+            (format!("namespace-{namespace}"), self.config.pods_directory.join(namespace))
+        } else {
+            (format!("pod-{uid}"), self.pod_directory(&spec.pod))
+        };
+        let code = Directory { path: self.config.code_directory.clone(), writable: false, own: false };
+        let mut directories = vec![Directory { path: own, writable: true, own: true }, code];
+        let foreign = |path: &PathBuf| Directory { path: path.clone(), writable: true, own: false };
+        directories.extend(spec.host_directories.iter().map(foreign));
+        (name, directories)
+    }
+
+    fn pod_directory(&self, pod: &PodRef) -> PathBuf {
+        self.config.pods_directory.join(&pod.namespace).join(&pod.uid)
+    }
+
+    /// The descriptors of a start, in their order.
+    fn grants(&self, spec: &ContainerSpec, sandbox: &str) -> Result<(StartContainer, Vec<OwnedFd>), StartError> {
+        let failed = |what: &str, error: std::io::Error| StartError {
+            reason: "CreateContainerError",
+            message: format!("{what}: {error}"),
+        };
+        let code =
+            self.config.compiler.code(&spec.image.digest).map_err(|error| failed(&spec.image.reference, error))?;
+        let (log, log_bytes) = spec.logs.file().map_err(|error| failed("the log", error))?;
+        let mut descriptors = vec![code.file.into(), log.into()];
+        for mount in &spec.mounts {
+            let what = || format!("cannot mount {}", mount.guest);
+            if let Some(user) = self.config.sandboxes.launcher.user(sandbox).filter(|_| self.is_own(mount)) {
+                grants::give(&mount.host, user).map_err(|error| failed(&what(), error))?;
+            }
+            descriptors.push(grants::open(mount).map_err(|error| failed(&what(), error))?);
+        }
+        Ok((message(spec, code.form, log_bytes), descriptors))
+    }
+
+    fn is_own(&self, mount: &Mount) -> bool {
+        mount.host.starts_with(&self.config.pods_directory)
+    }
+
+    async fn start_in(&self, link: &Arc<Link>, spec: &mut ContainerSpec) -> Result<Arc<Remote>, StartError> {
+        let files = wherry_runtime::stage(spec, &self.pod_directory(&spec.pod).join("files"))?;
+        let (start, descriptors) = self.grants(&*spec, &link.name)?;
+        let (answer, answered) = oneshot::channel();
+        let remote = link.expect(&spec.id, Arc::clone(&spec.logs), files);
+        {
+            let mut state = link.state();
+            state.pods.insert(spec.network.address(), Arc::downgrade(&spec.network));
+            state.starting.insert(spec.id.clone(), answer);
+        }
+        let told = link.try_tell(&ToSandbox::Start(Box::new(start)), descriptors);
+        let outcome = match told {
+            Ok(true) => answered.await.unwrap_or_else(|_| Err(gone("the sandbox ended during the start"))),
+            Ok(false) => Err(gone("the sandbox does not read what it is told")),
+            Err(too_large) => Err(gone(&format!("the container's arguments, environment and mounts: {too_large}"))),
+        };
+        outcome.map(|()| remote).map_err(|Failure { reason, message }| {
+            let mut state = link.state();
+            state.containers.remove(&spec.id);
+            state.starting.remove(&spec.id);
+            StartError { reason: known_reason(&reason), message }
+        })
+    }
+}
+
+#[async_trait]
+impl Runtime for SandboxRuntime {
+    fn name(&self) -> &'static str {
+        self.config.name
+    }
+
+    async fn prepare(&self, reference: &str, policy: PullPolicy) -> Result<Image, ImageError> {
+        self.config.compiler.prepare(reference, policy).await
+    }
+
+    async fn start(&self, mut spec: ContainerSpec) -> Result<Arc<dyn Container>, StartError> {
+        let (name, directories) = self.sandbox_of(&spec);
+        let link = self.config.sandboxes.get(&name, &directories).await?;
+        Ok(self.start_in(&link, &mut spec).await?)
+    }
+}
+
+fn message(spec: &ContainerSpec, form: String, log_bytes: u64) -> StartContainer {
+    let PodRef { namespace, name, uid } = spec.pod.clone();
+    StartContainer {
+        id: spec.id.clone(),
+        name: spec.name.clone(),
+        pod: PodPart { namespace, name, uid, address: spec.network.address() },
+        reference: spec.image.reference.clone(),
+        digest: spec.image.digest.clone(),
+        form,
+        command: spec.command.clone(),
+        args: spec.args.clone(),
+        env: spec.env.clone(),
+        working_dir: spec.working_dir.clone(),
+        mounts: spec.mounts.iter().map(|mount| (mount.guest.clone(), mount.read_only)).collect(),
+        cpu_milli: spec.limits.cpu_milli,
+        memory_bytes: spec.limits.memory_bytes,
+        http_port: spec.http_port,
+        stdin: spec.stdin,
+        log_bytes,
+    }
+}
+
+fn gone(message: &str) -> Failure {
+    Failure { reason: "RunContainerError".to_owned(), message: message.to_owned() }
+}
+
+/// The reasons that a sandbox may give; it is not believed in more.
+fn known_reason(reason: &str) -> &'static str {
+    if reason == "CreateContainerError" { "CreateContainerError" } else { "RunContainerError" }
+}

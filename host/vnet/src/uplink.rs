@@ -1,0 +1,50 @@
+//! What a network asks of another process: a sandbox holds its pods' sockets and guests, the node's agent knows Services,
+//! other pods and the world. A connection between them crosses as a passed socket, so that no process copies its bytes.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::dial::DialError;
+use crate::services::{Protocol, Resolution};
+
+/// How a connection that another process was asked for came about.
+#[derive(Debug)]
+pub enum Way {
+    /// Over this socket.
+    Socket {
+        /// A connected stream socket, Unix or TCP.
+        socket: OwnedFd,
+        /// The client's address.
+        local: SocketAddr,
+        /// The address that was dialed.
+        peer: SocketAddr,
+    },
+    /// It leads to this address of a pod that the asking process holds itself: dial it there.
+    Here(SocketAddr),
+}
+
+/// A sandbox's way to all that is outside of it. `pod` is the address of the pod that asks.
+#[async_trait]
+pub trait Uplink: Send + Sync + 'static {
+    /// Connects to a Service, a pod elsewhere, or the world.
+    async fn connect(&self, pod: IpAddr, to: SocketAddr) -> Result<Way, DialError>;
+
+    /// What a name means to the pod.
+    async fn resolve(&self, pod: IpAddr, name: &str) -> Result<Vec<IpAddr>, Resolution>;
+
+    /// A port that others can reach was bound, or given back.
+    fn bound(&self, protocol: Protocol, at: SocketAddr, is_bound: bool);
+
+    /// Sends a datagram from a bound port of the pod. One that does not fit is dropped, as UDP may.
+    fn send(&self, from: SocketAddr, to: SocketAddr, payload: Bytes) -> io::Result<()>;
+}
+
+/// A process that holds the sockets of pods, as the node sees it.
+pub trait Holder: Send + Sync + 'static {
+    /// Hands over the server's end of a connection to a port that it announced.
+    fn accept(&self, from: SocketAddr, to: SocketAddr, socket: OwnedFd) -> Result<(), DialError>;
+}

@@ -1,0 +1,150 @@
+//! Compiled code in memory, by the digest of its module: loaded from files that this release made.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::OnceCell;
+use wasmtime::component::Component;
+use wasmtime::{Engine, Module};
+use wherry_image::{Inspected, ModuleKind};
+
+use crate::engine::Engines;
+
+/// A module's code.
+#[derive(Clone)]
+pub(crate) enum Code {
+    /// A core module.
+    Core(Module),
+    /// A component, and how it runs.
+    Component(Component, Form),
+}
+
+/// How code is loaded and run. As text for another process of this release: `KIND` or `KIND+concurrent`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Form {
+    pub(crate) kind: ModuleKind,
+    /// Whether it needs the engine for WASI 0.3.
+    pub(crate) concurrent: bool,
+}
+
+const KINDS: [(ModuleKind, &str); 5] = [
+    (ModuleKind::CoreCommand, "core"),
+    (ModuleKind::Command2, "command2"),
+    (ModuleKind::Command3, "command3"),
+    (ModuleKind::Http2, "http2"),
+    (ModuleKind::Http3, "http3"),
+];
+const CONCURRENT: &str = "+concurrent";
+
+/// The code of all modules that were compiled or given; one task compiles, the others wait.
+pub(crate) struct Codes {
+    pub(crate) engines: Engines,
+    by_digest: Mutex<HashMap<String, Arc<OnceCell<Code>>>>,
+}
+
+impl Form {
+    pub(crate) fn of(module: &Inspected) -> Self {
+        let exports_p3 = matches!(module.kind, ModuleKind::Http3 | ModuleKind::Command3);
+        let imports_p3 = module.imports.iter().any(|import| import.contains("@0.3."));
+        Self { kind: module.kind, concurrent: exports_p3 || imports_p3 }
+    }
+}
+
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = KINDS.iter().find(|(kind, _)| *kind == self.kind).map_or("", |(_, word)| word);
+        write!(f, "{word}{}", if self.concurrent { CONCURRENT } else { "" })
+    }
+}
+
+impl FromStr for Form {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (word, concurrent) = text.strip_suffix(CONCURRENT).map_or((text, false), |word| (word, true));
+        let kind = KINDS.iter().find(|(_, known)| *known == word).map(|(kind, _)| *kind);
+        Ok(Self { kind: kind.ok_or_else(|| format!("no form of code: {text:?}"))?, concurrent })
+    }
+}
+
+impl Code {
+    pub(crate) const fn form(&self) -> Form {
+        match self {
+            Self::Core(_) => Form { kind: ModuleKind::CoreCommand, concurrent: false },
+            Self::Component(_, form) => *form,
+        }
+    }
+}
+
+impl Codes {
+    pub(crate) fn new(engines: Engines) -> Arc<Self> {
+        Arc::new(Self { engines, by_digest: Mutex::default() })
+    }
+
+    /// Where a module's code is, or will be.
+    pub(crate) fn cell(&self, digest: &str) -> Arc<OnceCell<Code>> {
+        let mut codes = self.by_digest.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(codes.entry(digest.to_owned()).or_default())
+    }
+
+    /// Code that is there.
+    pub(crate) fn get(&self, digest: &str) -> Option<Code> {
+        let codes = self.by_digest.lock().unwrap_or_else(PoisonError::into_inner);
+        codes.get(digest).and_then(|cell| cell.get().cloned())
+    }
+
+    /// Takes code that another process of this release has compiled.
+    pub(crate) fn install(&self, digest: &str, form: Form, file: File) -> wasmtime::Result<()> {
+        let cell = self.cell(digest);
+        if cell.get().is_none() {
+            let _another_was_first = cell.set(self.load(form, &file)?);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn compile(&self, form: Form, module: &[u8]) -> wasmtime::Result<Vec<u8>> {
+        let engine = self.engine(form);
+        let is_core = form.kind == ModuleKind::CoreCommand;
+        if is_core { engine.precompile_module(module) } else { engine.precompile_component(module) }
+    }
+
+    /// Loads code from its file.
+    pub(crate) fn load(&self, form: Form, file: &File) -> wasmtime::Result<Code> {
+        let engine = self.engine(form);
+        // The open file, whatever has become of its name.
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        // SAFETY: the file was written by the node, in a directory that only the node can write, with this very engine
+        // (wasmtime checks its version and settings), and the node has checked its signature when it opened it.
+        unsafe {
+            if form.kind == ModuleKind::CoreCommand {
+                Module::deserialize_file(engine, path).map(Code::Core)
+            } else {
+                Component::deserialize_file(engine, path).map(|component| Code::Component(component, form))
+            }
+        }
+    }
+
+    fn engine(&self, form: Form) -> &Engine {
+        if form.concurrent { &self.engines.concurrent } else { &self.engines.plain }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms_are_words() {
+        for (kind, _) in KINDS {
+            for concurrent in [false, true] {
+                let form = Form { kind, concurrent };
+                assert_eq!(form.to_string().parse(), Ok(form));
+            }
+        }
+        assert!("http9".parse::<Form>().is_err());
+    }
+}
