@@ -5,13 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use wherry_base::{SystemClock, Trigger};
-use wherry_sandbox::{GuestsConfig, confine_to};
+use wherry_sandbox::{GuestsConfig, SOCKET, confine_to};
 use wherry_wasm::{WasmConfig, WasmRuntime};
 
 use crate::config::{LogFormat, SandboxArgs};
 
-/// The socket that a sandbox inherits.
-const SOCKET: i32 = 3;
 /// How many instances live at once in a sandbox.
 const INSTANCES_MAX: u32 = 2048;
 

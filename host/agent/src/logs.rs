@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::Notify;
 use wherry_base::Clock;
-use wherry_runtime::{LogLines, LogSink, PodRef, StdStream};
+use wherry_runtime::{LogBuffer, LogSink, PodRef, StdStream};
 
 pub use read::{ReadOptions, Since, read};
 
@@ -24,8 +24,6 @@ pub use read::{ReadOptions, Since, read};
 const FILE_BYTES_MAX: u64 = 10 << 20;
 /// How many files of a run are kept, the present one included.
 const FILES_MAX: u32 = 5;
-/// How much waits for the writing thread before the guest's thread writes by itself.
-const PENDING_BYTES_MAX: usize = 256 << 10;
 /// How many containers wait for the writing thread.
 const WAITING_MAX: usize = 16_384;
 
@@ -43,18 +41,12 @@ pub struct ContainerLog {
     clock: Arc<dyn Clock>,
     waiting: SyncSender<Arc<ContainerLog>>,
     this: Weak<ContainerLog>,
-    pending: Mutex<Pending>,
+    pending: LogBuffer,
     /// The bytes in the present file.
     file: Mutex<u64>,
     rotations: AtomicU64,
     ended: AtomicBool,
     changed: Notify,
-}
-
-#[derive(Default)]
-struct Pending {
-    lines: LogLines,
-    queued: bool,
 }
 
 impl Logs {
@@ -78,7 +70,7 @@ impl Logs {
             clock: self.clock.clone(),
             waiting: self.waiting.clone(),
             this: this.clone(),
-            pending: Mutex::default(),
+            pending: LogBuffer::default(),
             file: Mutex::new(bytes),
             rotations: AtomicU64::new(0),
             ended: AtomicBool::new(false),
@@ -134,14 +126,8 @@ impl LogSink for ContainerLog {
         if chunk.is_empty() {
             return;
         }
-        let mut pending = locked(&self.pending);
-        pending.lines.push(stream, chunk, self.clock.now());
-        let crowded = pending.lines.ready_bytes() > PENDING_BYTES_MAX;
-        let hand_over = !pending.queued && pending.lines.ready_bytes() > 0;
-        pending.queued |= hand_over;
-        drop(pending);
-        let handed_over = !hand_over || self.this.upgrade().is_none_or(|this| self.waiting.try_send(this).is_ok());
-        if crowded || !handed_over {
+        let hand_over = || self.this.upgrade().is_none_or(|this| self.waiting.try_send(this).is_ok());
+        if self.pending.push(stream, chunk, self.clock.now(), hand_over) {
             self.flush();
         }
     }
@@ -170,7 +156,7 @@ impl LogSink for ContainerLog {
 impl ContainerLog {
     /// The run is over: what is left is written, and those who follow come to the end.
     pub fn end(&self) {
-        locked(&self.pending).lines.finish(self.clock.now());
+        self.pending.finish(self.clock.now());
         self.flush();
         self.ended.store(true, Ordering::Release);
         self.changed.notify_waiters();
@@ -178,11 +164,7 @@ impl ContainerLog {
 
     fn flush(&self) {
         let mut bytes = locked(&self.file);
-        let ready = {
-            let mut pending = locked(&self.pending);
-            pending.queued = false;
-            pending.lines.take_ready()
-        };
+        let ready = self.pending.take_ready();
         if ready.is_empty() {
             return;
         }

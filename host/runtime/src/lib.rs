@@ -2,6 +2,7 @@
 //!
 //! Nothing above this trait knows which runtime it is; nothing below knows Kubernetes objects.
 
+mod buffer;
 mod code;
 mod container;
 pub mod fake;
@@ -10,6 +11,7 @@ mod lines;
 mod logs;
 mod mounts;
 
+pub use buffer::LogBuffer;
 pub use code::{Code, Compiler, GivenCode};
 pub use container::{Container, ContainerSpec, Exit, ExitReason, Limits, Mount, PodRef, Usage};
 pub use image::{Image, ImageError, ImageKind, PullPolicy};

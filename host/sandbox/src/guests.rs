@@ -1,8 +1,8 @@
 //! A sandbox's life: it waits for the node, does what the node says, and goes on while there is none.
 //!
 //! Holds containers, their pods' networks and their logs. When the node's connection ends the containers go on, and what
-//! they need of the node is refused; the next connection is told all that there is. A sandbox that nobody has connected
-//! to for [`ADOPTION_MAX`] ends, and one without containers ends with its connection.
+//! they need of the node is refused; the next connection is told which ports are bound. A sandbox that nobody has
+//! connected to for [`ADOPTION_MAX`] ends, and one without containers ends with its connection.
 
 mod log;
 mod node;
@@ -11,6 +11,7 @@ mod uplink;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -20,9 +21,9 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use wherry_base::{Clock, Drain};
 use wherry_runtime::{Container, GivenCode};
-use wherry_vnet::{Network, NetworkConfig};
+use wherry_vnet::{Namespace, Network, NetworkConfig};
 
-use crate::message::{DESCRIPTORS_MAX, PodPart, Ranges, Running, ToNode, ToSandbox, VERSION};
+use crate::message::{Ranges, ToNode, ToSandbox, VERSION};
 use crate::wire::Wire;
 use log::{FileLog, Flusher};
 use node::Node;
@@ -59,11 +60,8 @@ pub enum GuestsError {
 
 /// A container and what is said of it.
 struct Entry {
-    name: String,
-    pod: PodPart,
     container: Arc<dyn Container>,
     log: Arc<FileLog>,
-    exit: Option<wherry_runtime::Exit>,
     /// Guests see directories through these: an instance of an HTTP module opens them anew.
     _mounts: Vec<OwnedFd>,
 }
@@ -118,7 +116,8 @@ impl Guests {
             return Err(GuestsError::Version(version));
         }
         self.set_network(&network);
-        self.node.connect(Arc::clone(&wire), self.hello(), &self.drain);
+        let hello = ToNode::Hello { version: VERSION, lacking: self.lacking.clone() };
+        self.node.connect(Arc::clone(&wire), &hello, &self.drain);
         while let Some((message, descriptors)) = wire.receive(&mut buffer).await? {
             self.obey(message, descriptors);
         }
@@ -138,20 +137,6 @@ impl Guests {
         }
     }
 
-    /// What a node is told first. Ends that it hears of here are not said again.
-    fn hello(&self) -> ToNode {
-        let mut containers = locked(&self.containers);
-        let running = containers.iter().map(|(id, entry)| Running {
-            id: id.clone(),
-            name: entry.name.clone(),
-            pod: entry.pod.clone(),
-            exit: entry.exit.clone().map(Into::into),
-        });
-        let running = running.collect();
-        containers.retain(|_, entry| entry.exit.is_none());
-        ToNode::Hello { version: VERSION, lacking: self.lacking.clone(), containers: running }
-    }
-
     fn obey(self: &Arc<Self>, message: ToSandbox, mut descriptors: Vec<OwnedFd>) {
         match message {
             ToSandbox::Hello { .. } => {}
@@ -159,8 +144,7 @@ impl Guests {
             ToSandbox::Stop { container } => self.with(&container, |entry| entry.container.stop()),
             ToSandbox::Kill { container } => self.with(&container, |entry| entry.container.kill()),
             ToSandbox::Accept { from, to } => {
-                let pod = locked(&self.network).as_ref().and_then(|network| network.pod_at(to.ip()));
-                if let (Some(pod), Some(socket)) = (pod, descriptors.pop()) {
+                if let (Some(pod), Some(socket)) = (self.pod_at(to.ip()), descriptors.pop()) {
                     // Refused where the listener has gone meanwhile: dropping the socket tells the client.
                     let _refused = pod.accept(from, to, socket);
                 }
@@ -168,8 +152,7 @@ impl Guests {
             ToSandbox::Dialed { request, outcome } => self.node.dialed(request, outcome, descriptors.pop()),
             ToSandbox::Resolved { request, outcome } => self.node.resolved(request, outcome),
             ToSandbox::Datagram { from, to, payload } => {
-                let pod = locked(&self.network).as_ref().and_then(|network| network.pod_at(to.ip()));
-                if let Some(pod) = pod {
+                if let Some(pod) = self.pod_at(to.ip()) {
                     pod.receive(from, to, payload.into());
                 }
             }
@@ -179,6 +162,10 @@ impl Guests {
                 }
             }
         }
+    }
+
+    fn pod_at(&self, address: IpAddr) -> Option<Arc<Namespace>> {
+        locked(&self.network).as_ref()?.pod_at(address)
     }
 
     fn with(&self, container: &str, act: impl FnOnce(&Entry)) {
@@ -205,8 +192,6 @@ impl Guests {
         }
     }
 }
-
-const _: () = assert!(DESCRIPTORS_MAX > 2, "a start has two descriptors and the mounts");
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

@@ -15,6 +15,8 @@ mod wire;
 pub use confined::{Inherited, confine_to};
 pub use guests::{GuestsConfig, GuestsError, serve};
 pub use message::VERSION;
+pub use wherry_confine::SOCKET;
+
 pub use node::{
     Directory, Grouping, Launch, Launcher, Pidfd, Process, Processes, RuntimeConfig, SandboxConfig, SandboxRuntime,
     Sandboxes, VERB,

@@ -46,7 +46,7 @@ pub(crate) enum ToSandbox {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum ToNode {
     /// The answer to `Hello`, followed by `Bound` for each port.
-    Hello { version: u32, lacking: Vec<String>, containers: Vec<Running> },
+    Hello { version: u32, lacking: Vec<String> },
     /// To `Start`.
     Started { container: String, outcome: Result<(), Failure> },
     /// A container's end.
@@ -105,15 +105,6 @@ pub(crate) struct PodPart {
     pub(crate) name: String,
     pub(crate) uid: String,
     pub(crate) address: IpAddr,
-}
-
-/// A container that a sandbox has, for a node that adopts it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Running {
-    pub(crate) id: String,
-    pub(crate) name: String,
-    pub(crate) pod: PodPart,
-    pub(crate) exit: Option<WireExit>,
 }
 
 /// Where a dialed connection leads.

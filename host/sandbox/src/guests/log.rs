@@ -7,14 +7,12 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, Weak};
 
 use wherry_base::Clock;
-use wherry_runtime::{LogLines, LogSink, StdStream};
+use wherry_runtime::{LogBuffer, LogSink, StdStream};
 
 use super::locked;
 use super::node::Node;
 use crate::message::ToNode;
 
-/// How much waits for the writing thread before the guest's thread writes by itself.
-const PENDING_BYTES_MAX: usize = 256 << 10;
 /// How many containers wait for the writing thread.
 const WAITING_MAX: usize = 16_384;
 
@@ -30,14 +28,8 @@ pub(crate) struct FileLog {
     this: Weak<FileLog>,
     flusher: Flusher,
     clock: Arc<dyn Clock>,
-    pending: Mutex<Pending>,
+    pending: LogBuffer,
     file: Mutex<Output>,
-}
-
-#[derive(Default)]
-struct Pending {
-    lines: LogLines,
-    queued: bool,
 }
 
 struct Output {
@@ -59,7 +51,7 @@ impl Flusher {
             this: this.clone(),
             flusher: self.clone(),
             clock,
-            pending: Mutex::default(),
+            pending: LogBuffer::default(),
             file: Mutex::new(Output { file, bytes }),
         })
     }
@@ -70,15 +62,8 @@ impl LogSink for FileLog {
         if chunk.is_empty() {
             return;
         }
-        let mut pending = locked(&self.pending);
-        pending.lines.push(stream, chunk, self.clock.now());
-        let crowded = pending.lines.ready_bytes() > PENDING_BYTES_MAX;
-        let hand_over = !pending.queued && pending.lines.ready_bytes() > 0;
-        pending.queued |= hand_over;
-        drop(pending);
-        let handed_over =
-            !hand_over || self.this.upgrade().is_none_or(|this| self.flusher.waiting.try_send(this).is_ok());
-        if crowded || !handed_over {
+        let hand_over = || self.this.upgrade().is_none_or(|this| self.flusher.waiting.try_send(this).is_ok());
+        if self.pending.push(stream, chunk, self.clock.now(), hand_over) {
             self.flush();
         }
     }
@@ -87,7 +72,7 @@ impl LogSink for FileLog {
 impl FileLog {
     /// The run is over: what is left is written.
     pub(crate) fn end(&self) {
-        locked(&self.pending).lines.finish(self.clock.now());
+        self.pending.finish(self.clock.now());
         self.flush();
     }
 
@@ -98,11 +83,7 @@ impl FileLog {
 
     fn flush(&self) {
         let mut output = locked(&self.file);
-        let ready = {
-            let mut pending = locked(&self.pending);
-            pending.queued = false;
-            pending.lines.take_ready()
-        };
+        let ready = self.pending.take_ready();
         if ready.is_empty() {
             return;
         }

@@ -36,11 +36,11 @@ impl Node {
     }
 
     /// A node has come: it is told `hello` and all bound ports before anything else.
-    pub(crate) fn connect(&self, wire: Arc<Wire>, hello: ToNode, drain: &Drain) {
+    pub(crate) fn connect(&self, wire: Arc<Wire>, hello: &ToNode, drain: &Drain) {
         let (sender, mut waiting) = mpsc::channel::<Packet>(WAITING_MAX);
         let bound = locked(&self.bound);
         *locked(&self.outgoing) = Some(sender);
-        self.tell(&hello);
+        self.tell(hello);
         for (protocol, at) in bound.iter() {
             self.tell(&ToNode::Bound { protocol: *protocol, at: *at, is_bound: true });
         }

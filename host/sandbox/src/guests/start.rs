@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use wherry_runtime::{Code, Container, ContainerSpec, Image, ImageKind, Limits, Mount, PodRef, StartError};
+use wherry_runtime::{Code, Container, ContainerSpec, Exit, Image, ImageKind, Limits, Mount, PodRef, StartError};
 use wherry_vnet::{Egress, Namespace, PodIdentity};
 
 use super::log::FileLog;
@@ -22,30 +22,23 @@ struct Started {
 impl Guests {
     /// Starts a container and follows it to its end.
     pub(super) async fn start(self: Arc<Self>, start: StartContainer, descriptors: Vec<OwnedFd>) {
-        let (id, name, pod) = (start.id.clone(), start.name.clone(), start.pod.clone());
+        let id = start.id.clone();
         let started = self.try_start(start, descriptors).await;
         let outcome = started.as_ref().map(drop).map_err(Failure::from);
         let Ok(Started { container, log, mounts }) = started else {
             return self.node.tell(&ToNode::Started { container: id, outcome });
         };
-        let entry = Entry { name, pod, container: Arc::clone(&container), log, exit: None, _mounts: mounts };
+        let entry = Entry { container: Arc::clone(&container), log, _mounts: mounts };
         locked(&self.containers).insert(id.clone(), entry);
         self.node.tell(&ToNode::Started { container: id.clone(), outcome });
         let exit = container.exited().await;
         self.ended(&id, exit);
     }
 
-    /// A container's end is kept for the next node where there is none.
-    fn ended(&self, id: &str, exit: wherry_runtime::Exit) {
-        let mut containers = locked(&self.containers);
-        let Some(entry) = containers.get_mut(id) else { return };
+    fn ended(&self, id: &str, exit: Exit) {
+        let Some(entry) = locked(&self.containers).remove(id) else { return };
         entry.log.end();
-        if self.node.is_there() {
-            containers.remove(id);
-            self.node.tell(&ToNode::Exited { container: id.to_owned(), exit: exit.into() });
-        } else {
-            entry.exit = Some(exit);
-        }
+        self.node.tell(&ToNode::Exited { container: id.to_owned(), exit: exit.into() });
     }
 
     async fn try_start(&self, start: StartContainer, descriptors: Vec<OwnedFd>) -> Result<Started, StartError> {
