@@ -74,34 +74,37 @@ impl Binder {
 
     /// Takes in what has changed since; all there is where the changes are lost.
     fn catch_up(&mut self) {
-        let (nodes, pods) = (self.driver.world.nodes.snapshot(), self.driver.world.pods.snapshot());
         loop {
             match self.nodes.try_recv() {
-                Ok(key) => self.ledger.node_changed(&key, nodes.get(&key)),
+                Ok(key) => self.node_changed(&key),
                 Err(TryRecvError::Lagged(_)) => return self.read_all(),
                 Err(_) => break,
             }
         }
         loop {
             match self.pods.try_recv() {
-                Ok(key) => self.ledger.pod_changed(&key, pods.get(&key)),
+                Ok(key) => self.pod_changed(&key),
                 Err(TryRecvError::Lagged(_)) => return self.read_all(),
                 Err(_) => break,
             }
         }
     }
 
+    /// The object is looked up after its key was heard: an older picture might lack it, and nobody would tell again.
+    fn pod_changed(&mut self, key: &ObjectKey) {
+        self.ledger.pod_changed(key, self.driver.world.pods.get(key).as_ref());
+    }
+
+    /// The same for a node.
+    fn node_changed(&mut self, key: &ObjectKey) {
+        self.ledger.node_changed(key, self.driver.world.nodes.get(key).as_ref());
+    }
+
     /// Waits for a change and takes it in; false where there will be none.
     async fn changed(&mut self) -> bool {
         let changed = tokio::select! {
-            key = self.pods.recv() => key.map(|key| {
-                let pod = self.driver.world.pods.get(&key);
-                self.ledger.pod_changed(&key, pod.as_ref());
-            }),
-            key = self.nodes.recv() => key.map(|key| {
-                let node = self.driver.world.nodes.get(&key);
-                self.ledger.node_changed(&key, node.as_ref());
-            }),
+            key = self.pods.recv() => key.map(|key| self.pod_changed(&key)),
+            key = self.nodes.recv() => key.map(|key| self.node_changed(&key)),
         };
         match changed {
             Ok(()) => true,
