@@ -25,9 +25,13 @@ impl Row {
     }
 }
 
-/// Prints the rows as a Markdown table.
-pub fn print(rows: &[Row]) {
+/// Begins a Markdown table.
+pub fn print_heading() {
     println!("| what | measured | ratio | budget |\n|---|---|---|---|");
+}
+
+/// Prints rows of the table.
+pub fn print(rows: &[Row]) {
     for Row { what, measured, ratio, budget } in rows {
         println!("| {what} | {measured} | {ratio} | {budget} |");
     }

@@ -56,11 +56,11 @@ impl Measure {
 
 fn main() {
     let Arguments { only } = Arguments::parse();
-    let mut rows = Vec::new();
+    figures::print_heading();
     for measure in Measure::value_variants().iter().filter(|measure| only.is_empty() || only.contains(measure)) {
         let name = measure.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
         eprintln!("measuring {name} …");
-        rows.extend(measure.run().unwrap_or_else(|error| vec![Row::new(name, format!("failed: {error:#}"), "")]));
+        // As they come: what a later measure does cannot lose them.
+        figures::print(&measure.run().unwrap_or_else(|error| vec![Row::new(name, format!("failed: {error:#}"), "")]));
     }
-    figures::print(&rows);
 }
