@@ -20,7 +20,7 @@ use wherry_placement::{Binding, place};
 
 use crate::driver::Driver;
 use crate::plan::{Subject, Told};
-use crate::pods::PodRef;
+use crate::pods::{PodRef, SCHEDULER};
 pub(crate) use ledger::Ledger;
 
 /// How many pods are placed at once.
@@ -138,7 +138,12 @@ impl Binder {
         let mut is_done = true;
         for (binding, outcome) in outcomes {
             match outcome {
-                Ok(()) => self.ledger.bound(&binding),
+                Ok(()) => {
+                    if let Some(pod) = self.ledger.bound(&binding) {
+                        let message = format!("Successfully assigned {} to {}", binding.pod, binding.node);
+                        tell(driver, &pod, false, "Scheduled", message);
+                    }
+                }
                 // It is gone, or has a node: the informer will show it.
                 Err(error) if error.reason == Reason::NotFound => {}
                 Err(error) => {
@@ -175,8 +180,12 @@ async fn explain(driver: &Driver, pod: PodRef, why: Arc<str>) {
     if let Err(error) = driver.client.transport().send(request).await {
         tracing::debug!(pod = %pod.key, %error, "the pod's condition could not be written");
     }
+    tell(driver, &pod, true, "FailedScheduling", why.to_string());
+}
+
+fn tell(driver: &Driver, pod: &PodRef, is_warning: bool, reason: &'static str, message: String) {
     let about = Subject::of::<Pod>(&pod.key, &pod.meta);
-    driver.events.tell(Told { about, is_warning: true, reason: "FailedScheduling", message: why.to_string() });
+    driver.events.tell(SCHEDULER, Told { about, is_warning, reason, message });
 }
 
 async fn post_one(driver: &Driver, binding: Binding) -> (Binding, Result<(), Error>) {

@@ -33,7 +33,7 @@ pub(crate) struct Rolling<'a> {
 }
 
 impl Controller for Deployments {
-    const NAME: &'static str = "deployment";
+    const NAME: &'static str = "deployment-controller";
     type Key = ObjectKey;
 
     fn follow(&self, world: &Arc<World>, sources: &Sources<ObjectKey>) {

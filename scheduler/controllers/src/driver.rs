@@ -36,7 +36,7 @@ const EXPECTATION_MOST: Duration = Duration::from_secs(10);
 
 /// A controller: which changes concern which keys, and what a key needs.
 pub(crate) trait Controller: Send + Sync + 'static {
-    /// Its name, in logs.
+    /// Its name, in logs and as the source of its events: what Kubernetes calls it.
     const NAME: &'static str;
     /// The least time between two decisions about one key.
     const REST_LEAST: Duration = Duration::ZERO;
@@ -76,6 +76,7 @@ impl Driver {
             queue,
             driver: self.clone(),
             executor: Executor {
+                source: C::NAME,
                 client: self.client.clone(),
                 events: self.events.clone(),
                 notes: Arc::clone(&self.world.notes),

@@ -19,7 +19,7 @@ pub(crate) struct EndedPods {
 }
 
 impl Controller for EndedPods {
-    const NAME: &'static str = "ended-pods";
+    const NAME: &'static str = "pod-garbage-collector";
     const REST_LEAST: Duration = Duration::from_secs(20);
     /// There is one, that of all pods.
     type Key = ObjectKey;

@@ -44,7 +44,7 @@ struct Group<'a> {
 }
 
 impl Controller for ServiceEndpoints {
-    const NAME: &'static str = "endpointslice";
+    const NAME: &'static str = "endpoint-slice-controller";
     type Key = ObjectKey;
 
     fn follow(&self, world: &Arc<World>, sources: &Sources<ObjectKey>) {

@@ -21,7 +21,7 @@ const ORPHAN: &str = "orphan";
 pub(crate) struct Garbage;
 
 impl Controller for Garbage {
-    const NAME: &'static str = "garbage";
+    const NAME: &'static str = "garbage-collector-controller";
     type Key = Item;
 
     fn follow(&self, world: &Arc<World>, sources: &Sources<Item>) {

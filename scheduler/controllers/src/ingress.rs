@@ -22,7 +22,7 @@ pub(crate) struct IngressStatus {
 }
 
 impl Controller for IngressStatus {
-    const NAME: &'static str = "ingress";
+    const NAME: &'static str = "ingress-controller";
     type Key = ObjectKey;
 
     fn follow(&self, world: &Arc<World>, sources: &Sources<ObjectKey>) {

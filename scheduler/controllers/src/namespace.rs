@@ -23,7 +23,7 @@ pub(crate) struct Namespaces {
 }
 
 impl Controller for Namespaces {
-    const NAME: &'static str = "namespace";
+    const NAME: &'static str = "namespace-controller";
     type Key = ObjectKey;
 
     fn follow(&self, world: &Arc<World>, sources: &Sources<ObjectKey>) {

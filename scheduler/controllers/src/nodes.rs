@@ -29,7 +29,7 @@ pub(crate) struct NodeLifecycle {
 }
 
 impl Controller for NodeLifecycle {
-    const NAME: &'static str = "node";
+    const NAME: &'static str = "node-controller";
     type Key = ObjectKey;
 
     fn follow(&self, world: &Arc<World>, sources: &Sources<ObjectKey>) {

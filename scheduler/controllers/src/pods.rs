@@ -13,6 +13,8 @@ use wherry_placement::holds_resources;
 
 use crate::world::{Known, trimmed};
 
+/// What the binder is called: in pods that it places, and in the events that it tells.
+pub(crate) const SCHEDULER: &str = "default-scheduler";
 /// The group of the pods that nobody controls.
 pub(crate) static NO_OWNER: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from(""));
 /// What the reason of a pod's `Ready` condition says when its node fell silent.
@@ -154,7 +156,7 @@ impl From<Pod> for PodView {
             key,
             phase,
             ports: named_ports(&spec),
-            is_ours: spec.scheduler_name.as_deref().is_none_or(|name| name == "default-scheduler"),
+            is_ours: spec.scheduler_name.as_deref().is_none_or(|name| name == SCHEDULER),
             ready: ready_since(conditions),
             unschedulable: unschedulable(conditions),
             restarts: restarts.max().unwrap_or(0),

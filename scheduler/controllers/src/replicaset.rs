@@ -27,7 +27,7 @@ struct Claimed<'a> {
 }
 
 impl Controller for ReplicaSets {
-    const NAME: &'static str = "replicaset";
+    const NAME: &'static str = "replicaset-controller";
     type Key = ObjectKey;
 
     fn follow(&self, world: &Arc<World>, sources: &Sources<ObjectKey>) {

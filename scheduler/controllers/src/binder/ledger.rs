@@ -125,12 +125,13 @@ impl Ledger {
         taken
     }
 
-    /// A binding was accepted.
-    pub(crate) fn bound(&mut self, binding: &Binding) {
-        let Some(Waiting { pod, .. }) = self.waiting.remove(&binding.pod) else { return };
+    /// A binding was accepted; the pod is returned, if it was known to wait.
+    pub(crate) fn bound(&mut self, binding: &Binding) -> Option<PodRef> {
+        let Waiting { pod, .. } = self.waiting.remove(&binding.pod)?;
         self.line.remove(&turn(&pod));
         self.snapshot.set_pod(&pod.key, &binding.node, pod.asks.requests, pod.asks.owner.clone());
         self.assumed.insert(pod.key.clone(), (uid(&pod.meta).into(), Arc::clone(&binding.node)));
+        Some(pod)
     }
 
     /// No node takes the pod; it is returned, if it waits still.

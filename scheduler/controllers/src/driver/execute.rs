@@ -19,6 +19,8 @@ use crate::world::Notes;
 const TOGETHER_MAX: usize = 256;
 
 pub(crate) struct Executor {
+    /// Who tells of what is done.
+    pub(crate) source: &'static str,
     pub(crate) client: Client,
     pub(crate) events: Events,
     pub(crate) notes: Arc<Notes>,
@@ -59,7 +61,7 @@ impl Executor {
     async fn act(&self, action: &Action) -> Result<Option<Done>, Error> {
         match action {
             Action::Tell(told) => {
-                self.events.tell(told.clone());
+                self.events.tell(self.source, told.clone());
                 Ok(None)
             }
             Action::Create { resource, object, told_of } => self.create(resource, object, told_of.as_ref()).await,
@@ -177,7 +179,7 @@ impl Executor {
             Some(error) if is_create => ("FailedCreate", format!("Error creating: {error}")),
             Some(error) => ("FailedDelete", format!("Error deleting: {error}")),
         };
-        self.events.tell(Told { about, is_warning: error.is_some(), reason, message });
+        self.events.tell(self.source, Told { about, is_warning: error.is_some(), reason, message });
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use wherry_api::ObjectKey;
-use wherry_api::kinds::{self, Event, Ingress, Namespace};
+use wherry_api::kinds::{self, Event, Ingress, Kind, Namespace};
 use wherry_client::{DeleteOptions, ListOptions};
 use wherry_fixture::{self as fixture, Pod};
 use wherry_placement::place;
@@ -16,6 +16,7 @@ use crate::ended::EndedPods;
 use crate::expiry::sweep;
 use crate::ingress::IngressStatus;
 use crate::namespace::Namespaces;
+use crate::plan::{Plan, Subject};
 
 fn pods(names: &[&str]) -> String {
     names.iter().map(|name| Pod::named(name).container("resources: {requests: {cpu: 600m}}").to_string()).collect()
@@ -86,6 +87,23 @@ async fn of_too_many_ended_pods_the_oldest_go() {
 }
 
 #[tokio::test]
+async fn events_of_one_moment_are_named_in_their_order() {
+    let scene = Scene::of(&pods(&["a"])).await;
+    let pod = scene.pods().await.remove(0);
+    let about = Subject::of::<kinds::Pod>(&pod.key(), &pod.metadata);
+    let actions = (0..3).map(|number| about.told(false, "Told", number.to_string())).collect();
+    scene.carry_out(&Plan { actions, requeue_after: None }).await;
+    let mut told = Vec::new();
+    while told.len() < 3 {
+        tokio::task::yield_now().await;
+        told = scene.client.namespaced::<Event>("default").list(ListOptions::default()).await.unwrap().items;
+    }
+    let messages: Vec<_> = told.iter().filter_map(|event| event.message.as_deref()).collect();
+    assert_eq!(messages, ["0", "1", "2"]);
+    assert_eq!(told[0].metadata.name.as_deref(), Some("a.18867251edfa0000"), "what Kubernetes would call it");
+}
+
+#[tokio::test]
 async fn events_go_after_an_hour() {
     let event = |name: &str, last: &str| {
         format!(
@@ -114,7 +132,7 @@ fn turn(ledger: &mut Ledger) -> (Vec<String>, Vec<String>) {
     let batch = ledger.take(100);
     let asks: Vec<_> = batch.iter().map(|pod| (*pod.asks).clone()).collect();
     let placements = place(ledger.snapshot(), &asks);
-    placements.bindings.iter().for_each(|binding| ledger.bound(binding));
+    placements.bindings.iter().for_each(|binding| drop(ledger.bound(binding)));
     let parked = placements.unplaceable.iter().filter_map(|pod| ledger.park(&pod.pod));
     let parked = parked.map(|pod| pod.key.name.to_string()).collect();
     (placements.bindings.iter().map(|binding| binding.pod.name.to_string()).collect(), parked)

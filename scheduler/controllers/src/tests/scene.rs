@@ -58,7 +58,7 @@ impl Scene {
         let client = registry.client(Identity::admin());
         let tasks = Trigger::new();
         let events = Events::start(client.clone(), clock.clone(), &tasks.drain());
-        let executor = Executor { client: client.clone(), events, notes: Arc::new(Notes::default()) };
+        let executor = Executor { source: "scene", client: client.clone(), events, notes: Arc::new(Notes::default()) };
         let scene = Self { client, clock, executor, seen: Mutex::default(), _tasks: tasks };
         scene.add(objects).await;
         scene

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use wherry_api::kinds::{ConfigMap, Deployment, EndpointSlice, Kind, Namespace, Node, Pod, ReplicaSet, Service};
+use wherry_api::kinds::{ConfigMap, Deployment, EndpointSlice, Event, Kind, Namespace, Node, Pod, ReplicaSet, Service};
 use wherry_apiserver::{Identity, Registry, RegistryConfig};
 use wherry_base::{SystemClock, Trigger};
 use wherry_client::{Client, DeleteOptions, Informer, ListOptions};
@@ -123,6 +123,37 @@ async fn a_deployment_lives() {
         (sets.items.is_empty() && pods.items.is_empty()).then_some(())
     })
     .await;
+}
+
+/// What is well, by who tells of it: of what kind, the reason, the message.
+async fn told(client: &Client) -> Vec<(String, String, String)> {
+    let events = client.namespaced::<Event>("default").list(ListOptions::default()).await.unwrap().items;
+    let line = |event: Event| {
+        let source = event.source.unwrap().component.unwrap();
+        assert_eq!(event.reporting_component.as_deref(), Some(source.as_str()));
+        (format!("{source} {}", event.involved_object.kind.unwrap()), event.reason.unwrap(), event.message.unwrap())
+    };
+    let mut told: Vec<_> = events.into_iter().filter(|e| e.type_.as_deref() == Some("Normal")).map(line).collect();
+    told.sort();
+    told
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_step_is_told_by_its_controller() {
+    let Cluster { client, _tasks } = cluster().await;
+    client.namespaced::<Deployment>("default").create(&object(&WEB.replace("3", "1"))).await.unwrap();
+    let told = until("all is told", || async { Some(told(&client).await).filter(|told| told.len() == 3) }).await;
+    let who: Vec<_> = told.iter().map(|(who, reason, _)| (who.as_str(), reason.as_str())).collect();
+    assert_eq!(
+        who,
+        [
+            ("default-scheduler Pod", "Scheduled"),
+            ("deployment-controller Deployment", "ScalingReplicaSet"),
+            ("replicaset-controller ReplicaSet", "SuccessfulCreate"),
+        ]
+    );
+    let bound = &told[0].2;
+    assert!(bound.starts_with("Successfully assigned default/web-") && bound.ends_with(" to n1"), "{bound}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
