@@ -6,6 +6,7 @@
 mod bootstrap;
 mod create;
 mod delete;
+mod ingress;
 mod modify;
 mod object;
 mod patch;

@@ -2,7 +2,7 @@
 
 use futures::StreamExt;
 use serde_json::json;
-use wherry_api::kinds::{ConfigMap, Deployment, Kind, Namespace, Pod, Service};
+use wherry_api::kinds::{ConfigMap, Deployment, Ingress, IngressClass, Kind, Namespace, Pod, Service};
 use wherry_api::{Error, Reason};
 use wherry_base::SystemClock;
 use wherry_client::{Client, DeleteOptions, Event, ListOptions, WatchOptions};
@@ -44,6 +44,30 @@ async fn an_object_lives_from_create_to_delete() {
     assert_eq!(same.metadata.resource_version, changed.metadata.resource_version, "no change writes nothing");
     api.delete("a", DeleteOptions::default()).await.unwrap();
     assert_eq!(reason(api.get("a").await), Reason::NotFound);
+}
+
+#[tokio::test]
+async fn an_ingress_without_a_class_gets_the_default() {
+    let client = cluster().await;
+    let (classes, ingresses) = (client.all::<IngressClass>(), client.namespaced::<Ingress>("default"));
+    let class_of = async |meta: &str, spec: &str| {
+        let ingress = format!(
+            "metadata: {{generateName: i-, {meta}}}\nspec: {{{spec} defaultBackend: {{service: {{name: s, port: {{number: 80}}}}}}}}"
+        );
+        ingresses.create(&object(&ingress)).await.unwrap().spec.unwrap().ingress_class_name
+    };
+    let default = "annotations: {ingressclass.kubernetes.io/is-default-class: 'true'}";
+    assert_eq!(class_of("", "").await.as_deref(), Some("wherry"));
+    assert_eq!(class_of("", "ingressClassName: other,").await.as_deref(), Some("other"));
+    assert_eq!(class_of("annotations: {kubernetes.io/ingress.class: other}", "").await, None);
+    // Of the same second, or newer: before "wherry" either way.
+    let another = format!("metadata: {{name: another, {default}}}\nspec: {{controller: example.com/c}}");
+    classes.create(&object(&another)).await.unwrap();
+    assert_eq!(class_of("", "").await.as_deref(), Some("another"));
+    for name in ["another", "wherry"] {
+        classes.merge(name, &json!({"metadata": {"annotations": null}})).await.unwrap();
+    }
+    assert_eq!(class_of("", "").await, None);
 }
 
 #[tokio::test]
