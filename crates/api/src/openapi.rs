@@ -2,6 +2,7 @@
 //!
 //! Documents are made when they are asked for and not kept: a document is megabytes, and clients cache it by its hash.
 
+mod binary;
 mod paths;
 mod schemas;
 #[cfg(test)]
@@ -39,6 +40,16 @@ pub fn v3(path: &str) -> Option<Value> {
         return None;
     }
     Some(document(&resources))
+}
+
+/// The media type of [`v2_binary`].
+pub const V2_BINARY: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+/// What clients call it, though `@` may not stand in a media type.
+pub const V2_BINARY_ASKED: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+
+/// The document of `/openapi/v2` in the form that kubectl reads, which checks lists by it and objects of unknown kinds.
+pub fn v2_binary() -> Vec<u8> {
+    binary::document(&v2())
 }
 
 /// The document of `/openapi/v2`, as JSON.

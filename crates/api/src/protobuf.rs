@@ -8,7 +8,7 @@ pub(crate) mod schema;
 mod tests;
 mod values;
 mod walk;
-mod wire;
+pub(crate) mod wire;
 
 use serde_json::Value;
 

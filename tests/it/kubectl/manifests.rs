@@ -111,11 +111,18 @@ fn wrong(stage: &Stage<'_>) {
     stage.write("value.yaml", &WEB.replace("name: side", "name: Side").replace("name: web, ", ""));
     stage.write("kind.yaml", "apiVersion: v1\nkind: Frob\nmetadata: {name: x}\n");
     stage.write("no.yaml", "a: [\n");
+    // What a list holds is checked by kubectl itself, with the schemas of /openapi/v2.
+    let item = "{apiVersion: v1, kind: ConfigMap, metadata: {name: listed}, data: {a: b}}";
+    let list = format!("apiVersion: v1\nkind: List\nitems: [{item}]\n");
+    stage.write("list.yaml", &list);
+    stage.write("badlist.yaml", &list.replace("data:", "date:"));
     stage.script(&[
         ("! apply -f {dir}/field.yaml", &["unknown field \"spec.replica\""]),
         ("! apply -f {dir}/type.yaml", &["replicas"]),
         ("! apply -f {dir}/value.yaml", &["spec.template.spec.containers[1].name: Invalid value: \"Side\""]),
-        ("! apply -f {dir}/kind.yaml --validate=false", &["no matches for kind \"Frob\" in version \"v1\""]),
+        ("! apply -f {dir}/kind.yaml", &["no matches for kind \"Frob\" in version \"v1\""]),
+        ("apply -f {dir}/list.yaml", &["configmap/listed created"]),
+        ("! apply -f {dir}/badlist.yaml", &["unknown field \"date\""]),
         ("! apply -f {dir}/no.yaml", &["error converting YAML to JSON"]),
         ("! get pod none", &["Error from server (NotFound): pods \"none\" not found"]),
         ("! get frobs", &["the server doesn't have a resource type \"frobs\""]),

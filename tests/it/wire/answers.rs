@@ -28,7 +28,6 @@ pub fn forms(world: &World) {
     for accept in ["application/vnd.kubernetes.protobuf", "text/html", "application/json;as=Frob"] {
         get(&list, accept).refused(406, "NotAcceptable");
     }
-    get("/openapi/v2", "application/com.github.proto-openapi.spec.v2@v1.0+protobuf").refused(406, "NotAcceptable");
     let yaml = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: from-yaml}\ndata: {a: 'b'}\n";
     world.send("POST", &maps, JSON, "application/yaml", yaml).expect(201);
     assert!(world.get(&format!("{maps}/from-yaml")).body["metadata"].get("managedFields").is_none());

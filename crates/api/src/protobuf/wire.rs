@@ -2,7 +2,7 @@
 
 /// The value of one field on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Payload<'a> {
+pub(crate) enum Payload<'a> {
     /// A varint: integers and booleans.
     Varint(u64),
     /// Bytes with a length: texts, messages, packed lists.
@@ -12,7 +12,7 @@ pub(super) enum Payload<'a> {
 }
 
 /// The fields of a message: number and payload, in the order of the wire; ends after the first error.
-pub(super) fn fields(bytes: &[u8]) -> impl Iterator<Item = Result<(u64, Payload<'_>), String>> {
+pub(crate) fn fields(bytes: &[u8]) -> impl Iterator<Item = Result<(u64, Payload<'_>), String>> {
     let mut rest = Some(bytes);
     std::iter::from_fn(move || {
         let mut bytes = rest.take().filter(|bytes| !bytes.is_empty())?;

@@ -29,23 +29,28 @@ pub(super) fn answer(
     method: &Method,
     headers: &HeaderMap,
 ) -> Option<Result<Response, Error>> {
-    let document = document(context, path, headers)?;
+    let (content_type, body) = document(context, path, headers)?;
     if !matches!(*method, Method::GET | Method::HEAD) {
         return Some(Err(not_allowed()));
     }
-    Some(encode::check_acceptable(headers).map(|()| document))
+    let acceptable = if content_type == openapi::V2_BINARY { Ok(()) } else { encode::check_acceptable(headers) };
+    Some(acceptable.map(|()| tagged(headers, content_type, body)))
 }
 
-fn document(context: &Context, path: &str, headers: &HeaderMap) -> Option<Response> {
-    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let aggregated = accept.split(',').any(|choice| {
+/// The media type and the body.
+fn document(context: &Context, path: &str, headers: &HeaderMap) -> Option<(&'static str, Vec<u8>)> {
+    let aggregated = encode::choices(headers).any(|choice| {
         let has = |parameter: &str| choice.split(';').any(|part| part.trim() == parameter);
         has("as=APIGroupDiscoveryList") && has("v=v2")
     });
+    let binary = || {
+        encode::choices(headers).any(|choice| [openapi::V2_BINARY, openapi::V2_BINARY_ASKED].contains(&choice.trim()))
+    };
+    let json = |content_type, document: &Value| (content_type, document.to_string().into_bytes());
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     let document = match parts.as_slice() {
-        ["api"] if aggregated => return Some(tagged(headers, AGGREGATED, &groups(|group| group.is_empty()))),
-        ["apis"] if aggregated => return Some(tagged(headers, AGGREGATED, &groups(|group| !group.is_empty()))),
+        ["api"] if aggregated => return Some(json(AGGREGATED, &groups(|group| group.is_empty()))),
+        ["apis"] if aggregated => return Some(json(AGGREGATED, &groups(|group| !group.is_empty()))),
         ["api"] => core_versions(&context.advertise_url),
         ["apis"] => {
             json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": named_groups().iter().map(|g| group(g)).collect::<Vec<_>>()})
@@ -55,20 +60,27 @@ fn document(context: &Context, path: &str, headers: &HeaderMap) -> Option<Respon
         ["apis", name, version] if is_served(name, version) => resource_list(name, version),
         ["openapi", "v3"] => openapi::v3_index(),
         ["openapi", "v3", rest @ ..] => openapi::v3(&rest.join("/"))?,
+        ["openapi", "v2"] if binary() => return Some((openapi::V2_BINARY, openapi::v2_binary())),
         ["openapi", "v2"] => openapi::v2(),
+        // There are none, and kubectl asks before it says of a kind that nobody knows it.
+        ["apis", "apiextensions.k8s.io", "v1", "customresourcedefinitions"] => {
+            json!({"kind": "CustomResourceDefinitionList", "apiVersion": "apiextensions.k8s.io/v1", "metadata": {}, "items": []})
+        }
         _ => return None,
     };
-    Some(tagged(headers, "application/json", &document))
+    Some(json("application/json", &document))
 }
 
-fn tagged(headers: &HeaderMap, content_type: &'static str, document: &Value) -> Response {
-    let body = document.to_string();
+fn tagged(headers: &HeaderMap, content_type: &'static str, body: Vec<u8>) -> Response {
     let mut hasher = DefaultHasher::new();
     body.hash(&mut hasher);
     let tag = format!("\"{:016X}\"", hasher.finish());
     let known = headers.get(header::IF_NONE_MATCH).is_some_and(|value| value.as_bytes() == tag.as_bytes());
-    let mut response =
-        if known { text(StatusCode::NOT_MODIFIED, content_type, "") } else { text(StatusCode::OK, content_type, body) };
+    let mut response = if known {
+        text(StatusCode::NOT_MODIFIED, content_type, Vec::new())
+    } else {
+        text(StatusCode::OK, content_type, body)
+    };
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         response.headers_mut().insert(header::ETAG, tag);
     }

@@ -76,7 +76,7 @@ pub(super) fn check_acceptable(headers: &HeaderMap) -> Result<(), Error> {
 }
 
 /// What the client accepts, in its order; without a word, whatever there is.
-fn choices(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+pub(super) fn choices(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     accept.split(',')
 }
