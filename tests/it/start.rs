@@ -1,9 +1,10 @@
 //! `wherry up` where it cannot start: the message says what is wrong, where, and what to do about it.
 
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use wherry_tests::refused_start;
+use wherry_tests::{Cluster, refused_start};
 
 use crate::WHERRY;
 
@@ -65,4 +66,17 @@ fn bad_arguments_are_told_before_anything_is_begun() {
         let scratch = tempfile::tempdir().unwrap();
         check(scratch.path(), arguments, parts);
     }
+}
+
+#[test]
+fn a_small_limit_of_open_files_is_raised() {
+    let scratch = tempfile::tempdir().unwrap();
+    let narrow = scratch.path().join("narrow");
+    std::fs::write(&narrow, format!("#!/bin/sh\nulimit -S -n 256\nexec {WHERRY} \"$@\"\n")).unwrap();
+    std::fs::set_permissions(&narrow, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let cluster = Cluster::start(&narrow).unwrap();
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", cluster.pid())).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let words: Vec<&str> = line.split_whitespace().collect();
+    assert!(words[3] == words[4] && words[3] != "256", "{line}");
 }

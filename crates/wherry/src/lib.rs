@@ -16,6 +16,7 @@ mod up;
 use std::process::ExitCode;
 
 use clap::Parser;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::{Cli, LogFormat, Verb};
 
@@ -46,10 +47,19 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.verb {
         Verb::Up(args) => {
             log_to_stderr(args.common.log_format);
+            raise_open_files();
             runtime()?.block_on(up::up(args))
         }
         Verb::Sandbox(args) => sandbox::run(&args),
         Verb::Person(verb) => runtime()?.block_on(wherry_cli::run(verb)),
+    }
+}
+
+/// A node's sockets, logs and volumes need more open files than a shell's usual 1,024: as many as may be.
+fn raise_open_files() {
+    let ceiling = getrlimit(Resource::Nofile).maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: ceiling, maximum: ceiling }) {
+        tracing::warn!(%error, "the limit of open files stays as it was");
     }
 }
 
