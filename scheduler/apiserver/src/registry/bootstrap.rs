@@ -8,6 +8,7 @@ use super::modify::ours;
 use super::{Registry, Target};
 
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
+const RUNTIME_CLASSES: [&str; 2] = ["wasm", "wasm-isolated"];
 
 impl Registry {
     /// Creates what every cluster has from the start: the four namespaces, the Service `kubernetes`, the classes.
@@ -18,7 +19,10 @@ impl Registry {
         let annotations = json!({"ingressclass.kubernetes.io/is-default-class": "true"});
         let class = json!({"metadata": {"name": "wherry", "annotations": annotations}, "spec": {"controller": "wherry.dev/ingress"}});
         self.ensure(IngressClass::resource(), None, class).await?;
-        self.ensure(RuntimeClass::resource(), None, json!({"metadata": {"name": "wasm"}, "handler": "wasm"})).await?;
+        for name in RUNTIME_CLASSES {
+            let class = json!({"metadata": {"name": name}, "handler": name});
+            self.ensure(RuntimeClass::resource(), None, class).await?;
+        }
         self.ensure(Service::resource(), Some("default"), self.kubernetes_service()).await?;
         self.ensure(Endpoints::resource(), Some("default"), self.kubernetes_endpoints()).await?;
         self.ensure(EndpointSlice::resource(), Some("default"), self.kubernetes_slice()).await
