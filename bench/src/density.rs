@@ -47,7 +47,8 @@ fn ready(server: &Server) -> anyhow::Result<usize> {
     Ok(usize::try_from(ready.unwrap_or(0))?)
 }
 
-fn deployment(guest: &str, replicas: usize) -> String {
+/// A Deployment `many` of that many pods of a guest.
+pub fn deployment(guest: &str, replicas: usize) -> String {
     let container = json!({"name": "guest", "image": format!("{guest}:v1"), "ports": [{"containerPort": 8080}]});
     json!({
         "metadata": {"name": "many"},

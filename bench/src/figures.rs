@@ -54,6 +54,11 @@ impl Samples {
         self.0.get(index.min(self.0.len().saturating_sub(1))).copied().unwrap_or_default()
     }
 
+    /// How many there are.
+    pub const fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// `p50 … p99 …`.
     pub fn p50_p99(&self) -> String {
         format!("p50 {}, p99 {}", millis(self.percentile(0.5)), millis(self.percentile(0.99)))

@@ -30,14 +30,7 @@ struct Asked {
 
 /// Measures; the first figure of the table is the native server that the others are held against.
 pub fn measure() -> anyhow::Result<Vec<Row>> {
-    let cluster = Cluster::start(process::wherry()?)?;
-    cluster.load_guest("hello-http")?;
-    cluster.load_guest("hello3")?;
-    process::apply(&cluster, MANIFEST)?;
-    let ingress = SocketAddr::from(([127, 0, 0, 1], cluster.ports()?.http));
-    for host in ["hello.localhost", "hello3.localhost"] {
-        until(host, || Ok(load::run(ingress, host, 1, Duration::from_millis(1)).ok()))?;
-    }
+    let (_cluster, ingress) = serving(&[])?;
     let (native, wasmtime) = (Native::start()?, WasmtimeServe::start("hello-http")?);
     let asked = |name, address, host, connections, budget| Asked {
         name,
@@ -61,6 +54,21 @@ pub fn measure() -> anyhow::Result<Vec<Row>> {
     }
     let [native, wasmtime] = [0, 1].map(|index| all.get(index).map_or(0.0, Asked::per_second));
     Ok(all.iter().map(|one| one.row(native, wasmtime)).collect())
+}
+
+/// A cluster whose ingress answers for `hello.localhost` and `hello3.localhost`, and its address.
+pub fn serving(arguments: &[&str]) -> anyhow::Result<(Cluster, SocketAddr)> {
+    let cluster = Cluster::start_with(process::wherry()?, arguments)?;
+    cluster.load_guest("hello-http")?;
+    cluster.load_guest("hello3")?;
+    process::apply(&cluster, MANIFEST)?;
+    let ingress = SocketAddr::from(([127, 0, 0, 1], cluster.ports()?.http));
+    for host in ["hello.localhost", "hello3.localhost"] {
+        // A run may end before its first request.
+        let once = || load::run(ingress, host, 1, Duration::from_millis(1)).ok();
+        until(host, || Ok(once().filter(|load| load.latency.count() > 0)))?;
+    }
+    Ok((cluster, ingress))
 }
 
 impl Asked {

@@ -1,6 +1,6 @@
 //! What the budgets are held against: the real binary, built with `--release`, beside peers in the same run.
 //!
-//! Each measure is a file that returns rows; the table shows the figure, its ratio to a peer where there is one, and the
+//! Each measure is a file whose parts return rows; the table shows the figure, its ratio to a peer where there is one, and the
 //! budget. Figures of one run belong together: machines are noisy, ratios less so. Run it by `cargo xtask bench`.
 
 mod api;
@@ -12,6 +12,7 @@ mod peers;
 mod placement;
 mod pods;
 mod process;
+mod sandboxes;
 mod server;
 mod start;
 mod streams;
@@ -38,18 +39,23 @@ enum Measure {
     Api,
     Placement,
     Density,
+    Sandboxes,
 }
 
+/// A part of a measure, whose rows are printed together.
+type Part = fn() -> anyhow::Result<Vec<Row>>;
+
 impl Measure {
-    fn run(self) -> anyhow::Result<Vec<Row>> {
+    fn parts(self) -> &'static [Part] {
         match self {
-            Self::Start => start::measure(),
-            Self::Pods => pods::measure(),
-            Self::Ingress => ingress::measure(),
-            Self::Streams => streams::measure(),
-            Self::Api => api::measure(),
-            Self::Placement => placement::measure(),
-            Self::Density => density::measure(),
+            Self::Start => &[start::measure],
+            Self::Pods => &[pods::measure],
+            Self::Ingress => &[ingress::measure],
+            Self::Streams => &[streams::measure],
+            Self::Api => &[api::measure],
+            Self::Placement => &[placement::measure],
+            Self::Density => &[density::measure],
+            Self::Sandboxes => &sandboxes::PARTS,
         }
     }
 }
@@ -61,6 +67,9 @@ fn main() {
         let name = measure.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
         eprintln!("measuring {name} …");
         // As they come: what a later measure does cannot lose them.
-        figures::print(&measure.run().unwrap_or_else(|error| vec![Row::new(name, format!("failed: {error:#}"), "")]));
+        for part in measure.parts() {
+            let failed = |error| vec![Row::new(name.clone(), format!("failed: {error:#}"), "")];
+            figures::print(&part().unwrap_or_else(failed));
+        }
     }
 }

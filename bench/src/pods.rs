@@ -35,7 +35,8 @@ pub fn measure() -> anyhow::Result<Vec<Row>> {
     Ok(rows)
 }
 
-async fn one_by_one(cluster: &Cluster, guest: &str) -> anyhow::Result<Samples> {
+/// How long each of some pods took, once the module was compiled.
+pub async fn one_by_one(cluster: &Cluster, guest: &str) -> anyhow::Result<Samples> {
     let pods: Api<Pod> = cluster.client()?.namespaced("default");
     let mut events = pods.watch(WatchOptions::default()).await?;
     let mut samples = Vec::new();

@@ -22,9 +22,7 @@ pub fn wherry() -> anyhow::Result<PathBuf> {
 /// Resident memory in MiB.
 pub fn resident_mib(pid: u32) -> anyhow::Result<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    let kib: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
-    Ok(kib / 1024.0)
+    mib(&status, "VmRSS:")
 }
 
 /// CPU seconds used so far, in user and kernel.
@@ -36,6 +34,55 @@ pub fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
     // Fields 14 and 15 of proc_pid_stat(5): the state, field 3, is the first after the name.
     let ticks = after_name.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok());
     Ok(ticks.sum::<f64>() / TICKS_PER_SECOND)
+}
+
+/// What a cluster has used and uses: its own process and those that it has started.
+pub struct Cost {
+    pub cpu_seconds: f64,
+    pub pss_mib: f64,
+    /// The share of the processes that it has started.
+    pub sandboxes_mib: f64,
+    pub sandboxes: usize,
+}
+
+impl Cost {
+    /// The share of its own process.
+    pub fn node_mib(&self) -> f64 {
+        self.pss_mib - self.sandboxes_mib
+    }
+}
+
+/// Asks /proc.
+pub fn cost(cluster: &Cluster) -> anyhow::Result<Cost> {
+    let node = cluster.pid();
+    let sandboxes = children(node)?;
+    let (mut cpu_seconds, mut sandboxes_mib) = (self::cpu_seconds(node)?, 0.0);
+    for pid in &sandboxes {
+        cpu_seconds += self::cpu_seconds(*pid)?;
+        sandboxes_mib += pss_mib(*pid)?;
+    }
+    Ok(Cost { cpu_seconds, pss_mib: pss_mib(node)? + sandboxes_mib, sandboxes_mib, sandboxes: sandboxes.len() })
+}
+
+/// Memory in MiB, of which shared pages count in part.
+fn pss_mib(pid: u32) -> anyhow::Result<f64> {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    mib(&rollup, "Pss:")
+}
+
+fn mib(text: &str, name: &str) -> anyhow::Result<f64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).with_context(|| format!("no {name}"))?;
+    let kib: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
+    Ok(kib / 1024.0)
+}
+
+fn children(pid: u32) -> anyhow::Result<Vec<u32>> {
+    let mut all = Vec::new();
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let children = fs::read_to_string(thread?.path().join("children"))?;
+        all.extend(children.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+    }
+    Ok(all)
 }
 
 /// The share of a core that a process uses while nothing is asked of it, over `time`, once it had `settling` to come to rest.

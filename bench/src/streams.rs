@@ -12,45 +12,62 @@ use crate::peers::{GuestFile, Killed, wasmtime};
 use crate::process;
 
 const GUEST: &str = "stream-meter";
-const MANIFEST: &str = include_str!("streams.yaml");
+const SERVER: &str = include_str!("streams.server.yaml");
+const METER: &str = include_str!("streams.meter.yaml");
 
 /// What the guest prints.
 #[derive(Deserialize)]
-struct Figures {
+pub struct Figures {
     round_trip_ns: f64,
     bytes_per_second: f64,
 }
 
 /// Measures.
 pub fn measure() -> anyhow::Result<Vec<Row>> {
-    let (pods, kernel) = (between_pods()?, over_loopback()?);
+    let (pods, kernel) = (between_pods(&[], "default")?, over_loopback()?);
+    Ok(rows("same node", &pods, &kernel, "4 × loopback", "0.25 × loopback").into())
+}
+
+/// What was measured between pods beside loopback.
+pub fn rows(
+    name: &str,
+    pods: &Figures,
+    kernel: &Figures,
+    rate_budget: &'static str,
+    round_trip_budget: &'static str,
+) -> [Row; 2] {
     let rate = format!("{:.1} GB/s beside {:.1}", pods.bytes_per_second / 1e9, kernel.bytes_per_second / 1e9);
     let round_trip = format!("{:.1} µs beside {:.1}", pods.round_trip_ns / 1e3, kernel.round_trip_ns / 1e3);
-    Ok(vec![
-        Row::new("pod to pod, same node: throughput", rate, "4 × loopback").ratio(
+    [
+        Row::new(format!("pod to pod, {name}: throughput"), rate, rate_budget).ratio(
             pods.bytes_per_second,
             kernel.bytes_per_second,
             "loopback",
         ),
-        Row::new("pod to pod, same node: round trip", round_trip, "0.25 × loopback").ratio(
+        Row::new(format!("pod to pod, {name}: round trip"), round_trip, round_trip_budget).ratio(
             pods.round_trip_ns,
             kernel.round_trip_ns,
             "loopback",
         ),
-    ])
+    ]
 }
 
-fn between_pods() -> anyhow::Result<Figures> {
-    let cluster = Cluster::start(process::wherry()?)?;
+/// From a pod of `default` to one of `namespace`, in a cluster with these arguments.
+pub fn between_pods(arguments: &[&str], namespace: &str) -> anyhow::Result<Figures> {
+    let mut cluster = Cluster::start_with(process::wherry()?, arguments)?;
     cluster.load_guest(GUEST)?;
-    process::apply(&cluster, MANIFEST)?;
-    until("the meter has measured", || {
+    cluster.apply(namespace, SERVER)?;
+    cluster.apply("default", &METER.replace("SERVER", &format!("server.{namespace}:7000")))?;
+    let measured = until("the meter has measured", || {
         let output = cluster.wherry(&["logs", "meter"])?;
         Ok(figures(&String::from_utf8_lossy(&output.stdout)))
-    })
+    })?;
+    cluster.terminate()?;
+    Ok(measured)
 }
 
-fn over_loopback() -> anyhow::Result<Figures> {
+/// The same guests over the kernel's loopback.
+pub fn over_loopback() -> anyhow::Result<Figures> {
     let guest = GuestFile::write(GUEST)?;
     let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.to_string();
     let run = |role: &str| -> anyhow::Result<Command> {
