@@ -12,6 +12,7 @@ mod agent;
 mod api;
 mod cluster;
 mod controllers;
+mod faults;
 mod ingress;
 mod kubectl;
 mod manifests;
