@@ -1,17 +1,21 @@
 //! Places a batch: each pod on the node with the best score at its turn, the batch's own placements included.
 //!
-//! Pods that ask the same share their work. Nodes are filtered, scored and sorted once for a *family*: pods with the
-//! same rules and requests. The pods of one owner in it have a *queue*: the family's list, and a heap with those
-//! nodes of it that were looked at. Scores only fall during a batch, so a score computed earlier is an upper bound:
-//! the best node is found by renewing the best bound until a fresh one stays the best.
+//! Pods with the same rules and requests are a *family*, and share one array of scores, a score a node. It is brought
+//! up to date, on a family's turn, for the nodes that were taken since its last one. An owner's crowding concerns the
+//! few nodes that have pods of his, and is taken off their scores for the moment of the choice. Choosing is then a
+//! look for the largest number in an array: a microsecond or two for 5,000 nodes, whatever came before.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use wherry_api::ObjectKey;
 
+use crate::reason::Reason;
 use crate::{Node, Pod, Resources, Rules, Snapshot, reason, score};
+
+/// The score of a node that does not take the pod.
+const NEVER: i32 = i32::MIN;
 
 /// The decisions about a batch.
 #[derive(Clone, Debug, Default)]
@@ -46,193 +50,163 @@ pub fn place(snapshot: &Snapshot, pods: &[Pod]) -> Placements {
     turns.sort_by_key(|pod| Reverse(pod.priority));
     let mut batch = Batch::new(snapshot);
     let mut placements = Placements::default();
-    for pod in turns {
-        match batch.place(pod) {
-            Ok(node) => placements.bindings.push(Binding { pod: pod.key.clone(), node }),
-            Err(why) => placements.unplaceable.push(Unplaceable { pod: pod.key.clone(), why }),
-        }
+    for run in turns.chunk_by(|a, b| a.asks_like(b)) {
+        batch.place(run, &mut placements);
     }
     placements
 }
 
 /// A node during a batch.
 struct Seat<'a> {
+    name: &'a Arc<str>,
     node: &'a Node,
-    /// Made when the first pod comes: most nodes get none.
-    name: Option<Arc<str>>,
     free: Resources,
-    /// How many pods each owner had here, and how many came in this batch.
-    before: Option<&'a HashMap<Arc<str>, i64>>,
-    owners: HashMap<&'a str, i64>,
 }
 
-/// A node's place in `Batch::seats`, and a score for it that may be too high by now. The first of equals wins.
-type Candidate = (i64, Reverse<usize>);
+/// The nodes that an owner has pods on, by their places in `Batch::seats`, in order, and how many.
+type Crowd = Vec<(usize, i32)>;
 
 struct Batch<'a> {
+    snapshot: &'a Snapshot,
     seats: Vec<Seat<'a>>,
-    families: HashMap<(&'a Rules, Resources), Family>,
-    queues: HashMap<(&'a Rules, Resources, Option<&'a str>), Queue>,
-    placed: usize,
+    /// The seats that were taken, one a placement.
+    taken: Vec<usize>,
+    families: HashMap<(&'a Rules, Resources), Family<'a>>,
+    crowds: HashMap<&'a str, Crowd>,
 }
 
-/// Pods with the same rules and requests: the nodes that take them, by how they suit any owner.
-struct Family {
-    /// Each node that the rules accept, with the part of its score that does not change.
-    fixed: Vec<(i64, usize)>,
-    /// The best first.
-    candidates: Arc<[Candidate]>,
-    /// When the candidates' scores were computed, in placements.
-    computed_at: usize,
-}
-
-/// Pods with the same rules, requests and owner.
-enum Queue {
-    Open(Nodes),
-    /// No node takes any more of them; free room only shrinks.
-    Closed(Arc<str>),
-}
-
-/// The nodes for the pods of a queue.
-struct Nodes {
-    /// Those that were looked at.
-    renewed: BinaryHeap<Candidate>,
-    /// Those that were not, from `next` on, the best first.
-    rest: Arc<[Candidate]>,
-    next: usize,
-}
-
-impl Nodes {
-    fn best(&self) -> Option<Candidate> {
-        self.renewed.peek().max(self.rest.get(self.next)).copied()
-    }
-
-    fn take_best(&mut self) -> Option<Candidate> {
-        match (self.renewed.peek(), self.rest.get(self.next)) {
-            (renewed, Some(next)) if renewed < Some(next) => {
-                self.next += 1;
-                Some(*next)
-            }
-            _ => self.renewed.pop(),
-        }
-    }
+/// Pods with the same rules and requests.
+struct Family<'a> {
+    requests: Resources,
+    /// What the rules say of each node: the part of its score that does not change, or why they refuse it.
+    verdicts: Vec<Result<i32, Reason<'a>>>,
+    /// Each node's score for a pod without an owner, as of the first `seen` placements.
+    scores: Vec<i32>,
+    seen: usize,
+    /// Why no node took the first that none took: none will in this batch, where room only shrinks.
+    refusal: Option<Arc<str>>,
 }
 
 impl<'a> Batch<'a> {
     fn new(snapshot: &'a Snapshot) -> Self {
-        let seats = snapshot.nodes().map(|(node, load)| {
-            let used = load.map(|load| load.used).unwrap_or_default();
-            let free = node.allocatable.minus(used);
-            Seat { node, name: None, free, before: load.map(|load| &load.owners), owners: HashMap::new() }
-        });
-        Self { seats: seats.collect(), families: HashMap::new(), queues: HashMap::new(), placed: 0 }
-    }
-
-    fn place(&mut self, pod: &'a Pod) -> Result<Arc<str>, Arc<str>> {
-        let name = (&pod.rules, pod.requests, pod.owner.as_deref());
-        let mut nodes = match self.queues.remove(&name) {
-            Some(Queue::Open(nodes)) => nodes,
-            Some(Queue::Closed(why)) => {
-                self.queues.insert(name, Queue::Closed(Arc::clone(&why)));
-                return Err(why);
-            }
-            None => self.nodes(pod),
+        let seat = |(name, node, used): (&'a Arc<str>, &'a Node, Resources)| Seat {
+            name,
+            node,
+            free: node.allocatable.minus(used),
         };
-        match self.choose(pod, &mut nodes) {
-            Some(node) => {
-                self.queues.insert(name, Queue::Open(nodes));
-                Ok(node)
-            }
-            None => {
-                let why: Arc<str> = self.explain(pod).into();
-                self.queues.insert(name, Queue::Closed(Arc::clone(&why)));
-                Err(why)
-            }
-        }
+        let seats = snapshot.nodes().map(seat).collect();
+        Self { snapshot, seats, taken: Vec::new(), families: HashMap::new(), crowds: HashMap::new() }
     }
 
-    /// Takes the best node, and keeps it among the nodes with the pod on it.
-    fn choose(&mut self, pod: &'a Pod, nodes: &mut Nodes) -> Option<Arc<str>> {
-        let fixed = &self.families.get(&(&pod.rules, pod.requests))?.fixed;
-        while let Some((bound, Reverse(place))) = nodes.take_best() {
-            let Some(seat) = self.seats.get_mut(place) else { continue };
-            if !reason::fits(pod.requests, seat.free) {
+    /// Places pods that ask alike, one after the other.
+    fn place(&mut self, pods: &[&'a Pod], placements: &mut Placements) {
+        let Some(first) = pods.first() else { return };
+        let family = self.families.entry((&first.rules, first.requests));
+        let family = family.or_insert_with(|| Family::new(first, &self.seats, self.taken.len()));
+        family.catch_up(&self.seats, &self.taken);
+        let mut crowd = first.owner.as_deref().map(|owner| {
+            let crowd = self.crowds.entry(owner);
+            crowd.or_insert_with(|| crowd_of(owner, self.snapshot, &self.seats))
+        });
+        family.shift(crowd.as_deref(), -1);
+        for pod in pods {
+            let best = family.best().and_then(|place| Some((place, self.seats.get_mut(place)?)));
+            let Some((place, seat)) = best else {
+                let why = family.refuse(&self.seats);
+                placements.unplaceable.push(Unplaceable { pod: pod.key.clone(), why });
                 continue;
-            }
-            let score = seat.score(pod, fixed_score(fixed, place));
-            if score < bound && nodes.best().is_some_and(|next| (score, Reverse(place)) < next) {
-                nodes.renewed.push((score, Reverse(place)));
-                continue;
-            }
-            let name = seat.take(pod);
-            nodes.renewed.push((seat.score(pod, fixed_score(fixed, place)), Reverse(place)));
-            self.placed += 1;
-            return Some(name);
+            };
+            seat.free = seat.free.minus(pod.requests);
+            placements.bindings.push(Binding { pod: pod.key.clone(), node: Arc::clone(seat.name) });
+            self.taken.push(place);
+            let count = crowd.as_deref_mut().map_or(0, |crowd| join(crowd, place));
+            family.renew(seat, place, count);
+            family.seen = self.taken.len();
         }
-        None
-    }
-
-    /// The nodes for pods alike, with scores that are not too low, and not far too high.
-    fn nodes(&mut self, pod: &'a Pod) -> Nodes {
-        let seats = &self.seats;
-        let family = self.families.entry((&pod.rules, pod.requests)).or_insert_with(|| Family::new(pod, seats));
-        // Computing costs all seats once, and each placement since costs every new queue a look: this balances them.
-        if family.computed_at + 2 * seats.len().isqrt() < self.placed {
-            family.compute(pod, seats, self.placed);
-        }
-        Nodes { renewed: BinaryHeap::new(), rest: Arc::clone(&family.candidates), next: 0 }
-    }
-
-    fn explain(&self, pod: &Pod) -> String {
-        reason::summary(pod, self.seats.iter().map(|seat| (seat.node, seat.free)))
+        family.shift(crowd.as_deref(), 1);
     }
 }
 
-fn fixed_score(fixed: &[(i64, usize)], place: usize) -> i64 {
-    let found = fixed.binary_search_by_key(&place, |(_, place)| *place);
-    found.ok().and_then(|at| fixed.get(at)).map_or(0, |(score, _)| *score)
+fn crowd_of(owner: &str, snapshot: &Snapshot, seats: &[Seat<'_>]) -> Crowd {
+    let place = |name: &str| seats.binary_search_by(|seat| (**seat.name).cmp(name)).ok();
+    snapshot.nodes_of(owner).filter_map(|(name, count)| Some((place(name)?, count))).collect()
 }
 
-impl Family {
-    fn new(pod: &Pod, seats: &[Seat<'_>]) -> Self {
-        let fits = |(_, seat): &(usize, &Seat<'_>)| reason::unfit(&pod.rules, seat.node).is_none();
-        let accepted = seats.iter().enumerate().filter(fits);
-        let fixed = accepted.map(|(place, seat)| (score::fixed(&pod.rules, seat.node), place)).collect();
-        let mut family = Self { fixed, candidates: Arc::default(), computed_at: 0 };
-        family.compute(pod, seats, 0);
+/// One more at a place: how many there are now.
+fn join(crowd: &mut Crowd, place: usize) -> i32 {
+    let at = crowd.partition_point(|(other, _)| *other < place);
+    match crowd.get_mut(at) {
+        Some((other, count)) if *other == place => {
+            *count += 1;
+            *count
+        }
+        _ => {
+            crowd.insert(at, (place, 1));
+            1
+        }
+    }
+}
+
+impl<'a> Family<'a> {
+    fn new(pod: &Pod, seats: &[Seat<'a>], seen: usize) -> Self {
+        let verdict = |seat: &Seat<'a>| match reason::unfit(&pod.rules, seat.node) {
+            Some(reason) => Err(reason),
+            None => Ok(score::fixed(&pod.rules, seat.node)),
+        };
+        let verdicts: Vec<_> = seats.iter().map(verdict).collect();
+        let mut family =
+            Self { requests: pod.requests, verdicts, scores: vec![NEVER; seats.len()], seen, refusal: None };
+        family.renew_all(seats);
         family
     }
 
-    fn compute(&mut self, pod: &Pod, seats: &[Seat<'_>], now: usize) {
-        self.computed_at = now;
-        let scored = self.fixed.iter().filter_map(|(fixed, place)| {
-            let seat = seats.get(*place).filter(|seat| reason::fits(pod.requests, seat.free))?;
-            Some((fixed + seat.emptiness(pod), Reverse(*place)))
-        });
-        let mut candidates: Vec<Candidate> = scored.collect();
-        candidates.sort_unstable_by(|a, b| b.cmp(a));
-        self.candidates = candidates.into();
-    }
-}
-
-impl<'a> Seat<'a> {
-    fn emptiness(&self, pod: &Pod) -> i64 {
-        score::emptiness(self.node.allocatable, self.free, pod.requests)
-    }
-
-    fn score(&self, pod: &Pod, fixed: i64) -> i64 {
-        let same = pod.owner.as_deref().map_or(0, |owner| {
-            let before = self.before.and_then(|before| before.get(owner)).copied().unwrap_or(0);
-            before + self.owners.get(owner).copied().unwrap_or(0)
-        });
-        fixed + self.emptiness(pod) - score::crowding(same)
-    }
-
-    fn take(&mut self, pod: &'a Pod) -> Arc<str> {
-        self.free = self.free.minus(pod.requests);
-        if let Some(owner) = pod.owner.as_deref() {
-            *self.owners.entry(owner).or_default() += 1;
+    /// Renews the scores of the nodes that were taken since.
+    fn catch_up(&mut self, seats: &[Seat<'_>], taken: &[usize]) {
+        let new = taken.get(self.seen..).unwrap_or_default();
+        if new.len() < seats.len() {
+            new.iter().for_each(|place| seats.get(*place).into_iter().for_each(|seat| self.renew(seat, *place, 0)));
+        } else {
+            self.renew_all(seats);
         }
-        Arc::clone(self.name.get_or_insert_with(|| (*self.node.name).into()))
+        self.seen = taken.len();
+    }
+
+    fn renew_all(&mut self, seats: &[Seat<'_>]) {
+        seats.iter().enumerate().for_each(|(place, seat)| self.renew(seat, place, 0));
+    }
+
+    /// The score of a node that has so many pods of the same owner.
+    fn renew(&mut self, seat: &Seat<'_>, place: usize, same_owner: i32) {
+        let (Some(Ok(fixed)), Some(score)) = (self.verdicts.get(place), self.scores.get_mut(place)) else { return };
+        let emptiness = score::emptiness(seat.node.allocatable, seat.free, self.requests);
+        let fits = reason::fits(self.requests, seat.free);
+        *score = if fits { fixed + emptiness - score::crowding(same_owner) } else { NEVER };
+    }
+
+    /// The node with the best score, the first by name of equals.
+    fn best(&self) -> Option<usize> {
+        let best = self.scores.iter().copied().max().filter(|score| *score != NEVER)?;
+        self.scores.iter().position(|score| *score == best)
+    }
+
+    /// Adds what the crowd counts for, so many times, to the scores of its nodes.
+    fn shift(&mut self, crowd: Option<&Crowd>, times: i32) {
+        for (place, count) in crowd.into_iter().flatten() {
+            let score = self.scores.get_mut(*place).filter(|score| **score != NEVER);
+            score.into_iter().for_each(|score| *score += times * score::crowding(*count));
+        }
+    }
+
+    fn refuse(&mut self, seats: &[Seat<'_>]) -> Arc<str> {
+        let why = self.refusal.take().unwrap_or_else(|| self.explain(seats).into());
+        self.refusal = Some(Arc::clone(&why));
+        why
+    }
+
+    fn explain(&self, seats: &[Seat<'_>]) -> String {
+        let unfit = self.verdicts.iter().filter_map(|verdict| verdict.err());
+        let fit = self.verdicts.iter().zip(seats).filter(|(verdict, _)| verdict.is_ok());
+        let short = fit.flat_map(|(_, seat)| reason::shortages(self.requests, seat.free));
+        reason::summary(seats.len(), unfit.chain(short))
     }
 }

@@ -69,6 +69,13 @@ pub struct Toleration {
     pub effect: Option<Effect>,
 }
 
+impl Pod {
+    /// Whether another pod asks for the same and has the same owner: they differ in nothing that decides.
+    pub(crate) fn asks_like(&self, other: &Self) -> bool {
+        self.owner == other.owner && self.requests == other.requests && self.rules == other.rules
+    }
+}
+
 impl Hash for Rules {
     /// Leaves out the terms, which cannot be hashed: rules that differ in nothing else are rare.
     fn hash<H: Hasher>(&self, state: &mut H) {

@@ -4,6 +4,8 @@
 //! `on NODE NAME …`; one that wants one: `pod NAME cpu= mem= owner= priority= want=LABEL:VALUE like=LABEL:VALUE
 //! bear=KEY`, and `*N` for N of them.
 
+mod plain;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -12,7 +14,7 @@ use proptest::prelude::*;
 use wherry_api::selector::{Operator, Requirement};
 use wherry_api::{ObjectKey, k8s_openapi};
 
-use crate::{Effect, Node, Pod, Preference, Resources, Snapshot, Taint, Term, Toleration, place};
+use crate::{Effect, Node, Placements, Pod, Preference, Resources, Snapshot, Taint, Term, Toleration, place};
 
 fn cluster(text: &str) -> (Snapshot, Vec<Pod>) {
     let (mut snapshot, mut pods) = (Snapshot::default(), Vec::new());
@@ -101,7 +103,10 @@ fn term(text: &str) -> Term {
 
 fn plan(text: &str) -> String {
     let (snapshot, pods) = cluster(text);
-    let placements = place(&snapshot, &pods);
+    shown(&place(&snapshot, &pods))
+}
+
+fn shown(placements: &Placements) -> String {
     let bound = placements.bindings.iter().map(|b| format!("{} -> {}\n", b.pod, b.node));
     let unplaceable = placements.unplaceable.iter().map(|u| format!("{}: {}\n", u.pod, u.why));
     bound.chain(unplaceable).collect()
