@@ -87,17 +87,21 @@ async fn apply_one(target: &Objects, name: &str, wanted: &Value) -> Result<&'sta
     target.merge(name, "", &patch).await.map(|_| "configured")
 }
 
-/// The row and name of an object of a manifest.
-pub fn identify(object: &Value) -> anyhow::Result<(&'static Resource, &str)> {
+/// The row of an object of a manifest.
+pub fn row(object: &Value) -> anyhow::Result<&'static Resource> {
     let (version, kind) = (text(object, "/apiVersion"), text(object, "/kind"));
     if version.is_empty() || kind.is_empty() {
         bail!("an object of the manifest has no apiVersion or no kind");
     }
     let found = resource::find_kind(version, kind);
-    let row = found.with_context(|| format!("the server has no kind \"{kind}\" in version \"{version}\""))?;
-    match text(object, "/metadata/name") {
-        "" => bail!("a {kind} of the manifest has no metadata.name"),
-        name => Ok((row, name)),
+    found.with_context(|| format!("no matches for kind \"{kind}\" in version \"{version}\""))
+}
+
+/// The row and name of an object of a manifest.
+pub fn identify(object: &Value) -> anyhow::Result<(&'static Resource, &str)> {
+    match (row(object)?, text(object, "/metadata/name")) {
+        (row, "") => bail!("a {} of the manifest has no metadata.name", row.kind),
+        found => Ok(found),
     }
 }
 
@@ -219,6 +223,6 @@ mod tests {
     #[test]
     fn a_manifest_without_kind_is_named() {
         let error = identify(&json!({"apiVersion": "v1", "kind": "Frob", "metadata": {"name": "x"}})).unwrap_err();
-        assert_eq!(error.to_string(), "the server has no kind \"Frob\" in version \"v1\"");
+        assert_eq!(error.to_string(), "no matches for kind \"Frob\" in version \"v1\"");
     }
 }

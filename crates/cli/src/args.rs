@@ -1,19 +1,29 @@
 //! The verbs' flags, named as kubectl names them, and the way from them to a client.
 
+mod change;
+mod create;
 mod read;
 mod write;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use wherry_client::{Client, Kubeconfig};
+use wherry_client::{Client, Https, Kubeconfig};
 
-pub use read::{DescribeArgs, EventsArgs, GetArgs, LogsArgs, Output, WaitArgs};
+pub use change::{
+    ChosenArgs, CordonArgs, EditArgs, MetadataArgs, SetArgs, SetEnvArgs, SetResourcesArgs, SetVerb, TaintArgs,
+};
+pub use create::{
+    CreateArgs, DataArgs, DeploymentArgs, DryRun, ExposeArgs, Generator, IngressArgs, MakeArgs, PortsArgs, Restart,
+    RunArgs, SecretKind, ServiceKind, ServiceType,
+};
+pub use read::{ApiResourcesArgs, DescribeArgs, EventsArgs, ExplainArgs, GetArgs, LogsArgs, Output, WaitArgs};
 pub use write::{
-    ApplyArgs, Cascade, DeleteArgs, HistoryArgs, ImageVerb, MetadataArgs, PatchArgs, PatchType, RegistryArgs,
-    RolloutArgs, RolloutVerb, ScaleArgs, StatusArgs, UndoArgs,
+    ApplyArgs, Cascade, DeleteArgs, HistoryArgs, ImageVerb, PatchArgs, PatchType, RegistryArgs, RolloutArgs,
+    RolloutVerb, ScaleArgs, StatusArgs, UndoArgs,
 };
 
 /// Where a cluster's files are kept where nothing else is said.
@@ -27,6 +37,12 @@ pub fn default_data_dir() -> PathBuf {
 pub enum Verb {
     /// Create or change the objects of manifests
     Apply(ApplyArgs),
+    /// Create objects of manifests, or of a few words
+    Create(CreateArgs),
+    /// Run an image in a pod
+    Run(RunArgs),
+    /// Make a service for the pods of a deployment, replicaset, pod or service
+    Expose(ExposeArgs),
     /// Show objects as a table, or as -o says
     Get(GetArgs),
     /// Show objects in full, and what happened to them
@@ -50,6 +66,23 @@ pub enum Verb {
     Annotate(MetadataArgs),
     /// Change fields of one object
     Patch(PatchArgs),
+    /// Change images, environment or resources of containers
+    #[command(subcommand)]
+    Set(SetVerb),
+    /// Close nodes to new pods
+    Cordon(CordonArgs),
+    /// Open nodes to new pods
+    Uncordon(CordonArgs),
+    /// Keep pods off nodes that do not tolerate it
+    Taint(TaintArgs),
+    /// Change an object in your editor
+    Edit(EditArgs),
+    /// Show what kinds there are
+    ApiResources(ApiResourcesArgs),
+    /// Show what a kind's fields mean
+    Explain(ExplainArgs),
+    /// Show where the cluster is
+    ClusterInfo(ClusterArgs),
     /// Load, list and remove images in the cluster's registry
     #[command(subcommand)]
     Image(ImageVerb),
@@ -74,9 +107,9 @@ impl ClusterArgs {
             .with_context(|| format!("no cluster at {}: start one with `wherry up`, or set KUBECONFIG", path.display()))
     }
 
-    /// A client of the cluster.
+    /// A client of the cluster, which refuses what is written with a wrong field.
     pub fn client(&self) -> anyhow::Result<Client> {
-        Ok(Client::from_kubeconfig(&self.load()?)?)
+        Ok(Client::new(Arc::new(Https::new(&self.load()?)?.strict())))
     }
 
     /// The namespace, or none where all are asked for.

@@ -97,7 +97,7 @@ fn tables(args: &GetArgs, found: &Found, wide: bool) {
         if !std::mem::take(&mut first) {
             sayln!();
         }
-        let view = View { wide, namespaces: args.all_namespaces, labels: args.show_labels, kinds: several };
+        let view = View { args, wide, kinds: several };
         let mut grid = if args.no_headers { Grid::default() } else { Grid::new(view.headings(resource)) };
         objects.iter().for_each(|object| grid.add(view.cells(resource, object, now())));
         say!("{grid}");
@@ -116,20 +116,22 @@ fn none_found(args: &GetArgs) -> String {
 }
 
 /// Which of the server's columns are shown, and what is added to them.
-struct View {
+struct View<'a> {
+    args: &'a GetArgs,
     wide: bool,
-    namespaces: bool,
-    labels: bool,
     /// The kind before each name, where objects of several are shown.
     kinds: bool,
 }
 
-impl View {
+impl View<'_> {
     fn headings(&self, resource: &'static Resource) -> Vec<String> {
         let namespace = self.namespaced(resource).then(|| "NAMESPACE".to_owned());
         let columns = table::columns(resource).iter().filter(|column| self.wide || column.priority == 0);
-        let labels = self.labels.then(|| "LABELS".to_owned());
-        namespace.into_iter().chain(columns.map(|column| column.name.to_uppercase())).chain(labels).collect()
+        let label = |key: &String| key.rsplit('/').next().unwrap_or_default().to_uppercase();
+        let picked = self.args.label_columns.iter().map(label);
+        let labels = self.args.show_labels.then(|| "LABELS".to_owned());
+        let columns = columns.map(|column| column.name.to_uppercase());
+        namespace.into_iter().chain(columns).chain(picked).chain(labels).collect()
     }
 
     fn cells(&self, resource: &'static Resource, object: &Value, now: Timestamp) -> Vec<String> {
@@ -139,12 +141,15 @@ impl View {
             let kind = if self.kinds && column.format == "name" { singular(resource) + "/" } else { String::new() };
             kind + &plain(&cell)
         });
-        let labels = self.labels.then(|| pairs_of(object, "/metadata/labels", ","));
-        namespace.into_iter().chain(cells).chain(labels).collect()
+        let known = object.pointer("/metadata/labels");
+        let label = |key: &String| known.and_then(|labels| labels.get(key)).map(plain).unwrap_or_default();
+        let picked = self.args.label_columns.iter().map(label);
+        let labels = self.args.show_labels.then(|| pairs_of(object, "/metadata/labels", ","));
+        namespace.into_iter().chain(cells).chain(picked).chain(labels).collect()
     }
 
     fn namespaced(&self, resource: &Resource) -> bool {
-        self.namespaces && resource.namespaced
+        self.args.all_namespaces && resource.namespaced
     }
 }
 
@@ -169,7 +174,7 @@ async fn watch(args: &GetArgs, client: &Client) -> anyhow::Result<()> {
     let (found, resource_version) = objects.list_at(options.clone()).await?;
     let ListOptions { labels, fields, .. } = options;
     let wide = matches!(args.output, Some(Output::Wide));
-    let view = View { wide, namespaces: args.all_namespaces, labels: args.show_labels, kinds: false };
+    let view = View { args, wide, kinds: false };
     let mut stream = Stream { args, resource, view, grid: Grid::default() };
     stream.begin(&found)?;
     let options = WatchOptions { labels, fields, resource_version, ..WatchOptions::default() };
@@ -185,7 +190,7 @@ async fn watch(args: &GetArgs, client: &Client) -> anyhow::Result<()> {
 struct Stream<'a> {
     args: &'a GetArgs,
     resource: &'static Resource,
-    view: View,
+    view: View<'a>,
     grid: Grid,
 }
 
@@ -218,13 +223,29 @@ impl Stream<'_> {
                 let row = self.row(object);
                 say!("{}", self.grid.line(row));
             }
-            Some(Output::Yaml) => say!("---\n{}", yaml::print(object)?),
-            Some(Output::Json) => sayln!("{object:#}"),
-            Some(Output::Name) => sayln!("{}", shown(self.resource, object)),
-            Some(Output::JsonPath(template)) => sayln!("{}", template.render(object)),
+            Some(output) => {
+                if matches!(output, Output::Yaml) {
+                    sayln!("---");
+                }
+                print_object(output, self.resource, object)?;
+            }
         }
         Ok(())
     }
+}
+
+/// One object in full, in the form of one's choice.
+pub fn print_object(output: &Output, resource: &Resource, object: &Value) -> anyhow::Result<()> {
+    match output {
+        Output::Yaml => say!("{}", yaml::print(object)?),
+        Output::Json => sayln!("{object:#}"),
+        Output::Name => sayln!("{}", shown(resource, object)),
+        Output::JsonPath(template) => say!("{}", template.render(object)),
+        Output::Table | Output::Wide | Output::Columns(_) => {
+            bail!("only yaml, json, name and jsonpath show one object")
+        }
+    }
+    Ok(())
 }
 
 /// The time against which ages are shown to a person.

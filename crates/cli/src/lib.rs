@@ -7,29 +7,41 @@ mod say;
 
 mod apply;
 mod args;
+mod change;
+mod cluster;
+mod create;
 mod delete;
 mod describe;
+mod edit;
 mod events;
+mod explain;
+mod generate;
 mod get;
 mod grid;
 mod images;
 mod logs;
 mod metadata;
+mod node;
 mod objects;
 mod patch;
 mod rollout;
 mod scale;
+mod set;
 mod template;
 mod wait;
 
 pub use apply::{Applied, apply_manifests, read_manifests};
 pub use args::{ClusterArgs, Verb, default_data_dir};
 pub use rollout::{RolloutState, rollout_state};
+pub use say::error_line;
 
 /// Carries out a verb.
 pub async fn run(verb: Verb) -> anyhow::Result<()> {
     match verb {
         Verb::Apply(args) => apply::run(args).await,
+        Verb::Create(args) => create::create(args).await,
+        Verb::Run(args) => create::run(args).await,
+        Verb::Expose(args) => create::expose(args).await,
         Verb::Get(args) => get::run(args).await,
         Verb::Describe(args) => describe::run(args).await,
         Verb::Logs(args) => logs::run(args).await,
@@ -41,6 +53,14 @@ pub async fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Label(args) => metadata::run(args, metadata::Field::Labels).await,
         Verb::Annotate(args) => metadata::run(args, metadata::Field::Annotations).await,
         Verb::Patch(args) => patch::run(args).await,
+        Verb::Set(verb) => set::run(verb).await,
+        Verb::Cordon(args) => node::cordon(args, true).await,
+        Verb::Uncordon(args) => node::cordon(args, false).await,
+        Verb::Taint(args) => node::taint(args).await,
+        Verb::Edit(args) => edit::run(args).await,
+        Verb::ApiResources(args) => cluster::resources(args).await,
+        Verb::Explain(args) => explain::run(args).await,
+        Verb::ClusterInfo(args) => cluster::info(args).await,
         Verb::Image(verb) => images::run(verb).await,
     }
 }

@@ -136,8 +136,8 @@ fn containers(args: &LogsArgs, pod: &Value) -> anyhow::Result<Vec<String>> {
     }
     if let Some(name) = &args.container {
         if !init.contains(name) && !main.contains(name) {
-            let all = [main, init].concat().join(", ");
-            bail!("pod {} has no container {name}; it has {all}", text(pod, "/metadata/name"));
+            let (pod, all) = (text(pod, "/metadata/name"), out_of(&main, &init));
+            bail!("container {name} is not valid for pod {pod}; it has {all}");
         }
         return Ok(vec![name.clone()]);
     }
@@ -145,9 +145,13 @@ fn containers(args: &LogsArgs, pod: &Value) -> anyhow::Result<Vec<String>> {
     let annotated = annotated.and_then(Value::as_str).map(str::to_owned).filter(|name| main.contains(name));
     let chosen = annotated.or_else(|| main.first().cloned()).context("the pod has no containers")?;
     if main.len() + init.len() > 1 && args.selector.is_none() {
-        eprintln!("Defaulted container \"{chosen}\" out of: {}", [main, init].concat().join(", "));
+        eprintln!("Defaulted container \"{chosen}\" out of: {}", out_of(&main, &init));
     }
     Ok(vec![chosen])
+}
+
+fn out_of(main: &[String], init: &[String]) -> String {
+    main.iter().cloned().chain(init.iter().map(|name| format!("{name} (init)"))).collect::<Vec<_>>().join(", ")
 }
 
 fn path(args: &LogsArgs, pod: &str, container: &str) -> String {
@@ -156,6 +160,7 @@ fn path(args: &LogsArgs, pod: &str, container: &str) -> String {
     query.extend(tail.filter(|lines| *lines >= 0).map(|lines| format!("tailLines={lines}")));
     query.extend(args.since.map(|since| format!("sinceSeconds={}", since.as_secs().max(1))));
     query.extend(args.since_time.map(|time| format!("sinceTime={time}")));
+    query.extend(args.limit_bytes.map(|bytes| format!("limitBytes={bytes}")));
     let flags = [("follow", args.follow), ("previous", args.previous), ("timestamps", args.timestamps)];
     query.extend(flags.into_iter().filter(|(_, on)| *on).map(|(flag, _)| format!("{flag}=true")));
     format!("/api/v1/namespaces/{}/pods/{pod}/log?{}", args.cluster.namespace, query.join("&"))

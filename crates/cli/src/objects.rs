@@ -45,9 +45,14 @@ pub fn one_target(words: &[String]) -> anyhow::Result<(&'static Resource, String
 
 fn slashed(word: &str) -> anyhow::Result<Target> {
     let (kind, name) = word.split_once('/').with_context(|| format!("\"{word}\" is not RESOURCE/NAME"))?;
-    match resource(kind)?.as_slice() {
-        [resource] => Ok(Target { resource, name: Some(name.to_owned()) }),
-        _ => bail!("\"{kind}\" stands for several resources; name one"),
+    Ok(Target { resource: one_resource(kind)?, name: Some(name.to_owned()) })
+}
+
+/// Exactly one resource.
+pub fn one_resource(word: &str) -> anyhow::Result<&'static Resource> {
+    match resource(word)?.as_slice() {
+        [resource] => Ok(resource),
+        _ => bail!("\"{word}\" stands for several resources; name one"),
     }
 }
 
@@ -62,7 +67,7 @@ fn resource(word: &str) -> anyhow::Result<Vec<&'static Resource>> {
     }
     let category: Vec<_> = RESOURCES.iter().filter(|r| r.categories.contains(&lower.as_str())).collect();
     if category.is_empty() {
-        bail!("the server has no resource \"{word}\"; it has {}", known());
+        bail!("the server doesn't have a resource type \"{word}\"; it has {}", known());
     }
     Ok(category)
 }
@@ -264,7 +269,7 @@ mod tests {
             ("pods a b", "pods/a pods/b"),
             ("all", "pods/ services/ deployments.apps/ replicasets.apps/"),
             ("svc,ep", "services/ endpoints/"),
-            ("frob", "the server has no resource \"frob\"; it ha"),
+            ("frob", "the server doesn't have a resource type "),
             ("all/x", "\"all\" stands for several resources; name"),
         ] {
             assert_eq!(read(words), expected, "{words}");

@@ -122,7 +122,7 @@ async fn history(args: HistoryArgs) -> anyhow::Result<()> {
 fn find<'a>(known: &'a [(u64, ReplicaSet)], name: &str, wanted: u64) -> anyhow::Result<&'a (u64, ReplicaSet)> {
     let there = || known.iter().map(|(revision, _)| revision.to_string()).collect::<Vec<_>>().join(", ");
     let found = known.iter().find(|(revision, _)| *revision == wanted);
-    found.with_context(|| format!("deployment \"{name}\" has no revision {wanted}; it has {}", there()))
+    found.with_context(|| format!("unable to find specified revision {wanted} in history; {name} has {}", there()))
 }
 
 async fn undo(args: UndoArgs) -> anyhow::Result<()> {
@@ -131,14 +131,16 @@ async fn undo(args: UndoArgs) -> anyhow::Result<()> {
     let api = client.namespaced::<Deployment>(namespace);
     let mut deployment = api.get(&name).await?;
     if deployment.spec.as_ref().is_some_and(|spec| spec.paused == Some(true)) {
-        bail!("deployment \"{name}\" is paused; resume it first with `wherry rollout resume deployment/{name}`");
+        bail!(
+            "you cannot rollback a paused deployment; resume it first with 'wherry rollout resume deployment/{name}'"
+        );
     }
     let known = revisions(&client, &args.rollout.cluster, &name).await?;
     let (revision, set) = match args.to_revision.filter(|wanted| *wanted > 0) {
         Some(wanted) => find(&known, &name, wanted)?,
         None => {
             let previous = known.len().checked_sub(2).and_then(|at| known.get(at));
-            previous.with_context(|| format!("deployment \"{name}\" has no revision to go back to"))?
+            previous.with_context(|| format!("no rollout history found for deployment \"{name}\""))?
         }
     };
     let template = set.spec.as_ref().and_then(|spec| spec.template.clone()).unwrap_or_default();
@@ -152,8 +154,11 @@ async fn undo(args: UndoArgs) -> anyhow::Result<()> {
         spec.template = template;
         api.update(&deployment).await?;
     }
-    let what = if skipped { "is at" } else { "rolled back to" };
-    sayln!("deployment.apps/{name} {what} revision {revision}{}", if skipped { " already" } else { "" });
+    if skipped {
+        sayln!("deployment.apps/{name} skipped rollback (current template already matches revision {revision})");
+    } else {
+        sayln!("deployment.apps/{name} rolled back");
+    }
     Ok(())
 }
 
@@ -163,7 +168,7 @@ async fn set_paused(args: RolloutArgs, paused: bool) -> anyhow::Result<()> {
     let before = api.get(&name).await?.spec.and_then(|spec| spec.paused) == Some(true);
     let word = if paused { "paused" } else { "resumed" };
     if before == paused {
-        bail!("deployment \"{name}\" is {}", if paused { "paused already" } else { "not paused" });
+        bail!("deployments.apps \"{name}\" is {}", if paused { "already paused" } else { "not paused" });
     }
     api.merge(&name, &json!({"spec": {"paused": paused}})).await?;
     sayln!("deployment.apps/{name} {word}");

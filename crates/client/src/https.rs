@@ -51,6 +51,8 @@ pub struct Https {
     pool: Pool<TlsConnector, Full<Bytes>>,
     server: String,
     token: String,
+    /// Whether fields that the server does not know are an error, not a warning.
+    strict: bool,
 }
 
 impl Https {
@@ -71,7 +73,18 @@ impl Https {
         let mut builder = Pool::builder(TokioExecutor::new());
         builder.pool_timer(TokioTimer::new()).timer(TokioTimer::new());
         let pool = builder.build(TlsConnector::new(tls));
-        Ok(Self { pool, server: server.to_owned(), token: String::new() })
+        Ok(Self { pool, server: server.to_owned(), token: String::new(), strict: false })
+    }
+
+    /// The same, for a person: what is written with a wrong field is refused (`fieldValidation=Strict`).
+    #[must_use]
+    pub fn strict(self) -> Self {
+        Self { strict: true, ..self }
+    }
+
+    /// Reads `path_and_query` whole: documents that are no objects, such as discovery's.
+    pub async fn fetch(&self, path_and_query: &str) -> Result<Bytes, Error> {
+        read(self.exchange(http::Method::GET, path_and_query, "", Bytes::new()).await?.into_body()).await
     }
 
     /// Reads `path_and_query` as a stream of chunks: logs, for which there is no object.
@@ -136,7 +149,7 @@ impl Https {
 #[async_trait]
 impl Transport for Https {
     async fn send(&self, request: Request) -> Result<Bytes, Error> {
-        let route = route::of(request)?;
+        let route = route::of(request, self.strict)?;
         let response = self.exchange(route.method, &route.path_and_query, route.content_type, route.body).await?;
         read(response.into_body()).await
     }

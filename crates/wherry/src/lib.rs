@@ -35,7 +35,7 @@ pub fn main() -> ExitCode {
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("{}", wherry_cli::error_line(&error));
             ExitCode::FAILURE
         }
     }

@@ -1,6 +1,6 @@
 //! Pods that do not run: what `get` shows in one word, and what `describe`, events and statuses say of why.
 
-use super::Stage;
+use crate::verbs::Stage;
 
 /// Pods by name; the rest of the line is their spec.
 const PODS: &[(&str, &str)] = &[

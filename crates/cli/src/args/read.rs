@@ -30,7 +30,8 @@ pub enum Output {
 }
 
 impl Output {
-    fn parse(text: &str) -> Result<Self, String> {
+    /// Reads what stands after `-o`.
+    pub fn parse(text: &str) -> Result<Self, String> {
         let (word, more) = text.split_once('=').unwrap_or((text, ""));
         match (word, more) {
             ("wide", "") => Ok(Self::Wide),
@@ -73,6 +74,9 @@ pub struct GetArgs {
     /// Go on and show what changes
     #[arg(short, long)]
     pub watch: bool,
+    /// A column for each of these labels
+    #[arg(short = 'L', long, value_delimiter = ',')]
+    pub label_columns: Vec<String>,
     /// Show the labels, too
     #[arg(long)]
     pub show_labels: bool,
@@ -144,6 +148,9 @@ pub struct LogsArgs {
     /// Only what is younger than this time (RFC 3339)
     #[arg(long, conflicts_with = "since")]
     pub since_time: Option<jiff::Timestamp>,
+    /// Only this many bytes of each container
+    #[arg(long)]
+    pub limit_bytes: Option<u64>,
     /// The time of each line
     #[arg(long)]
     pub timestamps: bool,
@@ -193,6 +200,44 @@ pub struct WaitArgs {
     /// All objects of the resource
     #[arg(long)]
     pub all: bool,
+    /// Which cluster.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+/// Flags of `api-resources`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Example:\n  wherry api-resources --namespaced=false -o name")]
+pub struct ApiResourcesArgs {
+    /// Only those that live in namespaces, or with =false only those that do not
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub namespaced: Option<bool>,
+    /// Only those of this group
+    #[arg(long)]
+    pub api_group: Option<String>,
+    /// Only those that have these verbs, such as list,watch
+    #[arg(long, value_delimiter = ',')]
+    pub verbs: Vec<String>,
+    /// wide or name
+    #[arg(short, long, value_parser = Output::parse)]
+    pub output: Option<Output>,
+    /// No headings
+    #[arg(long)]
+    pub no_headers: bool,
+    /// Which cluster.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+/// Flags of `explain`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:\n  wherry explain pod.spec.containers\n  wherry explain ingress.spec --recursive")]
+pub struct ExplainArgs {
+    /// RESOURCE or RESOURCE.FIELD…
+    pub what: String,
+    /// All fields below, by name and type only
+    #[arg(long)]
+    pub recursive: bool,
     /// Which cluster.
     #[command(flatten)]
     pub cluster: ClusterArgs,

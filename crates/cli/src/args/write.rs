@@ -86,6 +86,9 @@ pub struct ScaleArgs {
     /// How many
     #[arg(long)]
     pub replicas: u32,
+    /// Only where there are this many now
+    #[arg(long)]
+    pub current_replicas: Option<u32>,
     /// Which cluster.
     #[command(flatten)]
     pub cluster: ClusterArgs,
@@ -153,29 +156,6 @@ pub struct UndoArgs {
     /// The revision to go back to (else the one before)
     #[arg(long)]
     pub to_revision: Option<u64>,
-}
-
-/// Flags of `label` and `annotate`.
-#[derive(Clone, Debug, Args)]
-#[command(
-    after_help = "Examples:\n  wherry label pod/web-1 tier=front old-\n  wherry annotate deploy myapp note='by hand'"
-)]
-pub struct MetadataArgs {
-    /// RESOURCE NAME… or RESOURCE/NAME…, then KEY=VALUE to set and KEY- to remove
-    #[arg(required = true, num_args = 1..)]
-    pub what: Vec<String>,
-    /// Change a key that has another value
-    #[arg(long)]
-    pub overwrite: bool,
-    /// All objects with these labels
-    #[arg(short = 'l', long, default_value = "")]
-    pub selector: String,
-    /// All objects of the resource
-    #[arg(long)]
-    pub all: bool,
-    /// Which cluster.
-    #[command(flatten)]
-    pub cluster: ClusterArgs,
 }
 
 /// How a patch is meant.

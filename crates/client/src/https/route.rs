@@ -17,18 +17,19 @@ pub(super) struct Route {
 
 const JSON: &str = "application/json";
 
-/// The route of a request.
-pub(super) fn of(request: Request) -> Result<Route, Error> {
+/// The route of a request; a strict one is refused where the server does not know a field of its body.
+pub(super) fn of(request: Request, strict: bool) -> Result<Route, Error> {
     let path = path(request.resource, request.namespace.as_deref(), &request.name, request.subresource);
     let route = |method, query: Vec<(&str, String)>, content_type, body| {
         Ok(Route { method, path_and_query: with_query(&path, &query), content_type, body })
     };
+    let validation = vec![("fieldValidation", if strict { "Strict".to_owned() } else { String::new() })];
     match request.verb {
         Verb::Get => route(Method::GET, Vec::new(), "", Bytes::new()),
         Verb::List(options) => route(Method::GET, list_query(&options), "", Bytes::new()),
-        Verb::Create(body) => route(Method::POST, Vec::new(), JSON, body),
-        Verb::Update(body) => route(Method::PUT, Vec::new(), JSON, body),
-        Verb::Patch(kind, body) => route(Method::PATCH, Vec::new(), patch_type(kind), body),
+        Verb::Create(body) => route(Method::POST, validation, JSON, body),
+        Verb::Update(body) => route(Method::PUT, validation, JSON, body),
+        Verb::Patch(kind, body) => route(Method::PATCH, validation, patch_type(kind), body),
         Verb::Delete(options) => route(Method::DELETE, Vec::new(), JSON, delete_body(&options)),
         Verb::DeleteCollection(which, options) => {
             route(Method::DELETE, list_query(&which), JSON, delete_body(&options))
@@ -144,9 +145,11 @@ mod tests {
             subresource: "status",
             verb,
         };
-        let route = of(request(Verb::Patch(PatchKind::Merge, Bytes::new()))).unwrap();
+        let route = of(request(Verb::Patch(PatchKind::Merge, Bytes::new())), false).unwrap();
         assert_eq!(route.path_and_query, "/apis/apps/v1/namespaces/a/deployments/web/status");
         assert_eq!(route.content_type, "application/merge-patch+json");
+        let route = of(request(Verb::Update(Bytes::new())), true).unwrap();
+        assert!(route.path_and_query.ends_with("/web/status?fieldValidation=Strict"), "{}", route.path_and_query);
         let options = WatchOptions { labels: "a in (b,c)".into(), ..WatchOptions::default() };
         assert_eq!(
             watch(Pod::resource(), None, &options),

@@ -1,4 +1,4 @@
-//! `create`, `run`, `expose`, `set`, `rollout`, `scale`, `delete`, and the node's own verbs.
+//! `create`, `run`, `expose`, `set`, `rollout`, `scale`, `delete`, the node's own verbs, and what the server says of itself.
 
 use wherry_base::Clock;
 
@@ -30,7 +30,7 @@ pub fn create(stage: &Stage<'_>) {
         ("get ingress", &["a.localhost,b.localhost", "80"]),
         ("get ingress in -o jsonpath={.spec.rules[*].http.paths[*].pathType}", &["Prefix Exact"]),
         ("create configmap dry --from-literal a=1 --dry-run=client -o yaml", &["kind: ConfigMap", "a: \"1\""]),
-        ("create configmap dry --from-literal a=1 --dry-run=server", &["created (server dry run)"]),
+        ("kubectl: create configmap dry --from-literal a=1 --dry-run=server", &["created (server dry run)"]),
         ("! get configmap dry", &["not found"]),
         ("run one --image hello-http:v1 --port 8080 --labels app=one --env A=b", &["pod/one created"]),
         ("expose pod one --port 80 --target-port 8080 --name one", &["service/one exposed"]),
@@ -41,8 +41,8 @@ pub fn create(stage: &Stage<'_>) {
         ("run job --image batch:v1 --restart Never -- echo done", &["pod/job created"]),
         ("wait --for=jsonpath={.status.phase}=Succeeded pod/job --timeout 60s", &["pod/job condition met"]),
         ("get pod job", &["0/1", "Completed"]),
-        ("auth can-i create pods", &["yes"]),
-        ("auth whoami", &["system:masters"]),
+        ("kubectl: auth can-i create pods", &["yes"]),
+        ("kubectl: auth whoami", &["system:masters"]),
     ]);
 }
 
@@ -54,20 +54,25 @@ pub fn rollout(stage: &Stage<'_>) {
         ("scale deployment web --replicas 3", &["deployment.apps/web scaled"]),
         ("! scale deployment web --replicas 4 --current-replicas 7", &["Expected replicas to be 7, was 3"]),
         ("set env deployment/web COLOUR=red", &["deployment.apps/web env updated"]),
-        ("set env deployment/web --list", &["COLOUR=red"]),
+        ("set env deployment/web --list", &["# Deployment web, container hello-http\nCOLOUR=red"]),
         ("rollout status deployment/web --timeout 60s", &["successfully rolled out"]),
         ("set image deployment/web hello-http=hello3:v1", &["deployment.apps/web image updated"]),
+        ("! set image deployment/web none=hello3:v1", &["unable to find container named \"none\""]),
         ("rollout status deployment/web --timeout 60s", &["successfully rolled out"]),
         ("get deployment web -o wide", &["3/3", "hello3:v1", "app=web"]),
         ("rollout history deployment/web", &["REVISION", "first", "3"]),
-        ("rollout history deployment/web --revision 3", &["Image:\thello3:v1"]),
+        ("kubectl: rollout history deployment/web --revision 3", &["Image:\thello3:v1"]),
+        ("wherry: rollout history deployment/web --revision 3", &["with revision #3", "hello3:v1"]),
         ("rollout undo deployment/web", &["deployment.apps/web rolled back"]),
         ("rollout status deployment/web --timeout 60s", &["successfully rolled out"]),
         ("get deployment web -o jsonpath={.spec.template.spec.containers[0].image}", &["hello-http:v1"]),
         ("rollout undo deployment/web --to-revision 1", &["rolled back"]),
+        ("! rollout undo deployment/web --to-revision 99", &["unable to find specified revision 99 in history"]),
         ("rollout status deployment/web --timeout 60s", &["successfully rolled out"]),
         ("set resources deployment/web --limits memory=64Mi --requests cpu=10m", &["resource requirements updated"]),
         ("rollout pause deployment/web", &["deployment.apps/web paused"]),
+        ("! rollout pause deployment/web", &["deployments.apps \"web\" is already paused"]),
+        ("! rollout undo deployment/web", &["you cannot rollback a paused deployment; resume it first with"]),
         ("set env deployment/web COLOUR=blue", &["env updated"]),
         ("get deploy web -o jsonpath={.spec.paused}", &["true"]),
         ("rollout resume deployment/web", &["deployment.apps/web resumed"]),
@@ -76,7 +81,7 @@ pub fn rollout(stage: &Stage<'_>) {
         ("wait --for=condition=available deployment/web --timeout 60s", &["deployment.apps/web condition met"]),
         ("get replicasets", &["DESIRED", "CURRENT", "READY"]),
         (
-            "describe deployment web",
+            "kubectl: describe deployment web",
             &[
                 "3 desired | 3 updated | 3 total | 3 available",
                 "COLOUR:      blue",
@@ -134,6 +139,7 @@ pub fn node(stage: &Stage<'_>) {
     stage.script(&[
         ("get nodes -o wide", &["wherry", "Ready", "127.0.0.1", "wasm://"]),
         ("cordon wherry", &["node/wherry cordoned"]),
+        ("cordon wherry", &["node/wherry already cordoned"]),
         ("get node wherry", &["Ready,SchedulingDisabled"]),
         ("run waits --image hello-http:v1", &["created"]),
         ("~ get pod waits -o wide", &["Pending", "<none>"]),
@@ -143,19 +149,37 @@ pub fn node(stage: &Stage<'_>) {
         ("taint node wherry a=b:NoSchedule", &["node/wherry tainted"]),
         ("run tainted --image hello-http:v1", &["created"]),
         ("~ events --for pod/tainted", &["had untolerated taint {a: b}"]),
+        ("! taint node wherry a=c:NoSchedule", &["already has", "--overwrite is false"]),
+        ("taint node wherry a=c:NoSchedule --overwrite", &["node/wherry modified"]),
         ("taint node wherry a-", &["node/wherry untainted"]),
+        ("! taint node wherry a-", &["taint \"a\" not found"]),
         ("wait --for=condition=Ready pod/tainted --timeout 60s", &["met"]),
-        ("describe node wherry", &["Capacity:", "Non-terminated Pods:", "KubeletReady", "Allocated resources:"]),
+        ("kubectl: describe node wherry", &["Capacity:", "Non-terminated Pods:", "KubeletReady", "Allocated resources:"]),
         ("label node wherry disk=ssd", &["labeled"]),
         ("get nodes -l disk=ssd -o name", &["node/wherry"]),
         ("label node wherry disk-", &["unlabeled"]),
         ("api-resources", &["deployments", "deploy", "apps/v1", "true", "Deployment"]),
         ("api-resources --namespaced=false -o name", &["nodes", "runtimeclasses.node.k8s.io", "not: pods"]),
-        ("api-versions", &["apps/v1", "networking.k8s.io/v1"]),
-        ("explain pod.spec.containers", &["FIELD: containers"]),
-        ("explain ingress.spec.rules --recursive", &["pathType"]),
+        ("kubectl: api-versions", &["apps/v1", "networking.k8s.io/v1"]),
+        (
+            "explain pod.spec.containers",
+            &[
+                "KIND:       Pod\nVERSION:    v1\n\nFIELD: containers <[]Container>\n\n\nDESCRIPTION:\n    List of containers",
+                "\nFIELDS:\n  args\t<[]string>\n    Arguments to the entrypoint.",
+                "  name\t<string> -required-\n",
+            ],
+        ),
+        (
+            "explain ingress.spec.rules --recursive",
+            &[
+                "GROUP:      networking.k8s.io\nKIND:       Ingress\n",
+                "FIELDS:\n  host\t<string>\n  http\t<HTTPIngressRuleValue>\n    paths\t<[]HTTPIngressPath> -required-\n",
+                "      pathType\t<string> -required-\n",
+            ],
+        ),
+        ("! explain pod.spec.none", &["field \"none\" does not exist"]),
         ("cluster-info", &["Kubernetes control plane is running at https://127.0.0.1:"]),
-        ("version", &["Server Version: v1.3"]),
-        ("get --raw /readyz", &["ok"]),
+        ("kubectl: version", &["Server Version: v1.3"]),
+        ("kubectl: get --raw /readyz", &["ok"]),
     ]);
 }

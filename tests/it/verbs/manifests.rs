@@ -33,7 +33,7 @@ pub fn scene(stage: &Stage<'_>) {
     stage.script(&[
         ("apply -f {dir}/app", &["configmap/c created", "deployment.apps/web created"]),
         ("apply -f {dir}/app", &["configmap/c unchanged", "deployment.apps/web unchanged"]),
-        ("apply view-last-applied configmap c", &["a: \"1\""]),
+        ("kubectl: apply view-last-applied configmap c", &["a: \"1\""]),
         // Somebody else's field survives what follows.
         ("label configmap c owner=other", &["configmap/c labeled"]),
         ("scale deployment web --replicas 0", &["deployment.apps/web scaled"]),
@@ -44,7 +44,7 @@ pub fn scene(stage: &Stage<'_>) {
         &WEB.replace(", {name: B, value: b}", "").replace("name: A, value: a", "name: A, value: z"),
     );
     stage.script(&[
-        ("apply -f {dir}/app --dry-run=server", &["configmap/c configured (server dry run)"]),
+        ("kubectl: apply -f {dir}/app --dry-run=server", &["configmap/c configured (server dry run)"]),
         ("apply -f {dir}/app", &["configmap/c configured", "deployment.apps/web configured"]),
         (
             "get configmap c -o jsonpath={.data}{.metadata.labels}",
@@ -60,10 +60,10 @@ pub fn scene(stage: &Stage<'_>) {
 }
 
 fn edit(stage: &Stage<'_>) {
-    let editor = stage.write("editor", "#!/bin/sh\nexec sed -i 's/\"3\"/\"edited\"/' \"$1\"\n");
+    let editor = stage.write("editor", "#!/bin/sh\nexec sed -i \"s/c: ['\\\"]3['\\\"]/c: edited/\" \"$1\"\n");
     std::fs::set_permissions(&editor, std::fs::Permissions::from_mode(0o755)).unwrap();
     for expected in ["configmap/c edited", "Edit cancelled, no changes made."] {
-        let mut command = stage.kubectl.command(&["edit", "configmap", "c"]);
+        let mut command = stage.command(&["edit", "configmap", "c"]);
         let output = command.env("KUBE_EDITOR", &editor).output().unwrap();
         let printed = wherry_tests::Printed::from(output);
         assert!(printed.ok && (printed.out + &printed.err).contains(expected), "{expected}");
@@ -98,9 +98,10 @@ fn patch(stage: &Stage<'_>) {
 fn replace(stage: &Stage<'_>) {
     stage.write("replaced.yaml", &MAP.replace("a: '1', b: '2'", "new: all"));
     stage.script(&[
-        ("replace -f {dir}/replaced.yaml", &["configmap/c replaced"]),
+        ("kubectl: replace -f {dir}/replaced.yaml", &["configmap/c replaced"]),
+        ("wherry: apply -f {dir}/replaced.yaml", &["configmap/c configured"]),
         ("get configmap c -o jsonpath={.data}", &["{\"new\":\"all\"}"]),
-        ("replace --force -f {dir}/replaced.yaml", &["configmap \"c\" deleted", "configmap/c replaced"]),
+        ("kubectl: replace --force -f {dir}/replaced.yaml", &["configmap \"c\" deleted", "configmap/c replaced"]),
         ("! create -f {dir}/replaced.yaml", &["(AlreadyExists)", "configmaps \"c\" already exists"]),
     ]);
 }
@@ -115,7 +116,7 @@ fn wrong(stage: &Stage<'_>) {
     let item = "{apiVersion: v1, kind: ConfigMap, metadata: {name: listed}, data: {a: b}}";
     let list = format!("apiVersion: v1\nkind: List\nitems: [{item}]\n");
     stage.write("list.yaml", &list);
-    stage.write("badlist.yaml", &list.replace("data:", "date:"));
+    stage.write("badlist.yaml", &list.replace(", data:", ", date:"));
     stage.script(&[
         ("! apply -f {dir}/field.yaml", &["unknown field \"spec.replica\""]),
         ("! apply -f {dir}/type.yaml", &["replicas"]),
@@ -123,7 +124,8 @@ fn wrong(stage: &Stage<'_>) {
         ("! apply -f {dir}/kind.yaml", &["no matches for kind \"Frob\" in version \"v1\""]),
         ("apply -f {dir}/list.yaml", &["configmap/listed created"]),
         ("! apply -f {dir}/badlist.yaml", &["unknown field \"date\""]),
-        ("! apply -f {dir}/no.yaml", &["error converting YAML to JSON"]),
+        ("kubectl: ! apply -f {dir}/no.yaml", &["error converting YAML to JSON"]),
+        ("wherry: ! apply -f {dir}/no.yaml", &["no.yaml is no YAML"]),
         ("! get pod none", &["Error from server (NotFound): pods \"none\" not found"]),
         ("! get frobs", &["the server doesn't have a resource type \"frobs\""]),
         ("! create configmap x -n nowhere", &["namespaces \"nowhere\" not found"]),

@@ -1,4 +1,4 @@
-//! `get` in every form, `get -w`, `logs`, `describe`, `events`.
+//! `get` in every form, `get -w`, `logs`, `events`.
 
 use super::Stage;
 
@@ -46,7 +46,7 @@ pub fn get(stage: &Stage<'_>) {
             "get pods -o custom-columns=NAME:.metadata.name,APP:.metadata.labels.app",
             &["NAME    APP\na-job   job\nb-web   web\n"],
         ),
-        ("get pods -o go-template='{{len .items}}'", &["2"]),
+        ("kubectl: get pods -o go-template='{{len .items}}'", &["2"]),
         ("get pods --sort-by=.metadata.labels.tier -o name", &["pod/"]),
         ("get pods --sort-by=.status.phase -o custom-columns=P:.status.phase", &["P\nRunning\nSucceeded\n"]),
         ("get pods -l app=web -o name", &["pod/b-web\n", "not: a-job"]),
@@ -60,7 +60,7 @@ pub fn get(stage: &Stage<'_>) {
         ("get ingress", &["No resources found in shown namespace."]),
         ("get pod none --ignore-not-found", &[]),
         ("get namespaces shown", &["Active"]),
-        ("get pods --chunk-size=1 -o name", &["pod/a-job\npod/b-web\n"]),
+        ("kubectl: get pods --chunk-size=1 -o name", &["pod/a-job\npod/b-web\n"]),
         (
             "get events --field-selector involvedObject.name=b-web",
             &["LAST SEEN", "Normal", "Started", "pod/b-web", "Started container web"],
@@ -71,9 +71,9 @@ pub fn get(stage: &Stage<'_>) {
 }
 
 pub fn watch(stage: &Stage<'_>) {
-    let pods = stage.kubectl.follow(&["get", "pods", "-w"]).unwrap();
-    let objects = stage.kubectl.follow(&["get", "pods", "-w", "-o", "jsonpath={.status.phase}{\"\\n\"}"]).unwrap();
-    let events = stage.kubectl.follow(&["events", "-w"]).unwrap();
+    let pods = stage.follow(&["get", "pods", "-w"]);
+    let objects = stage.follow(&["get", "pods", "-w", "-o", "jsonpath={.status.phase}{\"\\n\"}"]);
+    let events = stage.follow(&["events", "-w"]);
     stage.apply(PODS);
     pods.until("b-web   1/1     Running").unwrap();
     pods.until("a-job   0/1     Completed").unwrap();
@@ -148,107 +148,11 @@ pub fn logs(stage: &Stage<'_>) {
         ("! logs absent", &["Error from server (BadRequest): container \"c\" in pod \"absent\" is waiting to start: ErrImageNeverPull"]),
         ("wait --for=condition=Ready pod/endless --timeout 60s", &["met"]),
     ]);
-    let mut following = stage.kubectl.follow(&["logs", "-f", "endless"]).unwrap();
+    let mut following = stage.follow(&["logs", "-f", "endless"]);
     following.until("shipping /nowhere").unwrap();
     stage.script(&[("delete pod endless", &["deleted"])]);
     assert!(following.ended().unwrap(), "logs -f ends with its container");
-    let mut ended = stage.kubectl.follow(&["logs", "-f", "second"]).unwrap();
+    let mut ended = stage.follow(&["logs", "-f", "second"]);
     assert!(ended.ended().unwrap(), "a container that has ended is not followed");
     ended.until("of-the-second").unwrap();
-}
-
-const THINGS: &str = "
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: map}
-data: {key: a-value}
----
-apiVersion: v1
-kind: Secret
-metadata: {name: hidden}
-stringData: {password: not-to-be-shown}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web}
-spec:
-  replicas: 1
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec:
-      initContainers: [{name: init, image: 'batch:v1', args: [echo, hi]}]
-      containers:
-        - name: web
-          image: hello-http:v1
-          ports: [{containerPort: 8080}]
-          env: [{name: FROM, valueFrom: {configMapKeyRef: {name: map, key: key}}}]
-          readinessProbe: {httpGet: {path: /, port: 8080}}
-          resources: {limits: {memory: 64Mi}, requests: {cpu: 10m}}
-          volumeMounts: [{name: v, mountPath: /v}]
-      volumes: [{name: v, secret: {secretName: hidden}}]
----
-apiVersion: v1
-kind: Service
-metadata: {name: web}
-spec: {selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
----
-apiVersion: networking.k8s.io/v1
-kind: Ingress
-metadata: {name: web}
-spec:
-  ingressClassName: wherry
-  rules:
-    - host: described.localhost
-      http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}
-";
-
-pub fn describe(stage: &Stage<'_>) {
-    stage.apply(THINGS);
-    stage.script(&[
-        ("rollout status deployment/web --timeout 60s", &["rolled out"]),
-        ("~ get endpoints web", &[":8080"]),
-        (
-            "~ describe pods -l app=web",
-            &[
-                "Status:           Running",
-                "Controlled By:  ReplicaSet/web-",
-                "      Exit Code:    0",
-                "    Port:           8080/TCP",
-                "      memory:  64Mi",
-                "    Readiness:  http-get http://:8080/ delay=0s timeout=1s period=10s #success=1 #failure=3",
-                "      FROM:  <set to the key 'key' of config map 'map'>",
-                "  ContainersReady             True",
-                "    SecretName:  hidden",
-                "QoS Class:       Burstable",
-                "Container image \"hello-http:v1\" already present on machine",
-                "Created container: web",
-                "Started container web",
-            ],
-        ),
-        (
-            "describe deployment web",
-            &[
-                "1 desired | 1 updated | 1 total | 1 available | 0 unavailable",
-                "Scaled up replica set web-",
-                "MinimumReplicasAvailable",
-            ],
-        ),
-        ("describe replicaset", &["Controlled By:  Deployment/web", "1 current / 1 desired", "Created pod: web-"]),
-        ("describe service web", &["Selector:                 app=web", "TargetPort:               8080/TCP", ":8080"]),
-        ("describe ingress web", &["Ingress Class:    wherry", "described.localhost", "web:80 (10.128."]),
-        ("describe endpoints web", &["Addresses:          10.128."]),
-        (
-            "describe endpointslice -l kubernetes.io/service-name=web",
-            &["AddressType:  IPv4", "Ready:", "TargetRef:  Pod/web-"],
-        ),
-        ("describe configmap map", &["key:\n----\na-value"]),
-        ("describe secret hidden", &["password:  15 bytes", "not: not-to-be-shown"]),
-        ("describe serviceaccount default", &["Name:                default"]),
-        ("describe namespace described", &["Status:       Active"]),
-        ("describe node wherry", &["KubeletReady", "Container Runtime Version:  wasm://"]),
-        ("describe lease wherry -n kube-node-lease", &["Holder Identity:         wherry"]),
-        ("describe ingressclass wherry", &["Controller:   wherry.dev/ingress"]),
-        ("describe runtimeclass wasm", &["Handler:      wasm"]),
-    ]);
 }
