@@ -11,7 +11,7 @@ mod write;
 use std::path::PathBuf;
 use std::process::Command;
 
-use wherry_tests::{Cluster, Following, Kubectl, Line, Printed, Scene, play, script};
+use wherry_tests::{Cluster, Following, Kubectl, Line, Printed, Scene, play, script, until};
 
 use crate::WHERRY;
 
@@ -136,4 +136,18 @@ fn the_verbs_do_what_they_say() {
             ("wide", "what is not in namespaces is described", own::cluster_wide),
         ],
     );
+}
+
+#[test]
+fn what_up_is_given_is_applied_as_strictly() {
+    let directory = tempfile::tempdir().unwrap();
+    let map = |name: &str, field: &str| {
+        format!("---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\n{field}: {{a: b}}\n")
+    };
+    std::fs::write(directory.path().join("maps.yaml"), map("right", "data") + &map("wrong", "date")).unwrap();
+    let cluster = Cluster::start_with(WHERRY, &["-f", &directory.path().display().to_string()]).unwrap();
+    until("the mistake is told", || Ok(cluster.errors().contains("unknown field \"date\"").then_some(()))).unwrap();
+    let found = cluster.wherry(&["get", "cm", "-o", "name"]).unwrap();
+    let found = String::from_utf8_lossy(&found.stdout).into_owned();
+    assert!(found.contains("configmap/right") && !found.contains("wrong"), "{found}");
 }

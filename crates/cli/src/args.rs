@@ -14,7 +14,7 @@ use clap::{Args, Subcommand};
 use wherry_client::{Client, Https, Kubeconfig};
 
 pub use change::{
-    ChosenArgs, CordonArgs, EditArgs, MetadataArgs, SetArgs, SetEnvArgs, SetResourcesArgs, SetVerb, TaintArgs,
+    ChangeArgs, ChosenArgs, CordonArgs, EditArgs, MetadataArgs, SetEnvArgs, SetResourcesArgs, SetVerb, TaintArgs,
 };
 pub use create::{
     CreateArgs, DataArgs, DeploymentArgs, DryRun, ExposeArgs, Generator, IngressArgs, MakeArgs, PortsArgs, Restart,

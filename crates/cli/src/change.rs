@@ -37,23 +37,23 @@ pub async fn change_each(
 }
 
 /// Changes one object; whether it was another one before.
-async fn change(
+pub async fn change(
     objects: &Objects,
     name: &str,
     edit: impl Fn(&mut Value) -> anyhow::Result<()>,
 ) -> anyhow::Result<bool> {
-    for last in (0..TRIES_MAX).rev().map(|left| left == 0) {
+    let mut tries = 1;
+    loop {
         let before = objects.get(name).await?;
         let mut after = before.clone();
         edit(&mut after)?;
         let Some(mut patch) = difference(&before, &after) else { return Ok(false) };
         pin(&mut patch, text(&before, "/metadata/resourceVersion"));
         match objects.merge(name, "", &patch).await {
-            Err(error) if error.reason == Reason::Conflict && !last => {}
+            Err(error) if error.reason == Reason::Conflict && tries < TRIES_MAX => tries += 1,
             outcome => return Ok(outcome.map(|_| true)?),
         }
     }
-    Ok(false)
 }
 
 /// Makes a patch hold for one version of the object only.
@@ -104,7 +104,58 @@ pub fn map_at<'a>(object: &'a mut Value, path: &[&str]) -> Option<&'a mut Map<St
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use async_trait::async_trait;
+    use bytes::Bytes;
+    use wherry_api::kinds::{ConfigMap, Kind};
+    use wherry_api::{Error, Resource};
+    use wherry_client::{Client, PatchKind, RawWatch, Request, Transport, Verb, WatchOptions};
+
     use super::*;
+
+    /// One object, which somebody else changes just before the first patches come.
+    struct Contended {
+        rivals: AtomicU32,
+        version: AtomicU32,
+    }
+
+    #[async_trait]
+    impl Transport for Contended {
+        async fn send(&self, request: Request) -> Result<Bytes, Error> {
+            let version = self.version.load(Ordering::Relaxed).to_string();
+            let object = json!({"metadata": {"name": "m", "resourceVersion": version}, "data": {"a": "1"}});
+            let Verb::Patch(PatchKind::Merge, patch) = request.verb else { return Ok(object.to_string().into()) };
+            if self.rivals.load(Ordering::Relaxed) > 0 {
+                self.rivals.fetch_sub(1, Ordering::Relaxed);
+                self.version.fetch_add(1, Ordering::Relaxed);
+                return Err(Error::new(Reason::Conflict, "the object has been modified"));
+            }
+            let expected = json!({"metadata": {"resourceVersion": version}, "data": {"b": "2"}});
+            assert_eq!(serde_json::from_slice::<Value>(&patch).unwrap(), expected);
+            Ok(patch)
+        }
+
+        async fn watch(&self, _: &'static Resource, _: Option<String>, _: WatchOptions) -> Result<RawWatch, Error> {
+            Err(Error::new(Reason::MethodNotAllowed, "nothing to watch"))
+        }
+    }
+
+    #[tokio::test]
+    async fn who_was_slower_tries_again() {
+        for (rivals, changed) in [(0, true), (TRIES_MAX - 1, true), (TRIES_MAX, false)] {
+            let contended = Contended { rivals: AtomicU32::new(rivals), version: AtomicU32::new(5) };
+            let client = Client::new(Arc::new(contended));
+            let objects = Objects::new(&client, ConfigMap::resource(), Some("default"));
+            let edit = |object: &mut Value| {
+                map_at(object, &["data"]).map(|data| data.insert("b".to_owned(), "2".into()));
+                Ok(())
+            };
+            assert_eq!(change(&objects, "m", edit).await.is_ok(), changed, "{rivals}");
+            assert!(!change(&objects, "m", |_| Ok(())).await.unwrap(), "nothing to change is nothing to send");
+        }
+    }
 
     #[test]
     fn the_difference_leads_from_one_to_the_other() {

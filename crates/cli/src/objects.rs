@@ -195,11 +195,6 @@ impl Objects {
         self.send(name, subresource, Verb::Patch(PatchKind::Merge, encode(patch))).await
     }
 
-    /// Changes one by a strategic merge patch.
-    pub async fn strategic(&self, name: &str, patch: &Value) -> Result<Value, Error> {
-        self.patch(name, PatchKind::Strategic, patch).await
-    }
-
     /// Changes one by a patch of a kind.
     pub async fn patch(&self, name: &str, kind: PatchKind, patch: &Value) -> Result<Value, Error> {
         self.send(name, "", Verb::Patch(kind, encode(patch))).await

@@ -2,16 +2,17 @@
 
 use anyhow::{Context, bail};
 use futures::StreamExt;
-use serde_json::{Value, json};
+use serde_json::Value;
 use wherry_api::Kind;
 use wherry_api::kinds::{Deployment, ReplicaSet};
 use wherry_client::{Client, Event, ListOptions, WatchOptions};
 
-use crate::args::{ClusterArgs, HistoryArgs, RolloutArgs, RolloutVerb, StatusArgs, UndoArgs};
+use crate::args::{ChangeArgs, ClusterArgs, HistoryArgs, RolloutArgs, RolloutVerb, StatusArgs, UndoArgs};
+use crate::change::{change, change_each, map_at};
 use crate::describe::template;
 use crate::get::now;
 use crate::grid::Grid;
-use crate::objects::{Objects, one_target};
+use crate::objects::{Objects, one_target, text};
 use crate::wait::within;
 
 const REVISION: &str = "deployment.kubernetes.io/revision";
@@ -69,13 +70,13 @@ pub fn rollout_state(deployment: &Deployment) -> RolloutState {
 }
 
 async fn status(args: StatusArgs) -> anyhow::Result<()> {
-    let following = follow(&args.rollout);
+    let following = follow(&args);
     if args.timeout.is_zero() { following.await } else { within(args.timeout, following).await }
 }
 
-async fn follow(args: &RolloutArgs) -> anyhow::Result<()> {
-    let (client, name) = open(args)?;
-    let api = client.namespaced::<Deployment>(&args.cluster.namespace);
+async fn follow(args: &StatusArgs) -> anyhow::Result<()> {
+    let (client, name) = open(&args.rollout)?;
+    let api = client.namespaced::<Deployment>(&args.rollout.cluster.namespace);
     let fields = format!("metadata.name={name}");
     let mut present = api.get(&name).await?;
     let resource_version = present.metadata.resource_version.clone().unwrap_or_default();
@@ -84,6 +85,7 @@ async fn follow(args: &RolloutArgs) -> anyhow::Result<()> {
     loop {
         match rollout_state(&present) {
             RolloutState::Done => break sayln!("deployment \"{name}\" successfully rolled out"),
+            RolloutState::Waiting(sentence) if !args.watch => break sayln!("{sentence}"),
             RolloutState::Waiting(sentence) if sentence == told => {}
             RolloutState::Waiting(sentence) => {
                 sayln!("{sentence}");
@@ -127,14 +129,6 @@ fn find<'a>(known: &'a [(u64, ReplicaSet)], name: &str, wanted: u64) -> anyhow::
 
 async fn undo(args: UndoArgs) -> anyhow::Result<()> {
     let (client, name) = open(&args.rollout)?;
-    let namespace = &args.rollout.cluster.namespace;
-    let api = client.namespaced::<Deployment>(namespace);
-    let mut deployment = api.get(&name).await?;
-    if deployment.spec.as_ref().is_some_and(|spec| spec.paused == Some(true)) {
-        bail!(
-            "you cannot rollback a paused deployment; resume it first with 'wherry rollout resume deployment/{name}'"
-        );
-    }
     let known = revisions(&client, &args.rollout.cluster, &name).await?;
     let (revision, set) = match args.to_revision.filter(|wanted| *wanted > 0) {
         Some(wanted) => find(&known, &name, wanted)?,
@@ -143,45 +137,70 @@ async fn undo(args: UndoArgs) -> anyhow::Result<()> {
             previous.with_context(|| format!("no rollout history found for deployment \"{name}\""))?
         }
     };
-    let template = set.spec.as_ref().and_then(|spec| spec.template.clone()).unwrap_or_default();
-    let mut template = serde_json::to_value(template)?;
-    if let Some(labels) = template.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
+    let spec = serde_json::to_value(&set.spec)?;
+    let objects = Objects::new(&client, Deployment::resource(), Some(&args.rollout.cluster.namespace));
+    if change(&objects, &name, |deployment| roll_back(deployment, &spec)).await? {
+        sayln!("deployment.apps/{name} rolled back");
+    } else {
+        sayln!("deployment.apps/{name} skipped rollback (current template already matches revision {revision})");
+    }
+    Ok(())
+}
+
+/// Gives a deployment the template of one of its replica sets.
+fn roll_back(deployment: &mut Value, set: &Value) -> anyhow::Result<()> {
+    if is_paused(deployment) {
+        let name = text(deployment, "/metadata/name");
+        bail!(
+            "you cannot rollback a paused deployment; resume it first with 'wherry rollout resume deployment/{name}'"
+        );
+    }
+    let mut template = set.get("template").cloned().unwrap_or_default();
+    if let Some(labels) = map_at(&mut template, &["metadata", "labels"]) {
         labels.remove(HASH_LABEL);
     }
-    let template = serde_json::from_value(template)?;
-    let skipped = deployment.spec.as_ref().is_some_and(|spec| spec.template == template);
-    if let Some(spec) = deployment.spec.as_mut().filter(|_| !skipped) {
-        spec.template = template;
-        api.update(&deployment).await?;
-    }
-    if skipped {
-        sayln!("deployment.apps/{name} skipped rollback (current template already matches revision {revision})");
-    } else {
-        sayln!("deployment.apps/{name} rolled back");
-    }
+    map_at(deployment, &["spec"]).map(|spec| spec.insert("template".to_owned(), template));
     Ok(())
 }
 
-async fn set_paused(args: RolloutArgs, paused: bool) -> anyhow::Result<()> {
-    let (client, name) = open(&args)?;
-    let api = client.namespaced::<Deployment>(&args.cluster.namespace);
-    let before = api.get(&name).await?.spec.and_then(|spec| spec.paused) == Some(true);
-    let word = if paused { "paused" } else { "resumed" };
-    if before == paused {
-        bail!("deployments.apps \"{name}\" is {}", if paused { "already paused" } else { "not paused" });
-    }
-    api.merge(&name, &json!({"spec": {"paused": paused}})).await?;
-    sayln!("deployment.apps/{name} {word}");
-    Ok(())
+async fn set_paused(args: ChangeArgs, paused: bool) -> anyhow::Result<()> {
+    let done = if paused { "paused" } else { "resumed" };
+    change_each(&args.what, &args.chosen, (done, None), |deployment| {
+        require_deployment(deployment)?;
+        if is_paused(deployment) == paused {
+            let name = text(deployment, "/metadata/name");
+            bail!("deployments.apps \"{name}\" is {}", if paused { "already paused" } else { "not paused" });
+        }
+        map_at(deployment, &["spec"]).map(|spec| spec.insert("paused".to_owned(), paused.into()));
+        Ok(())
+    })
+    .await
 }
 
-async fn restart(args: RolloutArgs) -> anyhow::Result<()> {
-    let (client, name) = open(&args)?;
-    let annotations = json!({"kubectl.kubernetes.io/restartedAt": now().to_string()});
-    let patch = json!({"spec": {"template": {"metadata": {"annotations": annotations}}}});
-    Objects::new(&client, Deployment::resource(), Some(&args.cluster.namespace)).strategic(&name, &patch).await?;
-    sayln!("deployment.apps/{name} restarted");
-    Ok(())
+async fn restart(args: ChangeArgs) -> anyhow::Result<()> {
+    let when = now().to_string();
+    change_each(&args.what, &args.chosen, ("restarted", None), |deployment| {
+        require_deployment(deployment)?;
+        if is_paused(deployment) {
+            let name = text(deployment, "/metadata/name");
+            bail!("deployments.apps \"{name}\" can't restart paused deployment (run rollout resume first)");
+        }
+        let annotations = map_at(deployment, &["spec", "template", "metadata", "annotations"]);
+        annotations.map(|all| all.insert("kubectl.kubernetes.io/restartedAt".to_owned(), when.as_str().into()));
+        Ok(())
+    })
+    .await
+}
+
+fn is_paused(deployment: &Value) -> bool {
+    deployment.pointer("/spec/paused") == Some(&Value::Bool(true))
+}
+
+fn require_deployment(object: &Value) -> anyhow::Result<()> {
+    match text(object, "/kind") {
+        "Deployment" => Ok(()),
+        kind => bail!("a {kind} has no rollout; name a deployment"),
+    }
 }
 
 /// The deployment's replica sets by revision, oldest first.
@@ -204,14 +223,26 @@ fn annotation<'a>(set: &'a ReplicaSet, key: &str) -> Option<&'a str> {
 fn open(args: &RolloutArgs) -> anyhow::Result<(Client, String)> {
     let (resource, name) = one_target(&args.what)?;
     if !std::ptr::eq(resource, Deployment::resource()) {
-        bail!("{} have no rollouts; name a deployment", resource.plural);
+        bail!("a {} has no rollout; name a deployment", resource.kind);
     }
     Ok((args.cluster.client()?, name))
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn a_template_comes_back_without_its_hash() {
+        let set = json!({"template": {"metadata": {"labels": {"a": "b", HASH_LABEL: "1"}}, "spec": {"x": 1}}});
+        let mut deployment = json!({"spec": {"replicas": 2, "template": {"spec": {"y": 1}}}});
+        roll_back(&mut deployment, &set).unwrap();
+        let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"x": 1}});
+        assert_eq!(deployment, json!({"spec": {"replicas": 2, "template": template}}));
+        assert!(roll_back(&mut json!({"spec": {"paused": true}}), &set).is_err());
+    }
 
     fn state(text: &str) -> RolloutState {
         let object = wherry_api::yaml::parse(text).unwrap().remove(0);

@@ -4,7 +4,7 @@ use anyhow::{Context, bail};
 use serde_json::{Value, json};
 use wherry_client::ListOptions;
 
-use crate::args::{SetArgs, SetEnvArgs, SetResourcesArgs, SetVerb};
+use crate::args::{ChangeArgs, SetEnvArgs, SetResourcesArgs, SetVerb};
 use crate::change::{change_each, map_at, pair, split};
 use crate::objects::{select, text};
 
@@ -18,7 +18,7 @@ pub async fn run(verb: SetVerb) -> anyhow::Result<()> {
     }
 }
 
-async fn image(args: SetArgs) -> anyhow::Result<()> {
+async fn image(args: ChangeArgs) -> anyhow::Result<()> {
     let (objects, images) = split(&args.what)?;
     change_each(&objects, &args.chosen, ("image updated", None), |object| {
         for (name, image) in images.iter().map(|image| pair(image)) {

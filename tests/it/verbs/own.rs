@@ -81,7 +81,7 @@ pub fn advice(stage: &Stage<'_>) {
         ("! get pods -o frob", &["jsonpath={.metadata.name}"]),
         ("! get pods -o jsonpath={.a", &["no '}' closes"]),
         ("! get pods,svc -w", &["one resource can be watched at a time"]),
-        ("! rollout status svc/web", &["services have no rollouts; name a deployment"]),
+        ("! rollout status svc/web", &["a Service has no rollout; name a deployment"]),
         ("! logs one --since soon", &["is no duration"]),
         ("! delete pods", &["name the pods to delete, or say -l or --all"]),
         ("! delete", &["name objects"]),

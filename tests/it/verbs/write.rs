@@ -73,11 +73,13 @@ pub fn rollout(stage: &Stage<'_>) {
         ("rollout pause deployment/web", &["deployment.apps/web paused"]),
         ("! rollout pause deployment/web", &["deployments.apps \"web\" is already paused"]),
         ("! rollout undo deployment/web", &["you cannot rollback a paused deployment; resume it first with"]),
+        ("! rollout restart deployment/web", &["can't restart paused deployment (run rollout resume first)"]),
         ("set env deployment/web COLOUR=blue", &["env updated"]),
         ("get deploy web -o jsonpath={.spec.paused}", &["true"]),
         ("rollout resume deployment/web", &["deployment.apps/web resumed"]),
         ("rollout restart deployment/web", &["deployment.apps/web restarted"]),
         ("rollout status deployment/web --timeout 60s", &["successfully rolled out"]),
+        ("rollout status deployment/web --watch=false", &["deployment \"web\" successfully rolled out"]),
         ("wait --for=condition=available deployment/web --timeout 60s", &["deployment.apps/web condition met"]),
         ("get replicasets", &["DESIRED", "CURRENT", "READY"]),
         (

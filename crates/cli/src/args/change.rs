@@ -41,17 +41,17 @@ pub struct MetadataArgs {
     wherry set env deploy/myapp COLOUR=red OLD-\n  wherry set resources deploy/myapp --limits cpu=200m,memory=64Mi")]
 pub enum SetVerb {
     /// Their images, as CONTAINER=IMAGE; `*` for all containers
-    Image(SetArgs),
+    Image(ChangeArgs),
     /// Their environment, as NAME=VALUE to set and NAME- to remove
     Env(SetEnvArgs),
     /// Their requests and limits
     Resources(SetResourcesArgs),
 }
 
-/// Flags of `set image`.
+/// Flags of `set image`, and of `rollout pause`, `resume` and `restart`.
 #[derive(Clone, Debug, Args)]
-pub struct SetArgs {
-    /// RESOURCE NAME… or RESOURCE/NAME…, then what to set
+pub struct ChangeArgs {
+    /// RESOURCE NAME… or RESOURCE/NAME…; for `set image` then CONTAINER=IMAGE
     #[arg(required = true, num_args = 1..)]
     pub what: Vec<String>,
     /// Which objects.

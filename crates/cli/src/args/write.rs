@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{ClusterArgs, duration};
+use super::{ChangeArgs, ClusterArgs, duration};
 
 /// Flags of `apply`.
 #[derive(Clone, Debug, Args)]
@@ -107,11 +107,11 @@ pub enum RolloutVerb {
     /// Go back to the revision before, or to one of one's choice
     Undo(UndoArgs),
     /// Replace all pods, as an update would
-    Restart(RolloutArgs),
+    Restart(ChangeArgs),
     /// Let changes wait
-    Pause(RolloutArgs),
+    Pause(ChangeArgs),
     /// Go on with what waits
-    Resume(RolloutArgs),
+    Resume(ChangeArgs),
 }
 
 /// Whose rollout.
@@ -134,6 +134,10 @@ pub struct StatusArgs {
     /// How long at most; 0 for as long as it takes
     #[arg(long, default_value = "0", value_parser = duration)]
     pub timeout: Duration,
+    /// Whether to wait until it is done
+    #[arg(short, long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1,
+        default_missing_value = "true", require_equals = true)]
+    pub watch: bool,
 }
 
 /// Flags of `rollout history`.
