@@ -1,5 +1,5 @@
 //! A web server (`wasi:http` 0.2): greets with its pod's name; `/env/NAME`, `/headers`, `/fetch/HOST:PORT`, and for tests
-//! `/sleep/MS`, `/trap`, `/hog`, `/spin`, `/begin-and-spin`.
+//! `/sleep/MS`, `/trap`, `/hog`, `/spin`, `/begin-and-spin`, `/begin-and-trap`.
 
 use std::fs::OpenOptions;
 use std::io::{Read, Write};
@@ -28,8 +28,10 @@ impl Guest for Hello {
         ResponseOutparam::set(out, Ok(response));
         if let Ok(mut stream) = body.write() {
             let _written = stream.write_all(answer.1.as_bytes());
-            if path == "/begin-and-spin" {
-                spin();
+            match path.as_str() {
+                "/begin-and-spin" => spin(),
+                "/begin-and-trap" => std::process::abort(),
+                _ => {}
             }
         }
         let _finished = OutgoingBody::finish(body, None);

@@ -26,8 +26,8 @@ use crate::state::State;
 /// How long a guest may run on when its answer has been read or its caller has gone.
 const LINGER_MOST: Duration = Duration::from_secs(30);
 
-/// The rest of a request's guest, with all that it holds.
-pub(crate) type Guest = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// The rest of a request's guest, with all that it holds. It says whether it ended well.
+pub(crate) type Guest = Pin<Box<dyn Future<Output = bool> + Send>>;
 
 type Answer = wasmtime::Result<http::Response<WasiBody>>;
 
@@ -50,6 +50,8 @@ pub(crate) enum NoAnswer {
     Stopping,
     #[error("the module ended without an answer")]
     Silent,
+    #[error("the module ended in the middle of its answer")]
+    Cut,
     #[error("the module's answer is an error: {0}")]
     Error(String),
 }
@@ -106,17 +108,24 @@ pub(crate) async fn answer(
     mut awaited: Awaited,
     handle: &Handle,
 ) -> Result<http::Response<Body>, NoAnswer> {
-    let mut running = true;
+    let mut ended = None;
     let answered = poll_fn(|context| {
-        running = running && guest.poll_unpin(context).is_pending();
+        if ended.is_none()
+            && let Poll::Ready(well) = guest.poll_unpin(context)
+        {
+            ended = Some(well);
+        }
         awaited.answered.poll_unpin(context)
     });
     let response = answered.await.map_err(|_| NoAnswer::Silent)?;
     let response = response.map_err(|error| NoAnswer::Error(format!("{error:#}")))?;
-    let rest = running.then(|| Rest { guest, taken: Some(awaited.taken), handle: handle.clone() });
-    Ok(response.map(|body| match rest {
-        Some(rest) => Running { body, rest: Some(rest) }.boxed_unsync(),
-        None => body.map_err(BoxError::from).boxed_unsync(),
+    Ok(response.map(|body| match ended {
+        Some(true) => body.map_err(BoxError::from).boxed_unsync(),
+        Some(false) => Running { body, rest: None, failed: true }.boxed_unsync(),
+        None => {
+            let rest = Rest { guest, taken: Some(awaited.taken), handle: handle.clone() };
+            Running { body, rest: Some(rest), failed: false }.boxed_unsync()
+        }
     }))
 }
 
@@ -132,13 +141,16 @@ struct Rest {
 struct Running {
     body: WasiBody,
     rest: Option<Rest>,
+    /// The guest trapped: what wasmtime-wasi-http gives for the end of the body is none.
+    failed: bool,
 }
 
 impl Running {
     fn run(&mut self, context: &mut Context<'_>) {
-        let ended = self.rest.as_mut().is_some_and(|rest| rest.guest.poll_unpin(context).is_ready());
-        if ended {
+        let polled = self.rest.as_mut().map(|rest| rest.guest.poll_unpin(context));
+        if let Some(Poll::Ready(well)) = polled {
             self.rest = None;
+            self.failed = !well;
         }
     }
 
@@ -160,7 +172,12 @@ impl http_body::Body for Running {
             self.run(context);
             frame = Pin::new(&mut self.body).poll_frame(context);
         }
-        if matches!(frame, Poll::Ready(None)) || self.body.is_end_stream() {
+        if matches!(frame, Poll::Ready(None)) {
+            if self.failed {
+                return Poll::Ready(Some(Err(NoAnswer::Cut.into())));
+            }
+            self.end(context);
+        } else if self.body.is_end_stream() {
             self.end(context);
         }
         frame.map_err(BoxError::from)
@@ -179,7 +196,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         if let Some(Rest { guest, handle, .. }) = self.rest.take() {
             // It may still finish what it does after its answer, but not go on for good for a caller that is gone.
-            handle.spawn(tokio::time::timeout(LINGER_MOST, guest));
+            handle.spawn(tokio::time::timeout(LINGER_MOST, guest.map(drop)));
         }
     }
 }

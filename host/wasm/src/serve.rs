@@ -1,14 +1,13 @@
 //! HTTP modules: a fresh instance for each request, none while idle.
 //!
 //! The ingress of this node hands requests over as they are; everybody else connects to the pod's port, where
-//! HTTP/1.1 is spoken. A trap fails its request; running out of memory ends the container, as it would a process.
+//! HTTP/1.1 is spoken. A trap fails its request (and ends its connection); running out of memory ends the container, as it would a process.
 
-use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use http::StatusCode;
 use http_body_util::BodyExt;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -19,7 +18,7 @@ use tokio_util::task::TaskTracker;
 use wasmtime_wasi_http::handler::ProxyPre;
 use wasmtime_wasi_http::{Error as HttpError, WasiBody};
 use wherry_runtime::{ContainerSpec, Exit, ExitReason, StartError};
-use wherry_vnet::{Body, BoxError, HttpHandler, Listener, Stream, full_body};
+use wherry_vnet::{Body, BoxError, HttpHandler, Listener, Stream};
 
 use crate::container::{Resources, exited, failed};
 use crate::places::{Place, RequestPlaces};
@@ -67,17 +66,18 @@ impl Service {
         let killed = self.killed.clone().cancelled_owned();
         Ok(Box::pin(self.requests.track_future(async move {
             let run = Throttled::new(request::run(&pre, state, request, exchange), cpu);
-            tokio::select! {
+            let ended = tokio::select! {
                 biased;
-                ended = run => if let Err(error) = ended {
-                    let exit = failed(&spec, &error);
+                ended = run => ended.inspect_err(|error| {
+                    let exit = failed(&spec, error);
                     if exit.reason == ExitReason::OomKilled {
                         ruin.send_replace(Some(exit));
                     }
-                },
-                () = killed => {}
-            }
+                }).is_ok(),
+                () = killed => false,
+            };
             drop(place);
+            ended
         })))
     }
 }
@@ -121,9 +121,10 @@ pub(crate) async fn serve(service: Arc<Service>, mut listener: Listener, stoppin
 async fn speak(service: Arc<Service>, stream: Stream, stopping: CancellationToken) {
     let answer = service_fn(move |request: http::Request<hyper::body::Incoming>| {
         let service = Arc::clone(&service);
+        // Without an answer the connection ends, as it does with a process: whoever asked learns the same in all isolations.
         async move {
             let request = request.map(|body| body.map_err(BoxError::from).boxed_unsync());
-            Ok::<_, Infallible>(service.handle(request).await.unwrap_or_else(|error| unanswered(&error)))
+            service.handle(request).await.map_err(io::Error::other)
         }
     });
     let mut builder = hyper::server::conn::http1::Builder::new();
@@ -142,15 +143,6 @@ fn clone(pre: &ProxyPre<State>) -> ProxyPre<State> {
         ProxyPre::P2(pre) => ProxyPre::P2(pre.clone()),
         ProxyPre::P3(pre) => ProxyPre::P3(pre.clone()),
     }
-}
-
-/// What a client is told whose request the module did not answer.
-fn unanswered(error: &BoxError) -> http::Response<Body> {
-    let is_stopping = matches!(error.downcast_ref(), Some(NoAnswer::Stopping));
-    let status = if is_stopping { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::INTERNAL_SERVER_ERROR };
-    let mut response = http::Response::new(full_body(format!("{error}\n")));
-    *response.status_mut() = status;
-    response
 }
 
 /// The client's part of a body broke off.

@@ -75,6 +75,7 @@ impl Forwarder {
     }
 
     async fn pass(&self, passage: &Passage<'_>, mut request: Request<Body>) -> Answer {
+        let mut is_repeated = false;
         for _ in 0..ENDPOINTS_TRIED_MAX {
             let endpoint = passage.choose()?;
             let permit = endpoint.begin();
@@ -82,7 +83,7 @@ impl Forwarder {
                 return passage.call(&*handler, request, permit).await;
             }
             let again = repeatable(&request);
-            match self.pool.send(endpoint.address, request).await {
+            match self.pool.send(endpoint.address, request, is_repeated).await {
                 Ok((response, lease)) => {
                     return Ok(finish(response, |body| Outgoing::Connection {
                         body,
@@ -97,6 +98,7 @@ impl Forwarder {
                 }
                 Err(SendError::Broken { kept_alive: true }) if again.is_some() => {
                     request = again.ok_or_else(|| passage.broken())?;
+                    is_repeated = true;
                 }
                 Err(SendError::Broken { .. }) => return Err(passage.broken()),
                 Err(SendError::TimedOut) => return Err(Failure::TimedOut(passage.service.clone())),

@@ -70,13 +70,15 @@ impl Pool {
         }
     }
 
-    /// Sends a request to an address and waits for the head of the answer.
+    /// Sends a request to an address and waits for the head of the answer. One that is asked again gets a connection of
+    /// its own: of those that are kept, others may have been closed at the same time, or ended by that very request.
     pub(crate) async fn send(
         self: &Arc<Self>,
         address: SocketAddr,
         mut request: Request<Body>,
+        is_repeated: bool,
     ) -> Result<(Response<Incoming>, Lease), SendError> {
-        while let Some(sender) = self.take(address) {
+        while let Some(sender) = (!is_repeated).then(|| self.take(address)).flatten() {
             match self.send_over(sender, true, address, request).await {
                 Err(SendError::Unsent(unsent)) => request = *unsent,
                 sent => return sent,

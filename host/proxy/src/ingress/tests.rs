@@ -195,6 +195,28 @@ async fn connections_are_kept_and_an_endpoint_that_is_gone_is_passed_over() {
     }
 }
 
+/// Counts its requests, and ends the connection instead of answering.
+struct Fragile(AtomicUsize);
+
+#[async_trait]
+impl HttpHandler for Fragile {
+    async fn handle(&self, request: Request<Body>) -> Result<Response<Body>, BoxError> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        if request.uri() == "/trap" { Err("trapped".into()) } else { Ok(Response::new(full_body(""))) }
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_ends_instead_of_answering_is_asked_twice_at_most() {
+    let (world, fragile) = (World::new(), Arc::new(Fragile(AtomicUsize::new(0))));
+    let pod = world.pod();
+    world.serve_from(&[serve_on(&pod, 8080, Arc::<Fragile>::clone(&fragile) as _, &world.trigger.drain())]);
+    futures::future::join_all((0..4).map(|_| world.get("web.example", "/"))).await;
+    let (status, text) = world.get("web.example", "/trap").await;
+    assert!(status == 502 && text.contains("default/web ended before it answered"), "{status} {text}");
+    assert_eq!(fragile.0.load(Ordering::SeqCst), 4 + 2, "over a connection that was kept, and over one of its own");
+}
+
 #[tokio::test]
 async fn http2_comes_in_over_the_same_port() {
     let world = World::new();

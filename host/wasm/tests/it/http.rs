@@ -101,6 +101,15 @@ fn a_trap_fails_its_request_alone() {
     run(async {
         let site = Site::new(Guest::new("hello-http", &[])).await;
         assert_eq!(site.ask("/trap").await, None);
+        assert_eq!(site.ask("/begin-and-trap").await, None, "an answer that breaks off is not taken for a whole one");
+        for path in ["/trap", "/begin-and-trap"] {
+            let mut stream = network().dial(site.pod.at(PORT)).await.unwrap();
+            stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            let _ended = stream.read_to_string(&mut answer).await;
+            assert!(!answer.ends_with("0\r\n\r\n"), "{path}: {answer:?}");
+            assert!(path != "/trap" || answer.is_empty(), "{path}: {answer:?}");
+        }
         assert_eq!(site.ask("/env/NOTHING").await.map(|answer| answer.0), Some(404));
         assert!(site.started.log.text().contains("unreachable"), "{}", site.started.log.text());
     });
