@@ -3,10 +3,14 @@
 use std::fs;
 
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::time::Instant;
 use wherry_tests::{Cluster, get, until};
 
 use crate::WHERRY;
 use crate::objects::{ingress, web};
+
+/// In which /proc counts.
+const TICKS_A_SECOND: u64 = 100;
 
 #[test]
 fn a_sandbox_is_confined_and_its_end_is_its_own_pods() {
@@ -27,6 +31,7 @@ fn a_sandbox_is_confined_and_its_end_is_its_own_pods() {
     let facts = fs::read_to_string(format!("/proc/{first}/status")).unwrap();
     assert!(facts.contains("NoNewPrivs:\t1") && facts.contains("Seccomp:\t2"), "{facts}");
     assert_ne!(first, second);
+    no_answer(&cluster, &runtime);
 
     kill_process(Pid::from_raw(first).unwrap(), Signal::KILL).unwrap();
     for _ in 0..20 {
@@ -47,9 +52,69 @@ fn a_sandbox_is_confined_and_its_end_is_its_own_pods() {
     assert_eq!(cluster.terminate().unwrap(), Some(0), "{}", cluster.errors());
 }
 
+/// A loop that never yields, in a process of its own: the operating system gives it its part, and ends it.
+#[test]
+fn an_isolated_loop_is_paced_and_ended_by_the_operating_system() {
+    const SPIN: &str = "---
+apiVersion: v1
+kind: Pod
+metadata: {name: spin}
+spec:
+  runtimeClassName: wasm-isolated
+  terminationGracePeriodSeconds: 1
+  containers:
+    - {name: spin, image: 'misbehave:v1', args: [spin], resources: {limits: {cpu: 200m}}}
+";
+    let mut cluster = Cluster::start(WHERRY).unwrap();
+    cluster.load_guest("misbehave").unwrap();
+    cluster.apply("default", SPIN).unwrap();
+    let field = |path: &str| {
+        let output = cluster.wherry(&["get", "pod", "spin", "-o", &format!("jsonpath={{{path}}}")]).unwrap();
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    };
+    until("the loop runs", || Ok((field(".status.phase") == "Running").then_some(()))).unwrap();
+    let process = noted(&cluster, &format!("pod-{}", field(".metadata.uid")));
+    let used = || ticks(process).unwrap();
+    let (began, before) = (Instant::now(), used());
+    // Its part of four seconds or more, whatever else the machine does meanwhile.
+    until("it has used some", || Ok((used() > before + TICKS_A_SECOND / 2).then_some(()))).unwrap();
+    let part = (used() - before) as f64 / TICKS_A_SECOND as f64 / began.elapsed().as_secs_f64();
+    println!("a limit of 200m is {part:.3} cores");
+    assert!(part < 0.26, "{part} cores");
+
+    assert!(cluster.wherry(&["delete", "pod", "spin"]).unwrap().status.success());
+    until("its process is gone", || Ok(ticks(process).is_none().then_some(()))).unwrap();
+    assert_eq!(cluster.terminate().unwrap(), Some(0), "{}", cluster.errors());
+}
+
+/// What a process has used of the CPU; `None` if it is gone.
+fn ticks(process: i32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    (fields[0] != "Z").then(|| fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap())
+}
+
+/// What ends before it answers, or half-way, is seen as with modules in the node's process.
+fn no_answer(cluster: &Cluster, runtime: &tokio::runtime::Runtime) {
+    let port = cluster.ports().unwrap().http;
+    for _ in 0..3 {
+        let answer = runtime.block_on(get(port, "a.example", "/trap")).unwrap();
+        let sentence = "502 Bad Gateway: the endpoint of service default/a ended before it answered\n";
+        assert_eq!((answer.status, answer.body.as_str()), (502, sentence));
+        let cut = runtime.block_on(get(port, "a.example", "/begin-and-trap"));
+        assert!(cut.is_err() || cut.is_ok_and(|answer| answer.status == 502), "it is no whole answer");
+        assert_eq!(runtime.block_on(get(port, "a.example", "/")).unwrap().status, 200);
+    }
+}
+
 /// The process of a namespace's sandbox.
 fn sandbox(cluster: &Cluster, namespace: &str) -> i32 {
-    let note = cluster.data().join(format!("node/sandboxes/namespace-{namespace}.pid"));
+    noted(cluster, &format!("namespace-{namespace}"))
+}
+
+/// The process of the sandbox of that name.
+fn noted(cluster: &Cluster, name: &str) -> i32 {
+    let note = cluster.data().join(format!("node/sandboxes/{name}.pid"));
     until("the sandbox has a note", || {
         let note = fs::read_to_string(&note).unwrap_or_default();
         Ok(note.split_whitespace().next().and_then(|pid| pid.parse().ok()))

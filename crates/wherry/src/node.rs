@@ -31,6 +31,7 @@ pub struct Node {
     proxy: Trigger,
     agent: Trigger,
     sandboxes: Trigger,
+    processes: Arc<Processes>,
     guests: Guests,
 }
 
@@ -97,7 +98,14 @@ impl Node {
         let config = WasmConfig { directory: data.join("wasm"), instances_max: INSTANCES_MAX, guests: threads.clone() };
         let wasm = Arc::new(WasmRuntime::new(config, images)?);
         let sandbox_tasks = Trigger::new();
-        let runtimes = runtimes(args.isolation, data, &wasm, network.config(), &sandbox_tasks)?;
+        let processes = Arc::new(Processes::new(data.join("")));
+        let config = SandboxConfig {
+            directory: data.join("node/sandboxes"),
+            network: network.config().clone(),
+            launcher: Arc::clone(&processes) as _,
+        };
+        let sandboxes = Sandboxes::new(config, &sandbox_tasks.drain()).context("sandboxes cannot be set up")?;
+        let runtimes = runtimes(args.isolation, data, &wasm, &sandboxes)?;
         let config = AgentConfig {
             node_name: name.to_owned(),
             node_ip: address,
@@ -111,7 +119,7 @@ impl Node {
         let drain = agent_tasks.drain();
         drain.spawn_graceful(wherry_agent::server::serve(kubelet, tls, agent.handle(), drain.clone()));
         drain.spawn_graceful(agent.run(drain.clone()));
-        Ok(Self { proxy: proxy_tasks, agent: agent_tasks, sandboxes: sandbox_tasks, guests })
+        Ok(Self { proxy: proxy_tasks, agent: agent_tasks, sandboxes: sandbox_tasks, processes, guests })
     }
 
     /// Stops the pods gracefully, then the proxy.
@@ -122,6 +130,7 @@ impl Node {
         if !(agent && proxy && sandboxes) {
             tracing::warn!("some of the node's tasks did not end in time");
         }
+        self.processes.sweep().await;
         drop(self.guests);
     }
 }
@@ -131,23 +140,20 @@ fn runtimes(
     isolation: Isolation,
     data: &DataDir,
     wasm: &Arc<WasmRuntime>,
-    network: &NetworkConfig,
-    tasks: &Trigger,
+    sandboxes: &Arc<Sandboxes>,
 ) -> anyhow::Result<Runtimes> {
-    let launcher = Arc::new(Processes::new(data.join("")));
-    let config = SandboxConfig { directory: data.join("node/sandboxes"), network: network.clone(), launcher };
-    let sandboxes = Sandboxes::new(config, &tasks.drain()).context("sandboxes cannot be set up")?;
-    let sandboxed = |name, grouping| {
-        let (compiler, sandboxes) = (Arc::clone(wasm) as _, Arc::clone(&sandboxes));
+    let sandboxed = |name, grouping, compiler| {
+        let sandboxes = Arc::clone(sandboxes);
         let (pods_directory, code_directory) = (data.join("node/pods"), data.join("wasm/compiled"));
         let config = RuntimeConfig { name, grouping, sandboxes, compiler, pods_directory, code_directory };
         Arc::new(SandboxRuntime::new(config))
     };
     let usual: Arc<dyn wherry_runtime::Runtime> = match isolation {
-        Isolation::Namespace => sandboxed("wasm", Grouping::Namespace),
+        Isolation::Namespace => sandboxed("wasm", Grouping::Namespace, Arc::clone(wasm) as _),
         Isolation::Shared => Arc::clone(wasm) as _,
     };
-    Ok(Runtimes::new(vec![usual, sandboxed("wasm-isolated", Grouping::Pod)]))
+    let without_epochs = wasm.compiler_without_epochs().context("the wasm runtime compiles nothing")?;
+    Ok(Runtimes::new(vec![usual, sandboxed("wasm-isolated", Grouping::Pod, without_epochs)]))
 }
 
 /// A listener that belongs to the runtime that is entered.

@@ -20,6 +20,7 @@ pub fn run(args: &SandboxArgs) -> anyhow::Result<()> {
     // has closed all others.
     let listener = unsafe { OwnedFd::from_raw_fd(SOCKET) };
     crate::log_to_stderr(LogFormat::Text);
+    let control = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let guests = tokio::runtime::Builder::new_multi_thread().thread_name("guests").enable_all().build()?;
     let config = WasmConfig {
         // Nothing is kept: code comes from the node, and files are mounted as directories already.
@@ -29,8 +30,9 @@ pub fn run(args: &SandboxArgs) -> anyhow::Result<()> {
     };
     let runtime = Arc::new(WasmRuntime::given(config)?);
     let tasks = Trigger::new();
-    let config = GuestsConfig { listener, runtime, clock: SystemClock::shared(), lacking };
-    guests.block_on(wherry_sandbox::serve(config, tasks.drain()))?;
+    let threads = guests.handle().clone();
+    let config = GuestsConfig { listener, runtime, guests: threads, clock: SystemClock::shared(), lacking };
+    control.block_on(wherry_sandbox::serve(config, tasks.drain()))?;
     guests.shutdown_background();
     Ok(())
 }

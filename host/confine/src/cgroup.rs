@@ -18,6 +18,9 @@ const AGENT_LEAF: &str = "wherry-agent";
 /// In which CPU time is shared out: short, so that a sandbox that used up its share does not stall for long.
 const CPU_PERIOD_MICROSECONDS: u64 = 20_000;
 
+/// What the kernel takes for a quota at least.
+const QUOTA_LEAST: u64 = 1000;
+
 const CONTROLLERS: [&str; 3] = ["memory", "pids", "cpu"];
 
 /// What a cgroup is to bound; `None` leaves a resource alone.
@@ -27,9 +30,12 @@ pub struct CgroupLimits {
     pub memory_bytes_max: Option<u64>,
     /// Threads.
     pub threads_max: Option<u64>,
-    /// CPU time, in thousandths of a CPU.
+    /// CPU time, in thousandths of a CPU; [`CPU_UNBOUNDED`] where it is bounded later.
     pub cpu_millis_max: Option<u64>,
 }
+
+/// All the CPU time there is.
+pub const CPU_UNBOUNDED: u64 = u64::MAX;
 
 /// The cgroup of one sandbox. It is removed when it is dropped, unless a process is still in it.
 #[derive(Debug)]
@@ -61,6 +67,27 @@ impl Cgroup {
         self.directories
             .iter()
             .try_for_each(|(_, directory)| fs::write(directory.join("cgroup.procs"), pid.to_string()))
+    }
+
+    /// Bounds CPU time from now on, in thousandths of a CPU. Whether it can: else it must be done otherwise.
+    pub fn bound_cpu(&self, millis_max: u64) -> bool {
+        let has = |member: &&(Version, PathBuf)| {
+            settings(member.0, "cpu", millis_max).iter().all(|(file, ..)| member.1.join(file).exists())
+        };
+        self.directories.iter().find(has).is_some_and(|member| bound(member, "cpu", millis_max).is_ok())
+    }
+
+    /// Removes those whose names begin so, below the calling process' own, in which no process is any more: what an
+    /// earlier process has left behind. Whether all are gone.
+    pub fn sweep(prefix: &str) -> bool {
+        let mut all = true;
+        for place in own_places().unwrap_or_default() {
+            let entries = fs::read_dir(base(place).directory).into_iter().flatten().flatten();
+            for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix)) {
+                all &= fs::remove_dir(entry.path()).is_ok();
+            }
+        }
+        all
     }
 
     /// How often the kernel ended a process here for want of memory; `None` where memory is not bounded.
@@ -112,7 +139,9 @@ impl CgroupLimits {
 }
 
 fn settings(version: Version, controller: &str, value: u64) -> Vec<Setting> {
-    let quota = value.saturating_mul(CPU_PERIOD_MICROSECONDS) / 1000;
+    let quota =
+        (value != CPU_UNBOUNDED).then(|| (value.saturating_mul(CPU_PERIOD_MICROSECONDS) / 1000).max(QUOTA_LEAST));
+    let quota = |unbounded: &str| quota.map_or_else(|| unbounded.to_owned(), |quota| quota.to_string());
     match (version, controller) {
         (Version::One, "memory") => vec![
             ("memory.limit_in_bytes", value.to_string(), false),
@@ -124,9 +153,9 @@ fn settings(version: Version, controller: &str, value: u64) -> Vec<Setting> {
         (_, "pids") => vec![("pids.max", value.to_string(), false)],
         (Version::One, _) => vec![
             ("cpu.cfs_period_us", CPU_PERIOD_MICROSECONDS.to_string(), false),
-            ("cpu.cfs_quota_us", quota.to_string(), false),
+            ("cpu.cfs_quota_us", quota("-1"), false),
         ],
-        (Version::Two, _) => vec![("cpu.max", format!("{quota} {CPU_PERIOD_MICROSECONDS}"), false)],
+        (Version::Two, _) => vec![("cpu.max", format!("{} {CPU_PERIOD_MICROSECONDS}", quota("max")), false)],
     }
 }
 
@@ -188,11 +217,16 @@ fn parent(places: &[Place], controller: &str) -> Result<Place, String> {
         Version::One => place.controllers.iter().any(|c| c == controller),
         Version::Two => lists(&place.directory.join("cgroup.controllers"), controller),
     };
-    let mut place = places.iter().find(has).cloned().ok_or("no hierarchy offers it to the agent")?;
+    let place = places.iter().find(has).cloned().ok_or("no hierarchy offers it to the agent")?;
+    Ok(base(place))
+}
+
+/// The cgroup that is the agent's to divide, whether or not it has moved into its leaf.
+fn base(mut place: Place) -> Place {
     if place.version == Version::Two && place.directory.file_name().is_some_and(|last| last == AGENT_LEAF) {
         place.directory.pop();
     }
-    Ok(place)
+    place
 }
 
 fn possible(parent: &Place, controller: &str) -> Result<(), String> {
@@ -316,6 +350,22 @@ mod tests {
             ["cpu.cfs_period_us=20000", "cpu.cfs_quota_us=30000", "memory.limit_in_bytes=1073741824", "pids.max=64"];
         assert_eq!(written, expected);
         assert_eq!(lacking, []);
+    }
+
+    #[test]
+    fn cpu_is_bounded_later_where_its_files_are() {
+        let root = tempfile::tempdir().unwrap();
+        let (with, without) = (root.path().join("with"), root.path().join("without"));
+        fs::create_dir(&with).unwrap();
+        fs::create_dir(&without).unwrap();
+        fs::write(with.join("cpu.max"), "max 100000\n").unwrap();
+        let bounded =
+            |directory: PathBuf, millis| Cgroup { directories: vec![(Version::Two, directory)] }.bound_cpu(millis);
+        for (millis, text) in [(250, "5000 20000"), (1, "1000 20000"), (CPU_UNBOUNDED, "max 20000")] {
+            assert!(bounded(with.clone(), millis));
+            assert_eq!(fs::read_to_string(with.join("cpu.max")).unwrap(), text);
+        }
+        assert!(!bounded(without, 250));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod calls;
 mod cgroup;
+mod clock;
 mod confine;
 mod descriptors;
 mod files;
@@ -15,7 +16,8 @@ mod limits;
 mod seccomp;
 mod start;
 
-pub use cgroup::{Cgroup, CgroupLimits};
+pub use cgroup::{CPU_UNBOUNDED, Cgroup, CgroupLimits};
+pub use clock::cpu_time;
 pub use confine::{ConfineError, Directory, Plan, Report, confine};
 pub use lacking::{Lacking, Layer, kernel_support};
 pub use start::{SOCKET, Start, StartError, USERS_FIRST, USERS_MAX, user};

@@ -8,7 +8,7 @@ use wherry_confine::{ConfineError, Directory, Plan, SOCKET, confine};
 /// Connections, files of modules and logs: as many as a busy namespace has.
 const OPEN_FILES_MAX: u64 = 65_536;
 /// Threads of guests, of the runtime's and of the log.
-const THREADS_MAX: u64 = 512;
+pub(crate) const THREADS_MAX: u64 = 512;
 /// No file of a guest grows beyond this.
 const FILE_BYTES_MAX: u64 = 16 << 30;
 

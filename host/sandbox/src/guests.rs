@@ -19,6 +19,7 @@ use std::time::Duration;
 use rustix::net::SocketFlags;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::runtime::Handle;
 use wherry_base::{Clock, Drain};
 use wherry_runtime::{Container, GivenCode};
 use wherry_vnet::{Namespace, Network, NetworkConfig};
@@ -41,6 +42,9 @@ pub struct GuestsConfig {
     pub listener: OwnedFd,
     /// Runs the guests.
     pub runtime: Arc<dyn GivenCode>,
+    /// The threads that guests run on, and what carries their connections: not that of the node's connection, which no
+    /// guest may stall.
+    pub guests: Handle,
     /// Stamps lines of logs.
     pub clock: Arc<dyn Clock>,
     /// What keeps guests in that this kernel lacks, a sentence each, for the node to announce.
@@ -69,6 +73,7 @@ struct Entry {
 /// All that a sandbox has.
 struct Guests {
     runtime: Arc<dyn GivenCode>,
+    threads: Handle,
     clock: Arc<dyn Clock>,
     lacking: Vec<String>,
     node: Arc<Node>,
@@ -81,12 +86,12 @@ struct Guests {
 
 /// Serves nodes, one after the other, until there is nothing left to do.
 pub async fn serve(config: GuestsConfig, drain: Drain) -> Result<(), GuestsError> {
-    let GuestsConfig { listener, runtime, clock, lacking } = config;
+    let GuestsConfig { listener, runtime, guests: threads, clock, lacking } = config;
     let listener = wherry_base::watched(listener, Interest::READABLE)?;
     let node = Node::new();
     let flusher = Flusher::start(Arc::clone(&node))?;
     let (network, containers) = (Mutex::default(), Mutex::default());
-    let guests = Arc::new(Guests { runtime, clock, lacking, node, network, containers, flusher, drain });
+    let guests = Arc::new(Guests { runtime, threads, clock, lacking, node, network, containers, flusher, drain });
     guests.drain.spawn(Arc::clone(&guests).tell_usage());
     while let Ok(wire) = tokio::time::timeout(ADOPTION_MAX, accept(&listener)).await {
         let served = guests.serve_node(Wire::new(wire?)?).await;
@@ -145,6 +150,7 @@ impl Guests {
             ToSandbox::Kill { container } => self.with(&container, |entry| entry.container.kill()),
             ToSandbox::Accept { from, to } => {
                 if let (Some(pod), Some(socket)) = (self.pod_at(to.ip()), descriptors.pop()) {
+                    let _on_guests_threads = self.threads.enter();
                     // Refused where the listener has gone meanwhile: dropping the socket tells the client.
                     let _refused = pod.accept(from, to, socket);
                 }

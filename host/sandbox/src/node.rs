@@ -5,6 +5,7 @@ mod container;
 mod grants;
 mod launch;
 mod link;
+mod pace;
 mod runtime;
 mod sandboxes;
 mod spawn;

@@ -8,27 +8,27 @@ use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::OnceCell;
+use wasmtime::Module;
 use wasmtime::component::Component;
-use wasmtime::{Engine, Module};
 use wherry_image::{Inspected, ModuleKind};
 
-use crate::engine::Engines;
+use crate::engine::{Engines, Needs};
 
 /// A module's code.
 #[derive(Clone)]
 pub(crate) enum Code {
-    /// A core module.
-    Core(Module),
+    /// A core module, and how it runs.
+    Core(Module, Form),
     /// A component, and how it runs.
     Component(Component, Form),
 }
 
-/// How code is loaded and run. As text for another process of this release: `KIND` or `KIND+concurrent`.
+/// How code is loaded and run. As text for another process of this release: `KIND`, `KIND+concurrent`, `KIND+epochs` or
+/// `KIND+concurrent+epochs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Form {
     pub(crate) kind: ModuleKind,
-    /// Whether it needs the engine for WASI 0.3.
-    pub(crate) concurrent: bool,
+    pub(crate) needs: Needs,
 }
 
 const KINDS: [(ModuleKind, &str); 5] = [
@@ -39,25 +39,21 @@ const KINDS: [(ModuleKind, &str); 5] = [
     (ModuleKind::Http3, "http3"),
 ];
 const CONCURRENT: &str = "+concurrent";
+const EPOCHS: &str = "+epochs";
 
 /// The code of all modules that were compiled or given; one task compiles, the others wait.
 pub(crate) struct Codes {
-    pub(crate) engines: Engines,
+    pub(crate) engines: Arc<Engines>,
+    /// Whether what is compiled here counts epochs.
+    epochs: bool,
     by_digest: Mutex<HashMap<String, Arc<OnceCell<Code>>>>,
-}
-
-impl Form {
-    pub(crate) fn of(module: &Inspected) -> Self {
-        let exports_p3 = matches!(module.kind, ModuleKind::Http3 | ModuleKind::Command3);
-        let imports_p3 = module.imports.iter().any(|import| import.contains("@0.3."));
-        Self { kind: module.kind, concurrent: exports_p3 || imports_p3 }
-    }
 }
 
 impl fmt::Display for Form {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let word = KINDS.iter().find(|(kind, _)| *kind == self.kind).map_or("", |(_, word)| word);
-        write!(f, "{word}{}", if self.concurrent { CONCURRENT } else { "" })
+        let Needs { concurrent, epochs } = self.needs;
+        write!(f, "{word}{}{}", if concurrent { CONCURRENT } else { "" }, if epochs { EPOCHS } else { "" })
     }
 }
 
@@ -65,24 +61,33 @@ impl FromStr for Form {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (word, concurrent) = text.strip_suffix(CONCURRENT).map_or((text, false), |word| (word, true));
+        let (rest, epochs) = text.strip_suffix(EPOCHS).map_or((text, false), |rest| (rest, true));
+        let (word, concurrent) = rest.strip_suffix(CONCURRENT).map_or((rest, false), |word| (word, true));
         let kind = KINDS.iter().find(|(_, known)| *known == word).map(|(kind, _)| *kind);
-        Ok(Self { kind: kind.ok_or_else(|| format!("no form of code: {text:?}"))?, concurrent })
+        let kind = kind.ok_or_else(|| format!("no form of code: {text:?}"))?;
+        Ok(Self { kind, needs: Needs { concurrent, epochs } })
     }
 }
 
 impl Code {
     pub(crate) const fn form(&self) -> Form {
         match self {
-            Self::Core(_) => Form { kind: ModuleKind::CoreCommand, concurrent: false },
-            Self::Component(_, form) => *form,
+            Self::Core(_, form) | Self::Component(_, form) => *form,
         }
     }
 }
 
 impl Codes {
-    pub(crate) fn new(engines: Engines) -> Arc<Self> {
-        Arc::new(Self { engines, by_digest: Mutex::default() })
+    /// None yet; `epochs` says whether what is compiled here counts them.
+    pub(crate) fn new(engines: Arc<Engines>, epochs: bool) -> Arc<Self> {
+        Arc::new(Self { engines, epochs, by_digest: Mutex::default() })
+    }
+
+    /// How a module is to be compiled.
+    pub(crate) fn form_of(&self, module: &Inspected) -> Form {
+        let exports_p3 = matches!(module.kind, ModuleKind::Http3 | ModuleKind::Command3);
+        let imports_p3 = module.imports.iter().any(|import| import.contains("@0.3."));
+        Form { kind: module.kind, needs: Needs { concurrent: exports_p3 || imports_p3, epochs: self.epochs } }
     }
 
     /// Where a module's code is, or will be.
@@ -107,29 +112,25 @@ impl Codes {
     }
 
     pub(crate) fn compile(&self, form: Form, module: &[u8]) -> wasmtime::Result<Vec<u8>> {
-        let engine = self.engine(form);
+        let engine = &self.engines.world(form.needs)?.engine;
         let is_core = form.kind == ModuleKind::CoreCommand;
         if is_core { engine.precompile_module(module) } else { engine.precompile_component(module) }
     }
 
     /// Loads code from its file.
     pub(crate) fn load(&self, form: Form, file: &File) -> wasmtime::Result<Code> {
-        let engine = self.engine(form);
+        let engine = &self.engines.world(form.needs)?.engine;
         // The open file, whatever has become of its name.
         let path = format!("/proc/self/fd/{}", file.as_raw_fd());
         // SAFETY: the file was written by the node, in a directory that only the node can write, with this very engine
         // (wasmtime checks its version and settings), and the node has checked its signature when it opened it.
         unsafe {
             if form.kind == ModuleKind::CoreCommand {
-                Module::deserialize_file(engine, path).map(Code::Core)
+                Module::deserialize_file(engine, path).map(|module| Code::Core(module, form))
             } else {
                 Component::deserialize_file(engine, path).map(|component| Code::Component(component, form))
             }
         }
-    }
-
-    fn engine(&self, form: Form) -> &Engine {
-        if form.concurrent { &self.engines.concurrent } else { &self.engines.plain }
     }
 }
 
@@ -140,8 +141,8 @@ mod tests {
     #[test]
     fn forms_are_words() {
         for (kind, _) in KINDS {
-            for concurrent in [false, true] {
-                let form = Form { kind, concurrent };
+            for (concurrent, epochs) in [(false, false), (false, true), (true, false), (true, true)] {
+                let form = Form { kind, needs: Needs { concurrent, epochs } };
                 assert_eq!(form.to_string().parse(), Ok(form));
             }
         }

@@ -1,16 +1,21 @@
-//! The engines: two for all containers of the process, each with a pool of instances, and epochs.
+//! The engines, each with a pool of instances and what its guests may import; made when the first module needs them.
 //!
 //! WASI 0.3 needs wasmtime's concurrency, which costs each call of a guest and each of its host calls: without it a
-//! request of WASI 0.2 takes a sixth less time (measured). So only the modules that need it run with it.
+//! request of WASI 0.2 takes a sixth less time (measured). So only the modules that need it run with it. Code that runs
+//! in a process with other pods' counts epochs; that of a process which the operating system limits and ends does not.
 //!
 //! Settings as measured: the pool keeps pages of ended instances and clears only what they touched
 //! (`PAGEMAP_SCAN`), which makes a fresh instance for each request cheap.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, OnceLock};
 
+use wasmtime::component::Linker;
 use wasmtime::{Config, Enabled, Engine, PoolingAllocationConfig};
 
+use crate::link;
 use crate::places::{MEMORIES_A_PLACE, TABLES_A_PLACE};
+use crate::state::{CoreState, State};
 
 /// How much memory a warm slot keeps from one instance to the next.
 const KEPT_MEMORY_BYTES: usize = 2 * 1024 * 1024;
@@ -27,37 +32,74 @@ const CORE_INSTANCES_A_COMPONENT: u32 = 16;
 const MEMORIES_A_COMPONENT: u32 = 4;
 const TABLES_A_COMPONENT: u32 = 16;
 
-/// The engines of one runtime.
-#[derive(Clone)]
+/// What code needs of its engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Needs {
+    /// The engine for WASI 0.3.
+    pub(crate) concurrent: bool,
+    /// Epochs, at which it yields.
+    pub(crate) epochs: bool,
+}
+
+/// An engine and what its guests may import.
+pub(crate) struct World {
+    pub(crate) engine: Engine,
+    pub(crate) components: Linker<State>,
+    pub(crate) core_modules: wasmtime::Linker<CoreState>,
+}
+
+/// The engines of one runtime, each with a pool of `instances`.
 pub(crate) struct Engines {
-    /// Runs WASI 0.1 and 0.2.
-    pub(crate) plain: Engine,
-    /// Runs WASI 0.3.
-    pub(crate) concurrent: Engine,
+    instances: u32,
+    worlds: [OnceLock<World>; 4],
 }
 
 impl Engines {
-    /// Each engine's pool holds `instances` at once.
-    pub(crate) fn new(instances: u32) -> wasmtime::Result<Self> {
-        Ok(Self { plain: engine(instances, false)?, concurrent: engine(instances, true)? })
+    /// None yet.
+    pub(crate) fn new(instances: u32) -> Arc<Self> {
+        Arc::new(Self { instances, worlds: Default::default() })
+    }
+
+    /// The engine for such code.
+    pub(crate) fn world(&self, needs: Needs) -> wasmtime::Result<&World> {
+        let [plain, concurrent, free, free_concurrent] = &self.worlds;
+        let cell = match (needs.epochs, needs.concurrent) {
+            (true, false) => plain,
+            (true, true) => concurrent,
+            (false, false) => free,
+            (false, true) => free_concurrent,
+        };
+        if let Some(world) = cell.get() {
+            return Ok(world);
+        }
+        let world = World::new(self.instances, needs)?;
+        // Where two come at the same time, one of the engines is dropped unused.
+        Ok(cell.get_or_init(|| world))
     }
 
     /// Begins the next epoch.
     pub(crate) fn increment_epoch(&self) {
-        self.plain.increment_epoch();
-        self.concurrent.increment_epoch();
+        self.worlds.iter().filter_map(OnceLock::get).for_each(|world| world.engine.increment_epoch());
+    }
+}
+
+impl World {
+    fn new(instances: u32, needs: Needs) -> wasmtime::Result<Self> {
+        let engine = engine(instances, needs)?;
+        let components =
+            if needs.concurrent { link::concurrent_components(&engine)? } else { link::components(&engine)? };
+        Ok(Self { components, core_modules: link::core_modules(&engine)?, engine })
     }
 
     /// What compiled code is only good for together with: wasmtime's version, the machine, all settings.
     pub(crate) fn key(&self) -> String {
         let mut hasher = DefaultHasher::new();
-        self.plain.precompile_compatibility_hash().hash(&mut hasher);
-        self.concurrent.precompile_compatibility_hash().hash(&mut hasher);
+        self.engine.precompile_compatibility_hash().hash(&mut hasher);
         format!("{:016x}", hasher.finish())
     }
 }
 
-fn engine(instances: u32, concurrent: bool) -> wasmtime::Result<Engine> {
+fn engine(instances: u32, needs: Needs) -> wasmtime::Result<Engine> {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
         .total_core_instances(instances.saturating_mul(CORE_INSTANCES_A_COMPONENT))
@@ -77,10 +119,10 @@ fn engine(instances: u32, concurrent: bool) -> wasmtime::Result<Engine> {
     let mut config = Config::new();
     config
         .allocation_strategy(pool)
-        .epoch_interruption(true)
+        .epoch_interruption(needs.epochs)
         .async_stack_size(STACK_BYTES)
         .max_wasm_stack(WASM_STACK_BYTES_MAX)
-        .wasm_component_model_async(concurrent)
-        .concurrency_support(concurrent);
+        .wasm_component_model_async(needs.concurrent)
+        .concurrency_support(needs.concurrent);
     Engine::new(&config)
 }

@@ -1,4 +1,4 @@
-//! Modules of this node: fetched once, kept by digest, compiled once for its engine.
+//! Modules of this node: fetched once, kept by digest, compiled once for each engine that needs them.
 //!
 //! `DATA/modules/HEX.wasm` are modules, `DATA/compiled/ENGINE-HEX.cwasm` their code. The directory is the node's alone, and
 //! compiled code is signed with the node's key (`DATA/key`): what does not match is compiled again.
@@ -12,10 +12,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
-use wherry_image::{FetchError, ImageSource, InspectError, Reference, inspect};
-use wherry_runtime::{ImageError, PullPolicy};
+use wherry_image::{FetchError, ImageSource, InspectError, ModuleKind, Reference, inspect};
+use wherry_runtime::{Image, ImageError, ImageKind, PullPolicy};
 
-use crate::codes::{Code, Codes, Form};
+use crate::codes::{Code, Codes};
 use crate::signature::Key;
 
 /// How many names are remembered with their digests; the file is the truth for the rest.
@@ -23,47 +23,47 @@ const NAMES_MAX: usize = 65_536;
 
 /// The modules of this node.
 pub(crate) struct Images {
-    codes: Arc<Codes>,
     source: Arc<dyn ImageSource>,
     directory: PathBuf,
-    engine_key: String,
     key: Key,
     /// What each name stood for when it was last asked.
     names: Mutex<HashMap<String, String>>,
 }
 
-/// A module that is ready.
-pub(crate) struct Ready {
-    pub(crate) digest: String,
-    pub(crate) code: Code,
-}
-
 impl Images {
-    pub(crate) fn open(codes: Arc<Codes>, source: Arc<dyn ImageSource>, directory: &Path) -> io::Result<Self> {
+    pub(crate) fn open(source: Arc<dyn ImageSource>, directory: &Path) -> io::Result<Self> {
         for folder in ["modules", "compiled", "names"] {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(directory.join(folder))?;
         }
-        let engine_key = codes.engines.key();
         let key = Key::of(&directory.join("key"))?;
-        Ok(Self { codes, source, directory: directory.to_owned(), engine_key, key, names: Mutex::default() })
+        Ok(Self { source, directory: directory.to_owned(), key, names: Mutex::default() })
     }
 
     /// Makes a module ready: found or fetched by the policy, checked, compiled.
-    pub(crate) async fn prepare(&self, name: &str, policy: PullPolicy) -> Result<Ready, ImageError> {
+    pub(crate) async fn prepare(
+        &self,
+        codes: &Arc<Codes>,
+        name: &str,
+        policy: PullPolicy,
+    ) -> Result<Image, ImageError> {
         let reference: Reference = name.parse().map_err(|_| ImageError::BadName(name.to_owned()))?;
         let digest = self.digest(&reference, policy).await?;
-        let code = self.code(&reference, &digest, policy).await?;
-        Ok(Ready { digest, code })
+        let kind = match self.code(codes, &reference, &digest, policy).await?.form().kind {
+            ModuleKind::Http2 | ModuleKind::Http3 => ImageKind::Http,
+            _ => ImageKind::Command,
+        };
+        Ok(Image { reference: name.to_owned(), digest, kind })
     }
 
     /// The file with the code of a module that was prepared before, its signature checked.
-    pub(crate) fn compiled(&self, digest: &str) -> io::Result<(File, Form)> {
-        let form = self.codes.get(digest).map(|code| code.form()).ok_or(io::ErrorKind::NotFound)?;
-        let path = self.compiled_file(digest);
+    pub(crate) fn compiled(&self, codes: &Codes, digest: &str) -> io::Result<wherry_runtime::Code> {
+        let form = codes.get(digest).map(|code| code.form()).ok_or(io::ErrorKind::NotFound)?;
+        let engine = codes.engines.world(form.needs).map_err(io::Error::other)?.key();
+        let path = compiled_file(&self.directory, &engine, digest);
         if !self.key.has_signed(&path) {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the compiled code's signature does not match"));
         }
-        Ok((File::open(path)?, form))
+        Ok(wherry_runtime::Code { file: File::open(path)?, form: form.to_string() })
     }
 
     async fn digest(&self, reference: &Reference, policy: PullPolicy) -> Result<String, ImageError> {
@@ -103,13 +103,23 @@ impl Images {
         }
     }
 
-    async fn code(&self, reference: &Reference, digest: &str, policy: PullPolicy) -> Result<Code, ImageError> {
-        let cell = self.codes.cell(digest);
+    async fn code(
+        &self,
+        codes: &Arc<Codes>,
+        reference: &Reference,
+        digest: &str,
+        policy: PullPolicy,
+    ) -> Result<Code, ImageError> {
+        let cell = codes.cell(digest);
         let code = cell.get_or_try_init(|| async {
             let module = self.module(reference, digest, policy).await?;
-            let (codes, key, name) = (Arc::clone(&self.codes), self.key.clone(), reference.to_string());
-            let file = self.compiled_file(digest);
-            let compiled = tokio::task::spawn_blocking(move || compile(&codes, &key, &module, &file, &name)).await;
+            let (codes, key, name) = (Arc::clone(codes), self.key.clone(), reference.to_string());
+            let (directory, digest) = (self.directory.clone(), digest.to_owned());
+            let compile = move || {
+                compile(&codes, &key, &module, |engine| compiled_file(&directory, engine, &digest))
+                    .map_err(|why| ImageError::Unusable(format!("{name}: {why}")))
+            };
+            let compiled = tokio::task::spawn_blocking(compile).await;
             compiled.map_err(|e| ImageError::Unusable(format!("{reference}: compiling failed: {e}")))?
         });
         code.await.cloned()
@@ -138,10 +148,6 @@ impl Images {
         self.directory.join("modules").join(format!("{}.wasm", hex(digest)))
     }
 
-    fn compiled_file(&self, digest: &str) -> PathBuf {
-        self.directory.join("compiled").join(format!("{}-{}.cwasm", self.engine_key, hex(digest)))
-    }
-
     /// Names hold slashes and colons; their digests do not.
     fn name_file(&self, name: &str) -> PathBuf {
         self.directory.join("names").join(hex(&digest_of(name.as_bytes())))
@@ -153,18 +159,23 @@ fn pull_error(name: &str, error: &FetchError) -> ImageError {
     ImageError::Pull(format!("failed to pull image \"{name}\": {error}{hint}"))
 }
 
-/// The code of a module: from the cache, or compiled and cached.
-fn compile(codes: &Codes, key: &Key, module: &[u8], file: &Path, name: &str) -> Result<Code, ImageError> {
-    let unusable = |why: String| ImageError::Unusable(format!("{name}: {why}"));
-    let inspected = inspect(module).map_err(|e: InspectError| unusable(e.to_string()))?;
-    let form = Form::of(&inspected);
-    if !key.has_signed(file) {
-        let compiled = codes.compile(form, module).map_err(|e| unusable(format!("{e:#}")))?;
-        let cached = write(file, &compiled).and_then(|()| key.sign(file, &compiled));
-        cached.map_err(|e| unusable(format!("its code cannot be kept: {e}")))?;
+/// The code of a module: from the cache, or compiled and cached. The error is a sentence.
+fn compile(codes: &Codes, key: &Key, module: &[u8], place: impl Fn(&str) -> PathBuf) -> Result<Code, String> {
+    let text = |e: wasmtime::Error| format!("{e:#}");
+    let form = codes.form_of(&inspect(module).map_err(|e: InspectError| e.to_string())?);
+    let file = place(&codes.engines.world(form.needs).map_err(text)?.key());
+    if !key.has_signed(&file) {
+        let compiled = codes.compile(form, module).map_err(text)?;
+        let cached = write(&file, &compiled).and_then(|()| key.sign(&file, &compiled));
+        cached.map_err(|e| format!("its code cannot be kept: {e}"))?;
     }
-    let opened = File::open(file).map_err(|e| unusable(e.to_string()))?;
-    codes.load(form, &opened).map_err(|e| unusable(format!("{e:#}")))
+    let opened = File::open(file).map_err(|e| e.to_string())?;
+    codes.load(form, &opened).map_err(text)
+}
+
+/// Where the code of a module for an engine is.
+fn compiled_file(directory: &Path, engine: &str, digest: &str) -> PathBuf {
+    directory.join("compiled").join(format!("{engine}-{}.cwasm", hex(digest)))
 }
 
 /// Writes a file whole or not at all.

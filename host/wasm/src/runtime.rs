@@ -10,20 +10,19 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use wasmtime::component::{Component, Linker};
+use wasmtime::component::Component;
 use wasmtime_wasi_http::handler::ProxyPre;
 use wherry_image::{ImageSource, ModuleKind};
 use wherry_runtime::{
-    Compiler, Container, ContainerSpec, GivenCode, Image, ImageError, ImageKind, PullPolicy, Runtime, StartError,
+    Compiler, Container, ContainerSpec, GivenCode, Image, ImageError, PullPolicy, Runtime, StartError,
 };
 
 use crate::codes::{Code, Codes, Form};
 use crate::command::{component, core_module, unstartable};
 use crate::container::{Resources, Running};
-use crate::engine::Engines;
+use crate::engine::{Engines, Needs};
 use crate::images::Images;
 use crate::limits::Memory;
-use crate::link;
 use crate::maps;
 use crate::places::{Place, Places, needed};
 use crate::serve::{Service, serve};
@@ -58,12 +57,9 @@ pub enum SetupError {
 
 /// Runs WASI modules.
 pub struct WasmRuntime {
-    components: Linker<State>,
-    concurrent_components: Linker<State>,
-    core_modules: wasmtime::Linker<CoreState>,
     codes: Arc<Codes>,
     /// None where code is given.
-    images: Option<Images>,
+    images: Option<Arc<Images>>,
     ticker: Arc<Ticker>,
     places: Places,
     guests: Handle,
@@ -75,24 +71,31 @@ impl WasmRuntime {
     /// Sets up the engine; compiles nothing yet.
     pub fn new(config: WasmConfig, source: Arc<dyn ImageSource>) -> Result<Self, SetupError> {
         let directory = config.directory.clone();
-        let mut runtime = Self::given(config)?;
-        runtime.images = Some(Images::open(Arc::clone(&runtime.codes), source, &directory)?);
+        let mut runtime = Self::given(config.clone())?;
+        runtime.images = Some(Arc::new(Images::open(source, &directory)?));
+        for concurrent in [false, true] {
+            let needs = Needs { concurrent, epochs: true };
+            runtime.codes.engines.world(needs).map_err(SetupError::Engine)?;
+        }
+        maps::warn_if_few(config.instances_max);
         Ok(runtime)
+    }
+
+    /// Compiles the same images without epochs, for processes that the operating system limits and ends. `None` where
+    /// code is given.
+    pub fn compiler_without_epochs(&self) -> Option<Arc<dyn Compiler>> {
+        let images = self.images.clone()?;
+        Some(Arc::new(WithoutEpochs { images, codes: Codes::new(Arc::clone(&self.codes.engines), false) }))
     }
 
     /// A runtime that compiles nothing and knows no images: it is given code.
     pub fn given(config: WasmConfig) -> Result<Self, SetupError> {
-        let engines = Engines::new(config.instances_max).map_err(SetupError::Engine)?;
-        maps::warn_if_few(config.instances_max);
+        let engines = Engines::new(config.instances_max);
         let mounts = config.directory.join("mounts");
         // What an earlier process left behind.
         drop(std::fs::remove_dir_all(&mounts));
-        let concurrent = link::concurrent_components(&engines.concurrent).map_err(SetupError::Engine)?;
         Ok(Self {
-            components: link::components(&engines.plain).map_err(SetupError::Engine)?,
-            concurrent_components: concurrent,
-            core_modules: link::core_modules(&engines.plain).map_err(SetupError::Engine)?,
-            codes: Codes::new(engines.clone()),
+            codes: Codes::new(Arc::clone(&engines), true),
             images: None,
             ticker: Ticker::start(engines)?,
             places: Places::new(config.instances_max),
@@ -124,8 +127,8 @@ impl WasmRuntime {
         spec: Arc<ContainerSpec>,
         resources: Resources,
     ) -> Result<Arc<Running>, StartError> {
-        let linker = if form.concurrent { &self.concurrent_components } else { &self.components };
-        let pre = linker.instantiate_pre(code).map_err(|e| unstartable(&e))?;
+        let world = self.codes.engines.world(form.needs).map_err(|e| unstartable(&e))?;
+        let pre = world.components.instantiate_pre(code).map_err(|e| unstartable(&e))?;
         let needed = needed(code.resources_required().as_ref());
         match form.kind {
             ModuleKind::Http2 => {
@@ -150,10 +153,12 @@ impl WasmRuntime {
     fn start_core(
         &self,
         code: &wasmtime::Module,
+        form: Form,
         spec: Arc<ContainerSpec>,
         resources: Resources,
     ) -> Result<Arc<Running>, StartError> {
-        let pre = self.core_modules.instantiate_pre(code).map_err(|e| unstartable(&e))?;
+        let world = self.codes.engines.world(form.needs).map_err(|e| unstartable(&e))?;
+        let pre = world.core_modules.instantiate_pre(code).map_err(|e| unstartable(&e))?;
         let stopping = CancellationToken::new();
         let state = CoreState::new(&spec, &resources.memory, &stopping)?;
         let place = self.command_place(needed(Some(&code.resources_required())))?;
@@ -199,12 +204,7 @@ impl Runtime for WasmRuntime {
 
     async fn prepare(&self, reference: &str, policy: PullPolicy) -> Result<Image, ImageError> {
         let images = self.images.as_ref().ok_or_else(|| ImageError::NeverPull(reference.to_owned()))?;
-        let ready = images.prepare(reference, policy).await?;
-        let kind = match ready.code.form().kind {
-            ModuleKind::Http2 | ModuleKind::Http3 => ImageKind::Http,
-            _ => ImageKind::Command,
-        };
-        Ok(Image { reference: reference.to_owned(), digest: ready.digest, kind })
+        images.prepare(&self.codes, reference, policy).await
     }
 
     async fn start(&self, mut spec: ContainerSpec) -> Result<Arc<dyn Container>, StartError> {
@@ -216,7 +216,7 @@ impl Runtime for WasmRuntime {
         let resources = self.resources(&mut spec)?;
         let spec = Arc::new(spec);
         match code {
-            Code::Core(module) => Ok(self.start_core(&module, spec, resources)?),
+            Code::Core(module, form) => Ok(self.start_core(&module, form, spec, resources)?),
             Code::Component(component, form) => Ok(self.start_component(&component, form, spec, resources)?),
         }
     }
@@ -229,9 +229,24 @@ impl Compiler for WasmRuntime {
     }
 
     fn code(&self, digest: &str) -> io::Result<wherry_runtime::Code> {
-        let images = self.images.as_ref().ok_or(io::ErrorKind::NotFound)?;
-        let (file, form) = images.compiled(digest)?;
-        Ok(wherry_runtime::Code { file, form: form.to_string() })
+        self.images.as_ref().ok_or(io::ErrorKind::NotFound)?.compiled(&self.codes, digest)
+    }
+}
+
+/// The images of a runtime, compiled without epochs.
+struct WithoutEpochs {
+    images: Arc<Images>,
+    codes: Arc<Codes>,
+}
+
+#[async_trait]
+impl Compiler for WithoutEpochs {
+    async fn prepare(&self, reference: &str, policy: PullPolicy) -> Result<Image, ImageError> {
+        self.images.prepare(&self.codes, reference, policy).await
+    }
+
+    fn code(&self, digest: &str) -> io::Result<wherry_runtime::Code> {
+        self.images.compiled(&self.codes, digest)
     }
 }
 

@@ -23,7 +23,7 @@ pub(crate) struct Ticker {
 }
 
 impl Ticker {
-    pub(crate) fn start(engines: Engines) -> std::io::Result<Arc<Self>> {
+    pub(crate) fn start(engines: Arc<Engines>) -> std::io::Result<Arc<Self>> {
         let ticker = Arc::new(Self::default());
         let weak = Arc::downgrade(&ticker);
         let handle = thread::Builder::new().name("wasm-epochs".into()).spawn(move || tick(&weak, &engines))?;

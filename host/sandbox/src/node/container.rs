@@ -66,7 +66,14 @@ impl Container for Remote {
     }
 
     fn kill(&self) {
-        self.tell(&ToSandbox::Kill { container: self.id.clone() });
+        match self.link.upgrade().filter(|link| link.is_of_one_pod()) {
+            // Its code may run without ever yielding: only the end of the process is sure to be its end.
+            Some(link) => {
+                self.end(Exit { code: KILLED_CODE, reason: ExitReason::Error, message: String::new() });
+                link.end("a container of its pod was killed");
+            }
+            None => self.tell(&ToSandbox::Kill { container: self.id.clone() }),
+        }
     }
 
     fn usage(&self) -> Usage {

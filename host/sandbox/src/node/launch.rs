@@ -49,6 +49,9 @@ pub trait Process: Send + Sync + 'static {
     /// SIGKILL.
     fn kill(&self);
 
+    /// What it may use of the CPU from now on, in thousandths of a core; `None`: all there is. Best effort.
+    fn limit_cpu(&self, _milli: Option<u32>) {}
+
     /// Resolves when it has ended, and says how.
     async fn ended(&self) -> String;
 }
@@ -64,7 +67,14 @@ impl Pidfd {
     pub fn open(pid: u32) -> io::Result<Self> {
         let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
         let fd = rustix::process::pidfd_open(pid, PidfdFlags::NONBLOCK)?;
-        Ok(Self { pid, fd: wherry_base::watched(fd, Interest::READABLE)? })
+        let process = Self { pid, fd: wherry_base::watched(fd, Interest::READABLE)? };
+        // An earlier process of the node may have ended while it had this one stopped.
+        process.signal(Signal::CONT);
+        Ok(process)
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let _gone_already = rustix::process::pidfd_send_signal(self.fd.get_ref(), signal);
     }
 }
 
@@ -75,7 +85,7 @@ impl Process for Pidfd {
     }
 
     fn kill(&self) {
-        let _gone_already = rustix::process::pidfd_send_signal(self.fd.get_ref(), Signal::KILL);
+        self.signal(Signal::KILL);
     }
 
     async fn ended(&self) -> String {

@@ -17,6 +17,7 @@ use wherry_vnet::{DialError, Holder, Namespace};
 
 use super::container::Remote;
 use super::launch::Process;
+use super::runtime::POD_PREFIX;
 use crate::message::{Failure, Ranges, ToNode, ToSandbox, VERSION};
 use crate::wire::{Packet, TooLarge, Wire};
 
@@ -47,6 +48,8 @@ pub(crate) struct State {
     pub(crate) containers: HashMap<String, Arc<Remote>>,
     pub(crate) starting: HashMap<String, oneshot::Sender<Result<(), Failure>>>,
     pub(crate) pods: HashMap<IpAddr, Weak<Namespace>>,
+    /// What containers may use of the CPU, where the operating system sees to that.
+    cpu_milli: HashMap<String, Option<u32>>,
     /// The senders for datagrams of the pods' bound ports.
     pub(crate) datagrams: HashMap<SocketAddr, super::asked::Datagrams>,
 }
@@ -107,6 +110,22 @@ impl Link {
         for container in containers.values() {
             container.lose(why);
         }
+    }
+
+    /// What the containers may use of the CPU together, now that this one is among them.
+    pub(crate) fn share_cpu(&self, container: &str, milli: Option<u32>) {
+        let mut state = self.state();
+        let State { cpu_milli, containers, .. } = &mut *state;
+        cpu_milli.insert(container.to_owned(), milli);
+        cpu_milli.retain(|id, _| containers.contains_key(id));
+        let sum = cpu_milli.values().try_fold(0_u32, |sum, milli| Some(sum.saturating_add((*milli)?)));
+        drop(state);
+        self.process.limit_cpu(sum);
+    }
+
+    /// Whether the sandbox is a pod's own, which is killed with it.
+    pub(crate) fn is_of_one_pod(&self) -> bool {
+        self.name.starts_with(POD_PREFIX)
     }
 
     /// Ends a sandbox that has nothing to do.

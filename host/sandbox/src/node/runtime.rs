@@ -17,6 +17,9 @@ use super::link::Link;
 use super::sandboxes::Sandboxes;
 use crate::message::{Failure, PodPart, StartContainer, ToSandbox};
 
+/// What the name of a sandbox begins with that is a pod's own.
+pub(crate) const POD_PREFIX: &str = "pod-";
+
 /// Which pods share a sandbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grouping {
@@ -61,7 +64,7 @@ impl SandboxRuntime {
         let (name, own) = if shared {
             (format!("namespace-{namespace}"), self.config.pods_directory.join(namespace))
         } else {
-            (format!("pod-{uid}"), self.pod_directory(&spec.pod))
+            (format!("{POD_PREFIX}{uid}"), self.pod_directory(&spec.pod))
         };
         let code = Directory { path: self.config.code_directory.clone(), writable: false, own: false };
         let mut directories = vec![Directory { path: own, writable: true, own: true }, code];
@@ -91,7 +94,12 @@ impl SandboxRuntime {
             }
             descriptors.push(grants::open(mount).map_err(|error| failed(&what(), error))?);
         }
-        Ok((message(spec, code.form, log_bytes), descriptors))
+        let mut start = message(spec, code.form, log_bytes);
+        if self.config.grouping == Grouping::Pod {
+            // The operating system sees to it: such code does not yield.
+            start.cpu_milli = None;
+        }
+        Ok((start, descriptors))
     }
 
     fn is_own(&self, mount: &Mount) -> bool {
@@ -114,6 +122,9 @@ impl SandboxRuntime {
             Ok(false) => Err(gone("the sandbox does not read what it is told")),
             Err(too_large) => Err(gone(&format!("the container's arguments, environment and mounts: {too_large}"))),
         };
+        if outcome.is_ok() && self.config.grouping == Grouping::Pod {
+            link.share_cpu(&spec.id, spec.limits.cpu_milli);
+        }
         outcome.map(|()| remote).map_err(|Failure { reason, message }| {
             let mut state = link.state();
             state.containers.remove(&spec.id);

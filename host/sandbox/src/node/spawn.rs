@@ -7,15 +7,22 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
-use wherry_confine::{SOCKET, Start, USERS_MAX, user};
+use wherry_confine::{CPU_UNBOUNDED, Cgroup, CgroupLimits, SOCKET, Start, USERS_MAX, user};
 
 use super::grants;
 use super::launch::{Directory, Launch, Launcher, Pidfd, Process};
+use super::pace::Paced;
+use crate::confined::THREADS_MAX;
 
 /// The verb that makes this binary a sandbox.
 pub const VERB: &str = "sandbox";
+
+/// How often, and after how long again, a node that ends looks for cgroups in which no process is any more.
+const SWEEPS_MAX: u32 = 20;
+const SWEEP_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Starts sandboxes as processes.
 pub struct Processes {
@@ -24,16 +31,41 @@ pub struct Processes {
 }
 
 impl Processes {
-    /// For the node that keeps its data there.
-    pub const fn new(node: PathBuf) -> Self {
-        Self { node }
+    /// For the node that keeps its data there. What an earlier process of it has left of cgroups is removed.
+    pub fn new(node: PathBuf) -> Self {
+        let processes = Self { node };
+        Cgroup::sweep(&processes.cgroups());
+        processes
+    }
+
+    /// Removes the cgroups of sandboxes that have ended, or are about to: for a node that ends.
+    pub async fn sweep(&self) {
+        for _ in 0..SWEEPS_MAX {
+            if Cgroup::sweep(&self.cgroups()) {
+                return;
+            }
+            tokio::time::sleep(SWEEP_INTERVAL).await;
+        }
+    }
+
+    /// What the names of this node's cgroups begin with.
+    fn cgroups(&self) -> String {
+        format!("wherry-{:016x}-", hash(&self.node))
+    }
+
+    /// The cgroup of a sandbox, as far as there can be one: what cannot is announced on the Node.
+    fn cgroup(&self, name: &str) -> Option<Cgroup> {
+        let limits = CgroupLimits {
+            memory_bytes_max: None,
+            threads_max: Some(THREADS_MAX),
+            cpu_millis_max: Some(CPU_UNBOUNDED),
+        };
+        Cgroup::make(&format!("{}{:016x}", self.cgroups(), hash(name)), &limits).0
     }
 
     /// Which of the machine's users for sandboxes a sandbox gets: by its name, so that its files stay its own.
     fn index(&self, name: &str) -> u32 {
-        let mut hasher = DefaultHasher::new();
-        (&self.node, name).hash(&mut hasher);
-        u32::try_from(hasher.finish() % u64::from(USERS_MAX)).unwrap_or(0)
+        u32::try_from(hash((&self.node, name)) % u64::from(USERS_MAX)).unwrap_or(0)
     }
 }
 
@@ -49,13 +81,24 @@ impl Launcher for Processes {
         }
         let start = Start { index, arguments, descriptors, stderr: None };
         let (mut command, _announced_by_the_sandbox_itself) = start.command().map_err(io::Error::other)?;
-        let child = command.spawn()?;
-        Ok(Box::new(Pidfd::open(child.id())?))
+        let cgroup = self.cgroup(launch.name);
+        let child = command.spawn()?.id();
+        let enter = |cgroup: &Cgroup| {
+            let entered = cgroup.add(child);
+            entered.inspect_err(|error| tracing::warn!(%error, "a sandbox cannot enter its cgroup")).is_ok()
+        };
+        Ok(Box::new(Paced::new(Pidfd::open(child)?, cgroup.filter(enter))))
     }
 
     fn user(&self, name: &str) -> Option<u32> {
         user(self.index(name)).ok()
     }
+}
+
+fn hash(what: impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    what.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn open(directory: &Directory, user: Option<u32>) -> io::Result<OwnedFd> {

@@ -147,16 +147,18 @@ impl Launcher for Tasks {
     fn launch(&self, launch: Launch<'_>) -> io::Result<Box<dyn Process>> {
         let ended = CancellationToken::new();
         self.processes.lock().unwrap().insert(launch.name.to_owned(), ended.clone());
-        let config = GuestsConfig {
-            listener: launch.listener,
-            runtime: Arc::new(Programs),
-            clock: SystemClock::shared(),
-            lacking: vec![],
-        };
+        let listener = launch.listener;
         let process = Task(ended.clone());
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let trigger = Trigger::new();
+            let config = GuestsConfig {
+                listener,
+                runtime: Arc::new(Programs),
+                guests: runtime.handle().clone(),
+                clock: SystemClock::shared(),
+                lacking: vec![],
+            };
             runtime.block_on(ended.run_until_cancelled(serve(config, trigger.drain())));
             drop(runtime);
         });
