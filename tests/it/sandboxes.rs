@@ -31,6 +31,11 @@ fn a_sandbox_is_confined_and_its_end_is_its_own_pods() {
     let facts = fs::read_to_string(format!("/proc/{first}/status")).unwrap();
     assert!(facts.contains("NoNewPrivs:\t1") && facts.contains("Seccomp:\t2"), "{facts}");
     assert_ne!(first, second);
+    let path = r#"jsonpath={.status.conditions[?(@.type=="SandboxConfinement")].reason}"#;
+    let output = cluster.wherry(&["get", "node", "wherry", "-o", path]).unwrap();
+    let reason = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    assert!(reason == "ConfinementComplete" || reason == "ConfinementIncomplete", "{output:?}");
+    assert_eq!(reason == "ConfinementIncomplete", cluster.errors().contains("not as confined"), "{}", cluster.errors());
     no_answer(&cluster, &runtime);
 
     kill_process(Pid::from_raw(first).unwrap(), Signal::KILL).unwrap();

@@ -113,6 +113,7 @@ impl Node {
             data_dir: data.join("node"),
             pods_max: PODS_MAX_DEFAULT,
             labels: std::collections::BTreeMap::new(),
+            confinement_lacking: confinement_lacking(args.isolation),
         };
         let agent = Agent::new(config, client, runtimes, network, clock)?;
         let agent_tasks = Trigger::new();
@@ -133,6 +134,16 @@ impl Node {
         self.processes.sweep().await;
         drop(self.guests);
     }
+}
+
+/// What this machine lacks of what keeps guests in: said at once where they depend on it by default, else with the first
+/// sandbox; and on the Node in any case.
+fn confinement_lacking(isolation: Isolation) -> Vec<String> {
+    let lacking = wherry_sandbox::confinement_lacking();
+    if isolation == Isolation::Namespace && !lacking.is_empty() {
+        tracing::warn!("sandboxes are not as confined as they could be on this machine: {}", lacking.join(" "));
+    }
+    lacking
 }
 
 /// The runtimes that pods may ask for, the default one first.

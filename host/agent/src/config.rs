@@ -26,6 +26,8 @@ pub struct AgentConfig {
     pub pods_max: u32,
     /// Further labels of the Node.
     pub labels: BTreeMap<String, String>,
+    /// What keeps guests in sandboxes and this machine lacks, a sentence each: the Node's condition `SandboxConfinement`.
+    pub confinement_lacking: Vec<String>,
 }
 
 /// The runtimes of a node, the default one first.

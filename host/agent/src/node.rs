@@ -178,7 +178,7 @@ impl Context {
         NodeStatus {
             allocatable: Some(capacity.clone()),
             capacity: Some(capacity),
-            conditions: Some(conditions(before, self.clock.now())),
+            conditions: Some(conditions(before, self.clock.now(), &self.config.confinement_lacking)),
             addresses: Some(vec![
                 address("InternalIP", self.config.node_ip.to_string()),
                 address("Hostname", self.config.node_name.clone()),
@@ -223,11 +223,18 @@ fn architecture() -> &'static str {
     }
 }
 
-fn conditions(before: Option<&NodeStatus>, now: Timestamp) -> Vec<NodeCondition> {
+fn conditions(before: Option<&NodeStatus>, now: Timestamp, lacking: &[String]) -> Vec<NodeCondition> {
+    let lack = lacking.join(" ");
+    let confinement = if lacking.is_empty() {
+        ("SandboxConfinement", "True", "ConfinementComplete", "all that keeps guests in their sandboxes is in force")
+    } else {
+        ("SandboxConfinement", "False", "ConfinementIncomplete", lack.as_str())
+    };
     let rows = [
         ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
         ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
         ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+        confinement,
         ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
     ];
     let one = |(kind, status, reason, message): (&str, &str, &str, &str)| {
@@ -243,4 +250,22 @@ fn conditions(before: Option<&NodeStatus>, now: Timestamp) -> Vec<NodeCondition>
         }
     };
     rows.into_iter().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_machine_lacks_is_a_condition() {
+        let now = Timestamp::UNIX_EPOCH;
+        let check = |lacking: &[&str], status: &str, message: &str| {
+            let lacking: Vec<String> = lacking.iter().map(|&lack| lack.to_owned()).collect();
+            let all = conditions(None, now, &lacking);
+            let found = all.iter().find(|condition| condition.type_ == "SandboxConfinement").unwrap();
+            assert_eq!((found.status.as_str(), found.message.as_deref()), (status, Some(message)));
+        };
+        check(&[], "True", "all that keeps guests in their sandboxes is in force");
+        check(&["No Landlock.", "No cgroup."], "False", "No Landlock. No cgroup.");
+    }
 }

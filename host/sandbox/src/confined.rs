@@ -3,7 +3,7 @@
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 
-use wherry_confine::{ConfineError, Directory, Plan, SOCKET, confine};
+use wherry_confine::{ConfineError, Directory, Plan, SOCKET, confine, kernel_support};
 
 /// Connections, files of modules and logs: as many as a busy namespace has.
 const OPEN_FILES_MAX: u64 = 65_536;
@@ -32,6 +32,11 @@ impl std::str::FromStr for Inherited {
         let descriptor = number.parse().map_err(|_| format!("no descriptor: {number:?}"))?;
         Ok(Self { descriptor, writable })
     }
+}
+
+/// What this machine lacks of what keeps guests in the sandboxes that this process starts, a sentence each.
+pub fn confinement_lacking() -> Vec<String> {
+    kernel_support().iter().map(ToString::to_string).collect()
 }
 
 /// Confines this process, which must have no thread yet, for good. What this machine lacks, a sentence each.

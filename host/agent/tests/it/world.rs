@@ -57,6 +57,7 @@ impl World {
             data_dir: data.to_owned(),
             pods_max: 110,
             labels: [("zone".to_owned(), "a".to_owned())].into(),
+            confinement_lacking: vec![],
         };
         let runtimes = Runtimes::new(vec![runtime.clone()]);
         let agent = Agent::new(config, node, runtimes, network, SystemClock::shared()).unwrap();

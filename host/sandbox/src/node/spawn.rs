@@ -24,6 +24,9 @@ pub const VERB: &str = "sandbox";
 const SWEEPS_MAX: u32 = 20;
 const SWEEP_INTERVAL: Duration = Duration::from_millis(10);
 
+/// A sandbox may have all of the machine's memory but one part in so many, which is left to the node.
+const PARTS_OF_MEMORY: u64 = 5;
+
 /// Starts sandboxes as processes.
 pub struct Processes {
     /// Tells this node's sandboxes from those of others on this machine.
@@ -56,7 +59,7 @@ impl Processes {
     /// The cgroup of a sandbox, as far as there can be one: what cannot is announced on the Node.
     fn cgroup(&self, name: &str) -> Option<Cgroup> {
         let limits = CgroupLimits {
-            memory_bytes_max: None,
+            memory_bytes_max: Some(memory_bytes() / PARTS_OF_MEMORY * (PARTS_OF_MEMORY - 1)),
             threads_max: Some(THREADS_MAX),
             cpu_millis_max: Some(CPU_UNBOUNDED),
         };
@@ -93,6 +96,12 @@ impl Launcher for Processes {
     fn user(&self, name: &str) -> Option<u32> {
         user(self.index(name)).ok()
     }
+}
+
+/// What the machine has.
+fn memory_bytes() -> u64 {
+    let facts = rustix::system::sysinfo();
+    facts.totalram.saturating_mul(facts.mem_unit.into())
 }
 
 fn hash(what: impl Hash) -> u64 {
