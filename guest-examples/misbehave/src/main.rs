@@ -1,5 +1,5 @@
 //! What a guest must not get away with, for tests: `trap`, `spin`, `hog`, `forbidden-file [PATH…]`, `write FILE`,
-//! `forbidden-connect HOST:PORT`, `exit CODE`, `sleep SECONDS`, `stdin` (waits for its end).
+//! `fill FILE MEBIBYTES` (and waits), `forbidden-connect HOST:PORT`, `exit CODE`, `sleep SECONDS`, `stdin` (waits for its end).
 
 use std::fs::File;
 use std::io::Write;
@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         ["forbidden-file"] => forbidden_files(&FORBIDDEN),
         ["forbidden-file", paths @ ..] => forbidden_files(paths),
         ["write", file] => outcome(file, write(file).map(|()| "written")),
+        ["fill", file, mebibytes] => outcome(file, fill(file, mebibytes.parse().unwrap_or(1)).map(|()| "filled")),
         ["forbidden-connect", address] => outcome(address, TcpStream::connect(address).map(|_| "connected")),
         ["stdin"] => outcome("stdin", std::io::copy(&mut std::io::stdin(), &mut std::io::stdout()).map(|_| "ended")),
         ["exit", code] => std::process::exit(code.parse().unwrap_or(1)),
@@ -56,6 +57,13 @@ fn forbidden_files(paths: &[&str]) -> ExitCode {
 
 fn write(file: &str) -> std::io::Result<()> {
     writeln!(File::options().create(true).append(true).open(file)?, "misbehaved")
+}
+
+fn fill(file: &str, mebibytes: u64) -> std::io::Result<()> {
+    let mut file = File::create(file)?;
+    (0..mebibytes).try_for_each(|_| file.write_all(&vec![1; STEP_BYTES]))?;
+    std::thread::sleep(Duration::from_secs(3600));
+    Ok(())
 }
 
 /// Prints how it went; success is what must not be.

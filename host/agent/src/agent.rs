@@ -26,6 +26,7 @@ use crate::logs::Logs;
 use crate::node;
 use crate::pod::{Event, State, Why};
 use crate::status;
+use crate::storage;
 use crate::volumes;
 use crate::worker::Worker;
 
@@ -113,6 +114,7 @@ impl Agent {
     /// Runs the node until the drain; then stops its pods, whose objects stay, and resolves.
     pub async fn run(self, drain: Drain) {
         node::spawn(self.context.clone());
+        storage::spawn(self.context.clone());
         tokio::select! {
             () = drain.ended() => {}
             () = self.context.clone().watch() => {}

@@ -17,6 +17,7 @@ use crate::logs::Logs;
 use crate::pod::State;
 use crate::references::References;
 use crate::services::ServiceRow;
+use crate::storage::Storage;
 use crate::volumes;
 use crate::worker::Worker;
 
@@ -33,6 +34,7 @@ pub struct Context {
     pub references: Arc<References>,
     /// Held while a pod's files are brought up to date: one pod at a time.
     pub refreshing: tokio::sync::Mutex<()>,
+    pub storage: Storage,
     pub machine: Machine,
     pub rng: Rng,
     /// Owns all tasks of pods; ends after the pods have been stopped.
@@ -71,6 +73,7 @@ impl Context {
             services,
             references: Arc::default(),
             refreshing: tokio::sync::Mutex::default(),
+            storage: Storage::default(),
             machine,
             drain,
             rng: Rng::from_entropy(),

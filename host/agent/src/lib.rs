@@ -18,6 +18,7 @@ mod references;
 pub mod server;
 mod services;
 pub mod status;
+mod storage;
 mod termination;
 mod volumes;
 mod worker;

@@ -31,6 +31,8 @@ pub struct State {
     pub address: Option<IpAddr>,
     /// When the node took the pod up.
     pub since: Option<Timestamp>,
+    /// Why it is evicted, if it is: a sentence.
+    pub eviction: Option<Box<str>>,
 }
 
 /// The pod as a whole. Whether an image is being pulled is a matter of each container.
@@ -63,6 +65,8 @@ pub enum Why {
     Finished,
     /// It ran longer than `activeDeadlineSeconds`.
     Deadline,
+    /// It took more of the node than it may.
+    Evicted,
     /// Its object is marked for deletion.
     Deleted,
     /// Its object is gone.
@@ -154,6 +158,11 @@ pub enum Event {
     },
     /// A timer that `step` asked for.
     Timer(Timer),
+    /// The pod takes more of the node than it may, as the message says.
+    Evict {
+        /// A sentence.
+        message: String,
+    },
     /// Stop the pod.
     Stop {
         /// Why.
@@ -253,7 +262,7 @@ impl State {
     /// A pod that was just taken up.
     pub fn new(outline: Arc<Outline>) -> Self {
         let slots = outline.containers.iter().map(|_| Slot::default()).collect();
-        Self { outline, phase: Phase::Pending, slots, address: None, since: None }
+        Self { outline, phase: Phase::Pending, slots, address: None, since: None, eviction: None }
     }
 
     /// Whether it has been stopped or has ended, so that only its object's end is left.

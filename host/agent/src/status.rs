@@ -59,7 +59,7 @@ fn phase(state: &State) -> &'static str {
     };
     let pairs = || state.outline.containers.iter().zip(&state.slots);
     let mains = || pairs().filter(|(outline, _)| outline.role == Role::Main).map(|(_, slot)| slot);
-    if why == Some(Why::Deadline) {
+    if matches!(why, Some(Why::Deadline | Why::Evicted)) {
         return "Failed";
     }
     if state.is_over() && why != Some(Why::Shutdown) {
@@ -76,6 +76,9 @@ fn reason(state: &State) -> (Option<String>, Option<String>) {
             Some("DeadlineExceeded".into()),
             Some("Pod was active on the node longer than the specified deadline".into()),
         ),
+        Phase::Terminating { why: Why::Evicted, .. } | Phase::Terminated(Why::Evicted) => {
+            (Some("Evicted".into()), state.eviction.as_deref().map(str::to_owned))
+        }
         _ => (None, None),
     }
 }

@@ -5,6 +5,7 @@
 
 mod content;
 mod disk;
+mod usage;
 
 use std::path::{Component, Path, PathBuf};
 
@@ -16,6 +17,7 @@ use crate::downward::Facts;
 use crate::objects::{Found, Names};
 
 pub use disk::{remove, remove_orphans};
+pub use usage::used_bytes;
 
 /// Why a volume is not there: the message of `FailedMount`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -16,6 +16,8 @@ const PULL_BACKOFF: (Duration, Duration) = (Duration::from_secs(10), Duration::f
 const CONFIG_BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// How long `ErrImagePull` is shown before `ImagePullBackOff` is.
 const PULL_ERROR_SHOWN: Duration = Duration::from_secs(1);
+/// How long the containers of a pod that is evicted may take.
+const EVICTION_GRACE: Duration = Duration::from_secs(1);
 /// The exit code of a container that did not start.
 const NOT_STARTED_CODE: i32 = 128;
 
@@ -60,6 +62,7 @@ impl Machine {
             }
             Event::Unhealthy { index, run, probe, message } => self.unhealthy(index, run, probe, &message),
             Event::Timer(timer) => self.timer(timer),
+            Event::Evict { message } => self.evict(message),
             Event::Stop { why, grace } => self.stop(why, grace),
         }
     }
@@ -295,6 +298,15 @@ impl Machine {
         }
     }
 
+    fn evict(&mut self, message: String) {
+        if self.state.is_ending() {
+            return;
+        }
+        self.state.eviction = Some(message.as_str().into());
+        self.warn(None, "Evicted", message);
+        self.stop(Why::Evicted, EVICTION_GRACE.min(self.grace()));
+    }
+
     fn stop(&mut self, why: Why, grace: Duration) {
         let until = self.after(grace);
         match self.state.phase {
@@ -322,7 +334,7 @@ impl Machine {
         match why {
             Why::Deleted => self.effects.extend([Effect::Report(Urgency::Now), Effect::Delete]),
             Why::Gone => self.effects.push(Effect::Forget),
-            Why::Finished | Why::Deadline | Why::Shutdown => {}
+            Why::Finished | Why::Deadline | Why::Evicted | Why::Shutdown => {}
         }
     }
 
@@ -398,7 +410,7 @@ impl Machine {
         self.state.phase = Phase::Terminated(why);
         self.effects.push(Effect::Release);
         match why {
-            Why::Finished | Why::Deadline => self.report(Urgency::Now),
+            Why::Finished | Why::Deadline | Why::Evicted => self.report(Urgency::Now),
             Why::Deleted => self.effects.extend([Effect::Report(Urgency::Now), Effect::Delete]),
             Why::Gone => self.effects.push(Effect::Forget),
             Why::Shutdown => {}
@@ -462,7 +474,7 @@ impl Why {
     fn outranks(self, other: Self) -> bool {
         let rank = |why| match why {
             Self::Shutdown => 0,
-            Self::Finished | Self::Deadline => 1,
+            Self::Finished | Self::Deadline | Self::Evicted => 1,
             Self::Deleted => 2,
             Self::Gone => 3,
         };

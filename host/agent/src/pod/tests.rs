@@ -244,6 +244,14 @@ fn ends_whatever_it_does() {
         &["start 0", "", "stop 0 in 30s", "release"],
         Phase::Terminated(Why::Deadline),
     );
+    let evict = || Event::Evict { message: "too much".into() };
+    check(
+        "a",
+        Always,
+        vec![started(0), evict(), evict(), exited(0, 137), evict()],
+        &["start 0", "", "stop 0 in 1s", "", "release", ""],
+        Phase::Terminated(Why::Evicted),
+    );
 }
 
 #[test]

@@ -29,9 +29,17 @@ pub fn resume(pod: &Pod, now: Timestamp) -> State {
 /// The state of a pod that has ended already.
 pub fn over(pod: &Pod, now: Timestamp) -> State {
     let mut state = State::new(Arc::new(Outline::of(pod)));
-    let late = pod.status.as_ref().is_some_and(|status| status.reason.as_deref() == Some("DeadlineExceeded"));
-    state.phase = Phase::Terminated(if late { Why::Deadline } else { Why::Finished });
-    let Some(status) = &pod.status else { return state };
+    let Some(status) = &pod.status else {
+        state.phase = Phase::Terminated(Why::Finished);
+        return state;
+    };
+    state.phase = Phase::Terminated(match status.reason.as_deref() {
+        Some("DeadlineExceeded") => Why::Deadline,
+        Some("Evicted") => Why::Evicted,
+        _ => Why::Finished,
+    });
+    state.eviction =
+        status.message.as_deref().filter(|_| state.phase == Phase::Terminated(Why::Evicted)).map(Into::into);
     state.since = status.start_time.as_ref().map(|time| time.0);
     let inits = status.init_container_statuses.iter().flatten();
     let statuses: Vec<&ContainerStatus> = inits.chain(status.container_statuses.iter().flatten()).collect();

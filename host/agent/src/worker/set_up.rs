@@ -84,6 +84,7 @@ impl Worker {
         let address = self.address(pod)?;
         if volumes::any(pod) {
             self.make_volumes(pod, address).await?;
+            self.context.storage.watch(self, pod, self.context.volumes_folder(&self.pod));
         }
         Ok(address)
     }
