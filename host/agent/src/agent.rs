@@ -114,7 +114,6 @@ impl Agent {
     /// Runs the node until the drain; then stops its pods, whose objects stay, and resolves.
     pub async fn run(self, drain: Drain) {
         node::spawn(self.context.clone());
-        storage::spawn(self.context.clone());
         tokio::select! {
             () = drain.ended() => {}
             () = self.context.clone().watch() => {}
@@ -171,6 +170,7 @@ impl Context {
         }
         if first {
             self.remove_orphans();
+            storage::spawn(self.clone());
         }
         Ok(list.metadata.resource_version.unwrap_or_default())
     }

@@ -17,7 +17,7 @@ use crate::logs::Logs;
 use crate::pod::State;
 use crate::references::References;
 use crate::services::ServiceRow;
-use crate::storage::Storage;
+use crate::storage::{Folders, Storage};
 use crate::volumes;
 use crate::worker::Worker;
 
@@ -125,6 +125,11 @@ impl Context {
 
     pub fn messages_folder(&self, pod: &PodRef) -> PathBuf {
         self.pod_folder(pod).join("messages")
+    }
+
+    /// All that a pod can write to.
+    pub fn folders(&self, pod: &PodRef) -> Folders {
+        Folders { pod: self.pod_folder(pod), volumes: self.volumes_folder(pod), logs: self.logs.folder(pod) }
     }
 
     fn pod_folder(&self, pod: &PodRef) -> PathBuf {

@@ -110,7 +110,8 @@ impl Logs {
         self.folder(pod).join(container).join(format!("{run}.log"))
     }
 
-    fn folder(&self, pod: &PodRef) -> PathBuf {
+    /// Where a pod's files are.
+    pub fn folder(&self, pod: &PodRef) -> PathBuf {
         self.root.join(format!("{}_{}_{}", pod.namespace, pod.name, pod.uid))
     }
 }

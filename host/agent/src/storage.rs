@@ -1,10 +1,10 @@
-//! The disk: pods whose volumes take more than they may are evicted, and the largest one when the disk is almost full.
+//! The disk: pods that take more of it than they may are evicted, and the largest one when it is almost full.
 //!
 //! Usage is measured now and then, so a fast writer gets past its limit by what it writes meanwhile. Owns one task.
-//! Knows emptyDir volumes only: logs are bounded by themselves, and what a hostPath leads to is the machine's owner's.
+//! A pod takes what its folder and its logs do, whoever wrote it there; what a hostPath leads to is the machine's owner's.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use wherry_api::quantity;
 
 use crate::context::Context;
 use crate::pod::Event;
-use crate::volumes::used_bytes;
+use crate::volumes::{self, used_bytes};
 use crate::worker::Worker;
 
 /// How often usage is measured at most, and how much longer than a measurement the pause after it is.
@@ -27,36 +27,47 @@ const FREE_BYTES: u64 = 1 << 30;
 /// To evict a pod that takes less than this does not help a full disk.
 const EVICTED_BYTES_LEAST: u64 = 16 << 20;
 
-/// The pods whose volumes are watched, by uid.
+/// The pods that are watched, by uid.
 #[derive(Default)]
 pub struct Storage(Mutex<HashMap<String, Arc<Watched>>>);
 
 struct Watched {
     worker: Weak<Worker>,
-    folder: PathBuf,
+    folders: Folders,
     quotas: Quotas,
+}
+
+/// Where a pod's files are.
+pub struct Folders {
+    /// All of them but the logs.
+    pub pod: PathBuf,
+    /// The volumes, each below its name.
+    pub volumes: PathBuf,
+    /// The logs.
+    pub logs: PathBuf,
 }
 
 /// What a pod may take of the disk.
 #[derive(Debug, Default)]
 struct Quotas {
-    /// Its emptyDir volumes by name, those of them with a limit.
-    volumes: BTreeMap<String, Option<Quantity>>,
+    /// The limits of its emptyDir volumes, by their names.
+    volumes: BTreeMap<String, Quantity>,
     /// The sum of its containers' limits of `ephemeral-storage`, where they have any.
     total_bytes: Option<u64>,
 }
 
-/// What a pod's emptyDir volumes take, by name.
-type Usage = BTreeMap<String, u64>;
+/// What a pod takes, as far as it was measured.
+#[derive(Debug, Default)]
+struct Usage {
+    volumes: BTreeMap<String, u64>,
+    total: u64,
+}
 
 impl Storage {
-    /// Watches a pod, if it has an emptyDir volume.
-    pub fn watch(&self, worker: &Arc<Worker>, pod: &Pod, folder: PathBuf) {
-        let quotas = Quotas::of(pod);
-        if !quotas.volumes.is_empty() {
-            let watched = Watched { worker: Arc::downgrade(worker), folder, quotas };
-            self.lock().insert(worker.pod.uid.clone(), Arc::new(watched));
-        }
+    /// Watches a pod for as long as it runs.
+    pub fn watch(&self, worker: &Arc<Worker>, pod: &Pod, folders: Folders) {
+        let watched = Watched { worker: Arc::downgrade(worker), folders, quotas: Quotas::of(pod) };
+        self.lock().insert(worker.pod.uid.clone(), Arc::new(watched));
     }
 
     /// The pods that are still there.
@@ -81,46 +92,54 @@ pub fn spawn(context: Arc<Context>) {
         loop {
             tokio::time::sleep(pause).await;
             let began = Instant::now();
-            let (watched, disk) = (context.storage.watched(), context.config.data_dir.clone());
-            let is_full = rustix::fs::statvfs(&disk)
-                .is_ok_and(|disk| is_almost_full(disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize));
-            let measured = tokio::task::spawn_blocking(move || measure(watched, is_full)).await;
-            evict(measured.unwrap_or_default(), is_full);
+            let own = Arc::clone(&context);
+            let _ended = tokio::task::spawn_blocking(move || own.check_storage()).await;
             pause = INTERVAL.max(began.elapsed() * PAUSE_FACTOR);
         }
     });
 }
 
-/// Those that may take only so much; all of them where the disk is full.
-fn measure(watched: Vec<Arc<Watched>>, all: bool) -> Vec<(Arc<Watched>, Usage)> {
-    let of_volume = |folder: &PathBuf, name: &String| {
-        // What cannot be measured is no less than what may be.
-        (name.clone(), used_bytes(&folder.join(name)).unwrap_or(u64::MAX))
-    };
-    let measured = watched.into_iter().filter(|watched| all || watched.quotas.any()).map(|watched| {
-        let usage = watched.quotas.volumes.keys().map(|name| of_volume(&watched.folder, name)).collect();
-        (watched, usage)
-    });
-    measured.collect()
-}
-
-fn evict(measured: Vec<(Arc<Watched>, Usage)>, is_full: bool) {
-    let mut evicted = false;
-    for (watched, usage) in &measured {
-        if let Some(message) = watched.quotas.exceeded(usage) {
-            watched.evict(message);
-            evicted = true;
+impl Context {
+    /// Measures those that may take only so much, all where the disk is almost full, and evicts who must go.
+    fn check_storage(&self) {
+        let disk = rustix::fs::statvfs(&self.config.data_dir);
+        let is_full =
+            disk.is_ok_and(|disk| is_almost_full(disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize));
+        if is_full {
+            // What a sandbox has written beside its pods' folders is nobody's.
+            volumes::remove_orphans(&self.pods_folder(), |uid| self.pods().contains_key(uid));
         }
-    }
-    let largest = measured.iter().max_by_key(|(_, usage)| total(usage));
-    if let Some((watched, usage)) = largest.filter(|_| is_full && !evicted)
-        && total(usage) >= EVICTED_BYTES_LEAST
-    {
-        watched.evict("The node was low on resource: ephemeral-storage. ".to_owned());
+        let watched = self.storage.watched();
+        let limited = watched.into_iter().filter(|watched| is_full || watched.quotas.any());
+        let measured: Vec<_> = limited.map(|watched| (watched.usage(is_full), watched)).collect();
+        let mut evicted = false;
+        for (usage, watched) in &measured {
+            if let Some(message) = watched.quotas.exceeded(usage) {
+                watched.evict(message);
+                evicted = true;
+            }
+        }
+        let largest = measured.iter().max_by_key(|(usage, _)| usage.total);
+        if let Some((usage, watched)) = largest.filter(|_| is_full && !evicted)
+            && usage.total >= EVICTED_BYTES_LEAST
+        {
+            watched.evict("The node was low on resource: ephemeral-storage. ".to_owned());
+        }
     }
 }
 
 impl Watched {
+    /// The volumes with limits; the whole pod where it is asked for, or has a limit. What cannot be measured is no less
+    /// than what may be.
+    fn usage(&self, whole: bool) -> Usage {
+        let used = |folder: &Path| used_bytes(folder).unwrap_or(u64::MAX);
+        let of_volume = |name: &String| (name.clone(), used(&self.folders.volumes.join(name)));
+        let whole = whole || self.quotas.total_bytes.is_some();
+        let total = || used(&self.folders.pod).saturating_add(used(&self.folders.logs));
+        let volumes = self.quotas.volumes.keys().map(of_volume).collect();
+        Usage { volumes, total: if whole { total() } else { 0 } }
+    }
+
     fn evict(&self, message: String) {
         if let Some(worker) = self.worker.upgrade() {
             worker.feed(Event::Evict { message });
@@ -133,7 +152,7 @@ impl Quotas {
         let Some(spec) = &pod.spec else { return Self::default() };
         let dirs = spec.volumes.iter().flatten().filter_map(|volume| Some((&volume.name, volume.empty_dir.as_ref()?)));
         let limited = |limit: &Quantity| quantity::units(limit).is_ok_and(|bytes| bytes > 0);
-        let volumes = dirs.map(|(name, dir)| (name.clone(), dir.size_limit.clone().filter(limited)));
+        let volumes = dirs.filter_map(|(name, dir)| Some((name.clone(), dir.size_limit.clone().filter(limited)?)));
         let limits = spec.containers.iter().filter_map(|container| {
             let limit = container.resources.as_ref()?.limits.as_ref()?.get("ephemeral-storage")?;
             u64::try_from(quantity::units(limit).ok()?).ok()
@@ -142,26 +161,22 @@ impl Quotas {
     }
 
     fn any(&self) -> bool {
-        self.total_bytes.is_some() || self.volumes.values().any(Option::is_some)
+        self.total_bytes.is_some() || !self.volumes.is_empty()
     }
 
     /// Which limit is exceeded, in a kubelet's words.
     fn exceeded(&self, usage: &Usage) -> Option<String> {
         let over = |name: &String, limit: &Quantity| {
             let bytes = u64::try_from(quantity::units(limit).ok()?).ok()?;
-            (usage.get(name).is_some_and(|used| *used > bytes))
+            (usage.volumes.get(name).is_some_and(|used| *used > bytes))
                 .then(|| format!("Usage of EmptyDir volume \"{name}\" exceeds the limit \"{}\". ", limit.0))
         };
-        let volume = self.volumes.iter().find_map(|(name, limit)| over(name, limit.as_ref()?));
+        let volume = self.volumes.iter().find_map(|(name, limit)| over(name, limit));
         volume.or_else(|| {
-            let limit = self.total_bytes.filter(|limit| total(usage) > *limit)?;
+            let limit = self.total_bytes.filter(|limit| usage.total > *limit)?;
             Some(format!("Pod ephemeral local storage usage exceeds the total limit of containers {limit}. "))
         })
     }
-}
-
-fn total(usage: &Usage) -> u64 {
-    usage.values().fold(0, |sum, bytes| sum.saturating_add(*bytes))
 }
 
 fn is_almost_full(free: u64, all: u64) -> bool {
@@ -188,17 +203,17 @@ mod tests {
             {"name": "free", "emptyDir": {}},
             {"name": "map", "configMap": {"name": "m"}},
         ]);
-        let check = |limits: &[&str], small: u64, free: u64, expected: Option<&str>| {
-            let usage = [("small".to_owned(), small), ("free".to_owned(), free)].into();
+        let check = |limits: &[&str], small: u64, total: u64, expected: Option<&str>| {
+            let usage = Usage { volumes: [("small".to_owned(), small)].into(), total };
             assert_eq!(quotas(&volumes, limits).exceeded(&usage).as_deref(), expected);
         };
         let small = Some("Usage of EmptyDir volume \"small\" exceeds the limit \"1Mi\". ");
         check(&[], 1 << 20, u64::MAX, None);
         check(&[], (1 << 20) + 1, 0, small);
         check(&["1Mi"], u64::MAX, 0, small);
-        check(&["1Mi", "1Mi"], 1 << 20, 1 << 20, None);
+        check(&["1Mi", "1Mi"], 1 << 20, 2 << 20, None);
         let pod = Some("Pod ephemeral local storage usage exceeds the total limit of containers 2097152. ");
-        check(&["1Mi", "1Mi"], 1 << 20, (1 << 20) + 1, pod);
+        check(&["1Mi", "1Mi"], 1 << 20, (2 << 20) + 1, pod);
         assert!(quotas(&volumes, &[]).any() && quotas(&json!([{"name": "x", "emptyDir": {}}]), &["1"]).any());
         assert!(!quotas(&json!([{"name": "x", "emptyDir": {}}]), &[]).any());
     }

@@ -84,8 +84,8 @@ impl Worker {
         let address = self.address(pod)?;
         if volumes::any(pod) {
             self.make_volumes(pod, address).await?;
-            self.context.storage.watch(self, pod, self.context.volumes_folder(&self.pod));
         }
+        self.context.storage.watch(self, pod, self.context.folders(&self.pod));
         Ok(address)
     }
 

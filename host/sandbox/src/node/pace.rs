@@ -132,8 +132,9 @@ impl Process for Paced {
             how = self.process.ended() => how,
             never = self.pace() => match never {},
         };
-        drop(self.cgroup().take());
-        how
+        let cgroup = self.cgroup().take();
+        let killed = cgroup.and_then(|cgroup| cgroup.oom_kills()).is_some_and(|kills| kills > 0);
+        if killed { format!("{how}, for want of memory") } else { how }
     }
 }
 
