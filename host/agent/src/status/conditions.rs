@@ -19,8 +19,17 @@ pub fn of(state: &State, pod: &Pod, phase: &str, now: Timestamp) -> Vec<PodCondi
     let verdicts = [sandbox_ready(state), initialized(state, phase), ready, containers];
     let ours = OURS.into_iter().zip(verdicts).map(|(kind, verdict)| ours(pod, kind, verdict, now));
     let theirs = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    let theirs = theirs.filter(|condition| !OURS.contains(&condition.type_.as_str())).cloned();
-    ours.chain(theirs).collect()
+    let evicted = eviction(state, pod, now);
+    let is_ours = |kind: &str| OURS.contains(&kind) || evicted.iter().any(|evicted| evicted.type_ == kind);
+    let theirs: Vec<_> = theirs.filter(|condition| !is_ours(&condition.type_)).cloned().collect();
+    ours.chain(theirs).chain(evicted).collect()
+}
+
+/// For those who count pods that the cluster ended.
+fn eviction(state: &State, pod: &Pod, now: Timestamp) -> Option<PodCondition> {
+    let message = state.eviction.as_deref()?.to_owned();
+    let reason = Some("TerminationByKubelet".to_owned());
+    Some(PodCondition { reason, message: Some(message), ..ours(pod, "DisruptionTarget", None, now) })
 }
 
 fn ours(pod: &Pod, kind: &str, verdict: Verdict, now: Timestamp) -> PodCondition {

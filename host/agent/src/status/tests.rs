@@ -54,6 +54,10 @@ fn follows_the_state() {
         (vec![up(), started(), ready(), stop()], format!("Running [{live} PodScheduled] running")),
         (vec![up(), started(), exited(0)], "Succeeded [Initialized PodScheduled] Completed".into()),
         (vec![up(), started(), exited(137)], "Failed [Initialized PodScheduled] OOMKilled".into()),
+        (
+            vec![up(), started(), Event::Evict { message: "much".into() }, exited(0)],
+            "Failed [Initialized PodScheduled DisruptionTarget] Completed".into(),
+        ),
     ];
     for (events, expected) in cases {
         let mut state = resume(&pod, Timestamp::UNIX_EPOCH);
