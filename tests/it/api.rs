@@ -41,7 +41,7 @@ fn bad_input_is_told_and_changes_nothing() {
     });
     let bad = [
         ("no.yaml", "a: [", "no YAML"),
-        ("kind.yaml", "apiVersion: v1\nkind: Frob\nmetadata: {name: x}", "no kind \"Frob\""),
+        ("kind.yaml", "apiVersion: v1\nkind: Frob\nmetadata: {name: x}", "no matches for kind \"Frob\""),
     ];
     for (file, text, expected) in bad {
         let path = cluster.data().join(file);

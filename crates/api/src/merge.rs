@@ -1,8 +1,9 @@
-//! Strategic merge patch, and the one table of merge facts (patch merge keys, list types and map keys).
+//! Strategic merge patch, the three-way merge of apply, and the one table of merge facts (patch merge keys, list types and map keys).
 //!
 //! Follows `k8s.io/apimachinery/pkg/util/strategicpatch`. Where the target has no such field, a nested patch is merged
 //! into an empty object, so that no directive is ever stored.
 
+mod apply;
 pub mod facts;
 mod lists;
 #[cfg(test)]
@@ -13,6 +14,8 @@ use serde_json::{Map, Value};
 use crate::protobuf::schema::{Message, root};
 use crate::resource::Resource;
 use facts::Fact;
+
+pub use apply::three_way;
 
 const DIRECTIVE: &str = "$patch";
 const RETAIN_KEYS: &str = "$retainKeys";

@@ -1,16 +1,17 @@
 //! `apply`: objects of manifests, created or changed by a three-way merge with the last applied state, as kubectl does.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use serde_json::{Map, Value, json};
-use wherry_api::{Reason, Resource, resource, yaml};
+use serde_json::{Value, json};
+use wherry_api::merge::three_way;
+use wherry_api::{Error, Reason, Resource, resource, yaml};
 use wherry_client::Client;
 
 use crate::args::ApplyArgs;
+use crate::change::change;
 use crate::objects::{Objects, singular, text};
 
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -65,26 +66,28 @@ pub async fn apply_manifests(
         let own = text(object, "/metadata/namespace");
         let namespace = if own.is_empty() { namespace } else { own };
         let target = Objects::new(client, resource, Some(namespace));
-        let outcome = apply_one(&target, name, object).await.with_context(|| format!("cannot apply {shown}"))?;
+        let outcome =
+            apply_one(resource, &target, name, object).await.with_context(|| format!("cannot apply {shown}"))?;
         tell(Applied { name: shown, outcome });
     }
     Ok(())
 }
 
-async fn apply_one(target: &Objects, name: &str, wanted: &Value) -> Result<&'static str, wherry_api::Error> {
-    let present = match target.get(name).await {
-        Ok(present) => present,
-        Err(e) if e.reason == Reason::NotFound => {
-            return target.create(&annotated(wanted)).await.map(|_| "created");
+async fn apply_one(resource: &Resource, target: &Objects, name: &str, wanted: &Value) -> anyhow::Result<&'static str> {
+    let wanted = annotated(wanted);
+    let changed = change(target, name, |present| {
+        three_way(resource, &last_applied(present), &wanted, present);
+        Ok(())
+    });
+    match changed.await {
+        Ok(true) => Ok("configured"),
+        Ok(false) => Ok("unchanged"),
+        Err(error) if error.downcast_ref().is_some_and(|e: &Error| e.reason == Reason::NotFound) => {
+            target.create(&wanted).await?;
+            Ok("created")
         }
-        Err(e) => return Err(e),
-    };
-    let last = last_applied(&present);
-    let patch = three_way(&last, &annotated(wanted), &present);
-    if patch.as_object().is_none_or(Map::is_empty) {
-        return Ok("unchanged");
+        Err(error) => Err(error),
     }
-    target.merge(name, "", &patch).await.map(|_| "configured")
 }
 
 /// The row of an object of a manifest.
@@ -121,44 +124,6 @@ fn last_applied(present: &Value) -> Value {
     let annotations = present.pointer("/metadata/annotations");
     let text = annotations.and_then(|a| a.get(LAST_APPLIED)).and_then(Value::as_str);
     text.and_then(|t| serde_json::from_str(t).ok()).unwrap_or_else(|| json!({}))
-}
-
-/// The merge patch (RFC 7386) that brings `present` to `wanted`, removing what `last` had and `wanted` has not.
-fn three_way(last: &Value, wanted: &Value, present: &Value) -> Value {
-    let empty = Map::new();
-    let map = |value: &'_ Value| value.as_object().cloned().unwrap_or_else(|| empty.clone());
-    let (last, wanted, present) = (map(last), map(wanted), map(present));
-    let keys: BTreeSet<&String> = last.keys().chain(wanted.keys()).collect();
-    let mut patch = Map::new();
-    for key in keys {
-        match (wanted.get(key), present.get(key)) {
-            (None, Some(_)) => drop(patch.insert(key.clone(), Value::Null)),
-            (Some(want @ Value::Object(_)), Some(have @ Value::Object(_))) => {
-                let inner = three_way(last.get(key).unwrap_or(&Value::Null), want, have);
-                if inner.as_object().is_some_and(|inner| !inner.is_empty()) {
-                    patch.insert(key.clone(), inner);
-                }
-            }
-            (Some(want), have) if have.is_none_or(|have| !covers(have, want)) => {
-                drop(patch.insert(key.clone(), want.clone()))
-            }
-            _ => {}
-        }
-    }
-    Value::Object(patch)
-}
-
-/// Whether `have` holds all that `want` says, defaults beside it allowed: the same list with defaulted items is no change.
-fn covers(have: &Value, want: &Value) -> bool {
-    match (have, want) {
-        (Value::Object(have), Value::Object(want)) => {
-            want.iter().all(|(key, want)| have.get(key).is_some_and(|have| covers(have, want)))
-        }
-        (Value::Array(have), Value::Array(want)) => {
-            have.len() == want.len() && have.iter().zip(want).all(|(have, want)| covers(have, want))
-        }
-        (have, want) => have == want,
-    }
 }
 
 fn items(document: Value) -> Vec<Value> {
@@ -203,22 +168,6 @@ fn read(path: &Path) -> anyhow::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn merges_three_ways() {
-        let present =
-            json!({"a": 1, "kept": true, "list": [{"x": 1, "default": 2}], "gone": 3, "deep": {"b": 1, "c": 2}});
-        for (last, wanted, expected) in [
-            (json!({}), json!({"a": 1}), json!({})),
-            (json!({"gone": 3}), json!({"a": 2}), json!({"a": 2, "gone": null})),
-            (json!({}), json!({"list": [{"x": 1}]}), json!({})),
-            (json!({}), json!({"list": [{"x": 2}]}), json!({"list": [{"x": 2}]})),
-            (json!({"deep": {"c": 2}}), json!({"deep": {"b": 5}}), json!({"deep": {"b": 5, "c": null}})),
-            (json!({}), json!({"new": {"y": 1}}), json!({"new": {"y": 1}})),
-        ] {
-            assert_eq!(three_way(&last, &wanted, &present), expected, "{last} {wanted}");
-        }
-    }
 
     #[test]
     fn a_manifest_without_kind_is_named() {

@@ -12,6 +12,8 @@ use crate::objects::{Objects, select, shown, targets, text};
 /// How often an object that somebody else changes, too, is read again.
 const TRIES_MAX: u32 = 8;
 
+const VERSION: &str = "/metadata/resourceVersion";
+
 /// Changes all chosen objects and prints a line for each: `done`, or `kept` of those that were so already.
 pub async fn change_each(
     words: &[String],
@@ -48,19 +50,21 @@ pub async fn change(
         let mut after = before.clone();
         edit(&mut after)?;
         let Some(mut patch) = difference(&before, &after) else { return Ok(false) };
-        pin(&mut patch, text(&before, "/metadata/resourceVersion"));
+        let version = text(&before, VERSION);
+        pin(&mut patch, version);
         match objects.merge(name, "", &patch).await {
             Err(error) if error.reason == Reason::Conflict && tries < TRIES_MAX => tries += 1,
-            outcome => return Ok(outcome.map(|_| true)?),
+            // What the server writes in another way (`stringData`, a quantity) may be the same after all.
+            outcome => return Ok(text(&outcome?, VERSION) != version),
         }
     }
 }
 
-/// Makes a patch hold for one version of the object only.
+/// Makes a patch hold for one version of the object only, unless it says itself for which.
 pub fn pin(patch: &mut Value, version: &str) {
     let metadata = patch.as_object_mut().map(|patch| patch.entry("metadata").or_insert_with(|| json!({})));
     if let Some(metadata) = metadata.and_then(Value::as_object_mut) {
-        metadata.insert("resourceVersion".to_owned(), version.into());
+        metadata.entry("resourceVersion").or_insert_with(|| version.into());
     }
 }
 
@@ -134,7 +138,7 @@ mod tests {
             }
             let expected = json!({"metadata": {"resourceVersion": version}, "data": {"b": "2"}});
             assert_eq!(serde_json::from_slice::<Value>(&patch).unwrap(), expected);
-            Ok(patch)
+            Ok(json!({"metadata": {"resourceVersion": "99"}}).to_string().into())
         }
 
         async fn watch(&self, _: &'static Resource, _: Option<String>, _: WatchOptions) -> Result<RawWatch, Error> {

@@ -37,12 +37,11 @@ pub fn scene(stage: &Stage<'_>) {
         // Somebody else's field survives what follows.
         ("label configmap c owner=other", &["configmap/c labeled"]),
         ("scale deployment web --replicas 0", &["deployment.apps/web scaled"]),
+        ("set env deployment web OTHER=o -c web", &["deployment.apps/web env updated"]),
     ]);
     stage.write("app/1-map.yaml", &MAP.replace("b: '2'", "c: '3'").replace(", old: b", ""));
-    stage.write(
-        "app/2-web.yaml",
-        &WEB.replace(", {name: B, value: b}", "").replace("name: A, value: a", "name: A, value: z"),
-    );
+    let web = WEB.replace(", {name: B, value: b}", "").replace("name: A, value: a", "name: A, value: z");
+    stage.write("app/2-web.yaml", &web.replace("replicas: 0", "replicas: 0\n  strategy: {type: Recreate}"));
     stage.script(&[
         ("kubectl: apply -f {dir}/app --dry-run=server", &["configmap/c configured (server dry run)"]),
         ("apply -f {dir}/app", &["configmap/c configured", "deployment.apps/web configured"]),
@@ -50,7 +49,10 @@ pub fn scene(stage: &Stage<'_>) {
             "get configmap c -o jsonpath={.data}{.metadata.labels}",
             &["{\"a\":\"1\",\"c\":\"3\"}{\"app\":\"a\",\"owner\":\"other\"}"],
         ),
-        ("get deploy web -o jsonpath={.spec.template.spec.containers[0].env}", &["[{\"name\":\"A\",\"value\":\"z\"}]"]),
+        (
+            "get deploy web -o jsonpath={.spec.template.spec.containers[0].env}{.spec.strategy}",
+            &["[{\"name\":\"A\",\"value\":\"z\"},{\"name\":\"OTHER\",\"value\":\"o\"}]{\"type\":\"Recreate\"}"],
+        ),
         ("get deploy web -o jsonpath={.spec.template.spec.containers[*].name}", &["web side"]),
     ]);
     edit(stage);

@@ -25,6 +25,11 @@ impl Fact {
     pub fn merges(&self) -> bool {
         self.patch_strategy.starts_with("merge")
     }
+
+    /// Whether what is written of it excludes what is not, as one kind of volume excludes the others.
+    pub fn retains_keys(&self) -> bool {
+        self.patch_strategy.ends_with("retainKeys")
+    }
 }
 
 /// The fact about a field of a type, by the type's name without its package (`PodSpec`).
