@@ -17,7 +17,7 @@ use crate::logs::Logs;
 use crate::pod::State;
 use crate::references::References;
 use crate::services::ServiceRow;
-use crate::storage::{Folders, Storage};
+use crate::storage::Storage;
 use crate::volumes;
 use crate::worker::Worker;
 
@@ -103,6 +103,7 @@ impl Context {
     /// A pod's object is gone, and so is all that was kept for it.
     pub fn forget(&self, pod: &PodRef) {
         self.pods().remove(&pod.uid);
+        self.storage.forget(&pod.uid);
         let (logs, folder, pod) = (self.logs.clone(), self.pod_folder(pod), pod.clone());
         self.drain.spawn_graceful(async move {
             let remove = move || {
@@ -127,12 +128,8 @@ impl Context {
         self.pod_folder(pod).join("messages")
     }
 
-    /// All that a pod can write to.
-    pub fn folders(&self, pod: &PodRef) -> Folders {
-        Folders { pod: self.pod_folder(pod), volumes: self.volumes_folder(pod), logs: self.logs.folder(pod) }
-    }
-
-    fn pod_folder(&self, pod: &PodRef) -> PathBuf {
+    /// All of a pod's files but its logs.
+    pub fn pod_folder(&self, pod: &PodRef) -> PathBuf {
         self.pods_folder().join(&pod.namespace).join(&pod.uid)
     }
 }

@@ -4,8 +4,8 @@
 //! A pod takes what its folder and its logs do, whoever wrote it there; what a hostPath leads to is the machine's owner's.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -27,29 +27,13 @@ const FREE_BYTES: u64 = 1 << 30;
 /// To evict a pod that takes less than this does not help a full disk.
 const EVICTED_BYTES_LEAST: u64 = 16 << 20;
 
-/// The pods that are watched, by uid.
+/// What pods may take that may take only so much, by uid.
 #[derive(Default)]
-pub struct Storage(Mutex<HashMap<String, Arc<Watched>>>);
-
-struct Watched {
-    worker: Weak<Worker>,
-    folders: Folders,
-    quotas: Quotas,
-}
-
-/// Where a pod's files are.
-pub struct Folders {
-    /// All of them but the logs.
-    pub pod: PathBuf,
-    /// The volumes, each below its name.
-    pub volumes: PathBuf,
-    /// The logs.
-    pub logs: PathBuf,
-}
+pub struct Storage(Mutex<HashMap<String, Arc<Quotas>>>);
 
 /// What a pod may take of the disk.
 #[derive(Debug, Default)]
-struct Quotas {
+pub struct Quotas {
     /// The limits of its emptyDir volumes, by their names.
     volumes: BTreeMap<String, Quantity>,
     /// The sum of its containers' limits of `ephemeral-storage`, where they have any.
@@ -64,23 +48,20 @@ struct Usage {
 }
 
 impl Storage {
-    /// Watches a pod for as long as it runs.
-    pub fn watch(&self, worker: &Arc<Worker>, pod: &Pod, folders: Folders) {
-        let watched = Watched { worker: Arc::downgrade(worker), folders, quotas: Quotas::of(pod) };
-        self.lock().insert(worker.pod.uid.clone(), Arc::new(watched));
+    /// Watches a pod, if it may take only so much.
+    pub fn watch(&self, uid: &str, pod: &Pod) {
+        let quotas = Quotas::of(pod);
+        if quotas.any() {
+            self.lock().insert(uid.to_owned(), Arc::new(quotas));
+        }
     }
 
-    /// The pods that are still there.
-    fn watched(&self) -> Vec<Arc<Watched>> {
-        let mut all = self.lock();
-        let runs = |watched: &Arc<Watched>| {
-            watched.worker.upgrade().is_some_and(|worker| worker.inspect(|state| !state.is_ending()))
-        };
-        all.retain(|_, watched| runs(watched));
-        all.values().cloned().collect()
+    /// The pod is gone.
+    pub fn forget(&self, uid: &str) {
+        self.lock().remove(uid);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Watched>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Quotas>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -109,41 +90,52 @@ impl Context {
             // What a sandbox has written beside its pods' folders is nobody's.
             volumes::remove_orphans(&self.pods_folder(), |uid| self.pods().contains_key(uid));
         }
-        let watched = self.storage.watched();
-        let limited = watched.into_iter().filter(|watched| is_full || watched.quotas.any());
-        let measured: Vec<_> = limited.map(|watched| (watched.usage(is_full), watched)).collect();
+        let measured: Vec<_> = self
+            .candidates(is_full)
+            .map(|(worker, quotas)| {
+                let usage = self.usage(&worker, &quotas, is_full);
+                (worker, quotas, usage)
+            })
+            .collect();
         let mut evicted = false;
-        for (usage, watched) in &measured {
-            if let Some(message) = watched.quotas.exceeded(usage) {
-                watched.evict(message);
+        for (worker, quotas, usage) in &measured {
+            if let Some(message) = quotas.exceeded(usage) {
+                worker.feed(Event::Evict { message });
                 evicted = true;
             }
         }
-        let largest = measured.iter().max_by_key(|(usage, _)| usage.total);
-        if let Some((usage, watched)) = largest.filter(|_| is_full && !evicted)
+        let largest = measured.iter().max_by_key(|(_, _, usage)| usage.total);
+        if let Some((worker, _, usage)) = largest.filter(|_| is_full && !evicted)
             && usage.total >= EVICTED_BYTES_LEAST
         {
-            watched.evict("The node was low on resource: ephemeral-storage. ".to_owned());
+            worker.feed(Event::Evict { message: "The node was low on resource: ephemeral-storage. ".to_owned() });
         }
     }
-}
 
-impl Watched {
+    /// The pods that run: all of them, or those that may take only so much.
+    fn candidates(&self, all: bool) -> impl Iterator<Item = (Arc<Worker>, Arc<Quotas>)> {
+        let limited = self.storage.lock().clone();
+        let workers = if all {
+            self.all()
+        } else {
+            let pods = self.pods();
+            limited.keys().filter_map(|uid| pods.get(uid).cloned()).collect()
+        };
+        let running = workers.into_iter().filter(|worker| worker.inspect(|state| !state.is_ending()));
+        running.map(move |worker| {
+            let quotas = limited.get(&worker.pod.uid).cloned().unwrap_or_default();
+            (worker, quotas)
+        })
+    }
+
     /// The volumes with limits; the whole pod where it is asked for, or has a limit. What cannot be measured is no less
     /// than what may be.
-    fn usage(&self, whole: bool) -> Usage {
+    fn usage(&self, worker: &Worker, quotas: &Quotas, whole: bool) -> Usage {
         let used = |folder: &Path| used_bytes(folder).unwrap_or(u64::MAX);
-        let of_volume = |name: &String| (name.clone(), used(&self.folders.volumes.join(name)));
-        let whole = whole || self.quotas.total_bytes.is_some();
-        let total = || used(&self.folders.pod).saturating_add(used(&self.folders.logs));
-        let volumes = self.quotas.volumes.keys().map(of_volume).collect();
-        Usage { volumes, total: if whole { total() } else { 0 } }
-    }
-
-    fn evict(&self, message: String) {
-        if let Some(worker) = self.worker.upgrade() {
-            worker.feed(Event::Evict { message });
-        }
+        let folder = self.volumes_folder(&worker.pod);
+        let volumes = quotas.volumes.keys().map(|name| (name.clone(), used(&folder.join(name)))).collect();
+        let total = || used(&self.pod_folder(&worker.pod)).saturating_add(used(&self.logs.folder(&worker.pod)));
+        Usage { volumes, total: if whole || quotas.total_bytes.is_some() { total() } else { 0 } }
     }
 }
 

@@ -85,7 +85,7 @@ impl Worker {
         if volumes::any(pod) {
             self.make_volumes(pod, address).await?;
         }
-        self.context.storage.watch(self, pod, self.context.folders(&self.pod));
+        self.context.storage.watch(&self.pod.uid, pod);
         Ok(address)
     }
 
