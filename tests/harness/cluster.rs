@@ -151,6 +151,20 @@ impl Cluster {
         }
     }
 
+    /// Sandboxes outlive the node's process, and would wait for the next one.
+    fn kill_sandboxes(&self) {
+        let notes = std::fs::read_dir(self.data().join("node/sandboxes")).into_iter().flatten().flatten();
+        for note in notes.filter(|note| note.path().extension().is_some_and(|extension| extension == "pid")) {
+            let text = std::fs::read_to_string(note.path()).unwrap_or_default();
+            let pid = text.split_whitespace().next().and_then(|pid| pid.parse::<i32>().ok()).filter(|pid| *pid > 0);
+            let command = |pid| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            if let Some(pid) = pid.filter(|pid| command(*pid).contains("\0sandbox\0")) {
+                // SAFETY: kill(2) takes no pointers; the process is a sandbox of this cluster's node.
+                unsafe { libc::kill(pid, libc::SIGKILL) };
+            }
+        }
+    }
+
     fn await_ready(&mut self) -> anyhow::Result<()> {
         let ready = until("the cluster is ready", || {
             if let Some(status) = self.process.try_wait()? {
@@ -168,6 +182,7 @@ impl Drop for Cluster {
             self.signal(libc::SIGKILL);
             drop(self.process.wait());
         }
+        self.kill_sandboxes();
     }
 }
 

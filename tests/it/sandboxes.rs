@@ -11,6 +11,7 @@ use crate::objects::{ingress, web};
 
 /// In which /proc counts.
 const TICKS_A_SECOND: u64 = 100;
+const LAST_REASON: &str = "jsonpath={.status.containerStatuses[0].lastState.terminated.reason}";
 
 #[test]
 fn a_sandbox_is_confined_and_its_end_is_its_own_pods() {
@@ -43,18 +44,74 @@ fn a_sandbox_is_confined_and_its_end_is_its_own_pods() {
         assert_eq!(status(&cluster, "b.example"), 200, "the other namespace sees nothing of it");
     }
     until("the pods are back", || Ok((status(&cluster, "a.example") == 200).then_some(()))).unwrap();
-    let path = "jsonpath={.status.containerStatuses[0].lastState.terminated.reason}";
-    let output = cluster.wherry(&["get", "pod", "a", "-o", path]).unwrap();
+    let output = cluster.wherry(&["get", "pod", "a", "-o", LAST_REASON]).unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "SandboxChanged", "{output:?}");
     assert_ne!(sandbox(&cluster, "default"), first);
 
-    // What a killed node leaves behind is ended by the next, and the pods come back.
-    let left = sandbox(&cluster, "other");
-    cluster.kill().unwrap();
-    cluster.restart().unwrap();
-    until("the pods are back", || Ok((status(&cluster, "b.example") == 200).then_some(()))).unwrap();
-    assert_ne!(sandbox(&cluster, "other"), left);
     assert_eq!(cluster.terminate().unwrap(), Some(0), "{}", cluster.errors());
+    assert!(!notes(&cluster), "a node that is stopped leaves no sandbox");
+}
+
+#[test]
+fn pods_in_sandboxes_outlive_the_node_and_are_taken_over() {
+    let mut cluster = Cluster::start_with(WHERRY, &["--isolation", "namespace"]).unwrap();
+    for guest in ["hello-http", "echo-tcp", "call-service"] {
+        cluster.load_guest(guest).unwrap();
+    }
+    let manifests = [web("a"), ingress("a", "a.example / Prefix a", ""), include_str!("sandboxes/talk.yaml").into()];
+    cluster.apply("default", &manifests.concat()).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let answers = |cluster: &Cluster| {
+        let port = cluster.ports().unwrap().http;
+        let status = || runtime.block_on(get(port, "a.example", "/")).map_or(0, |answer| answer.status);
+        until("the ingress answers", || Ok((status() == 200).then_some(()))).unwrap();
+    };
+    answers(&cluster);
+    until("there is talk", || Ok((spoken(&cluster).len() > 20).then_some(()))).unwrap();
+    let (before, process) = (statuses(&cluster), sandbox(&cluster, "default"));
+
+    for _ in 0..2 {
+        cluster.kill().unwrap();
+        cluster.restart().unwrap();
+        answers(&cluster);
+        let heard = spoken(&cluster).len();
+        until("the talk goes on", || Ok((spoken(&cluster).len() > heard + 20).then_some(()))).unwrap();
+        assert_eq!(statuses(&cluster), before);
+    }
+    assert_eq!(sandbox(&cluster, "default"), process);
+    let spoken = spoken(&cluster);
+    assert!(spoken.iter().enumerate().all(|(at, number)| at == *number), "{spoken:?}");
+    kill_process(Pid::from_raw(process).unwrap(), Signal::KILL).unwrap();
+    until("the loss of what was taken over is seen", || {
+        let output = cluster.wherry(&["get", "pod", "a", "-o", LAST_REASON])?;
+        Ok(String::from_utf8_lossy(&output.stdout).contains("SandboxChanged").then_some(()))
+    })
+    .unwrap();
+    answers(&cluster);
+    assert_eq!(cluster.terminate().unwrap(), Some(0), "{}", cluster.errors());
+}
+
+/// The numbers of the lines that came back over the connection that `talker` keeps.
+fn spoken(cluster: &Cluster) -> Vec<usize> {
+    let output = cluster.wherry(&["logs", "talker"]).unwrap();
+    let log = String::from_utf8_lossy(&output.stdout).into_owned();
+    log.lines().filter_map(|line| line.strip_prefix("ahoy ")?.split(' ').next()?.parse().ok()).collect()
+}
+
+/// What the pods' statuses say of their addresses and containers: ids, starts, restarts.
+fn statuses(cluster: &Cluster) -> Vec<serde_json::Value> {
+    let output = cluster.wherry(&["get", "pods", "-o", "json"]).unwrap();
+    let pods: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let status = |pod: &serde_json::Value| {
+        let status = &pod["status"];
+        serde_json::json!([status["podIP"], status["startTime"], status["containerStatuses"]])
+    };
+    pods["items"].as_array().unwrap().iter().map(status).collect()
+}
+
+/// Whether any sandbox has a note.
+fn notes(cluster: &Cluster) -> bool {
+    fs::read_dir(cluster.data().join("node/sandboxes")).unwrap().next().is_some()
 }
 
 /// A loop that never yields, in a process of its own: the operating system gives it its part, and ends it.

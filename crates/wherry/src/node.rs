@@ -82,8 +82,8 @@ pub struct Parts<'a> {
 }
 
 impl Node {
-    /// Starts everything; the agent registers the node by itself.
-    pub fn start(parts: Parts<'_>) -> anyhow::Result<Self> {
+    /// Starts everything, and adopts the sandboxes of an earlier process; the agent registers the node by itself.
+    pub async fn start(parts: Parts<'_>) -> anyhow::Result<Self> {
         let Parts { args, name, data, clock, client, images, tls, address, kubelet, http, https } = parts;
         let (guests, threads) = Guests::start()?;
         let table = Table::new();
@@ -103,9 +103,10 @@ impl Node {
             directory: data.join("node/sandboxes"),
             network: network.config().clone(),
             launcher: Arc::clone(&processes) as _,
+            engine: wherry_runtime::Compiler::engine(&*wasm),
         };
-        let sandboxes = Sandboxes::new(config, &sandbox_tasks.drain()).context("sandboxes cannot be set up")?;
-        let runtimes = runtimes(args.isolation, data, &wasm, &sandboxes)?;
+        let sandboxes = Sandboxes::open(config, &sandbox_tasks.drain()).await;
+        let runtimes = runtimes(args.isolation, data, &wasm, &sandboxes.context("sandboxes cannot be set up")?)?;
         let config = AgentConfig {
             node_name: name.to_owned(),
             node_ip: address,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use wherry_base::{SystemClock, Trigger};
-use wherry_sandbox::{GuestsConfig, SOCKET, confine_to};
+use wherry_sandbox::{ADOPTION_GRACE, GuestsConfig, SOCKET, confine_to};
 use wherry_wasm::{WasmConfig, WasmRuntime};
 
 use crate::config::{LogFormat, SandboxArgs};
@@ -30,8 +30,9 @@ pub fn run(args: &SandboxArgs) -> anyhow::Result<()> {
     };
     let runtime = Arc::new(WasmRuntime::given(config)?);
     let tasks = Trigger::new();
-    let threads = guests.handle().clone();
-    let config = GuestsConfig { listener, runtime, guests: threads, clock: SystemClock::shared(), lacking };
+    let (threads, clock) = (guests.handle().clone(), SystemClock::shared());
+    let adoption_grace = ADOPTION_GRACE;
+    let config = GuestsConfig { listener, runtime, guests: threads, clock, lacking, adoption_grace };
     control.block_on(wherry_sandbox::serve(config, tasks.drain()))?;
     guests.shutdown_background();
     Ok(())

@@ -87,7 +87,8 @@ async fn start(args: &UpArgs, data: &DataDir) -> anyhow::Result<(Master, Node, P
         kubelet,
         http,
         https,
-    })?;
+    })
+    .await?;
     Ok((master, node, ports))
 }
 

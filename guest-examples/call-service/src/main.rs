@@ -1,14 +1,19 @@
-//! Calls a Service by name over `std::net`: `call-service HOST:PORT [LINE]` sends a line and prints the answer's first.
+//! Calls a Service by name over `std::net`: `call-service HOST:PORT [LINE]` sends a line and prints the answer's first;
+//! `call-service HOST:PORT LINE keep` goes on over the same connection, a numbered line after the other.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::process::ExitCode;
+use std::time::Duration;
+
+const PAUSE: Duration = Duration::from_millis(10);
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let address = arguments.next().unwrap_or_else(|| "echo:7000".into());
     let line = arguments.next().unwrap_or_else(|| "hello".into());
-    match call(&address, &line) {
+    let keeps = arguments.next().as_deref() == Some("keep");
+    match if keeps { keep(&address, &line) } else { call(&address, &line) } {
         Ok(answer) => {
             println!("{address} answered: {answer}");
             ExitCode::SUCCESS
@@ -26,6 +31,19 @@ fn call(address: &str, line: &str) -> std::io::Result<String> {
     let mut answer = String::new();
     BufReader::new(stream).read_line(&mut answer)?;
     Ok(answer.trim_end().to_owned())
+}
+
+/// Ends with the connection.
+fn keep(address: &str, line: &str) -> std::io::Result<String> {
+    let stream = TcpStream::connect(address)?;
+    let mut answers = BufReader::new(&stream).lines();
+    for number in 0_u64.. {
+        writeln!(&stream, "{line} {number}")?;
+        let Some(answer) = answers.next().transpose()? else { break };
+        println!("{answer}");
+        std::thread::sleep(PAUSE);
+    }
+    Ok("nothing more".to_owned())
 }
 
 #[cfg(test)]

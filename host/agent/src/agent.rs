@@ -28,7 +28,7 @@ use crate::pod::{Event, State, Why};
 use crate::status;
 use crate::storage;
 use crate::volumes;
-use crate::worker::Worker;
+use crate::worker::{Inheritance, Worker};
 
 /// How long the pods of a node that ends may take, whatever their own grace.
 pub const SHUTDOWN_GRACE_MAX: Duration = Duration::from_secs(25);
@@ -165,6 +165,10 @@ impl Context {
             let object = Bytes::copy_from_slice(item.get().as_bytes());
             known.extend(self.applied(object));
         }
+        if first {
+            self.runtimes.end_survivors();
+            self.inherited.cancel();
+        }
         for worker in self.all().into_iter().filter(|worker| !known.contains(&worker.pod.uid)) {
             worker.feed(Event::Stop { why: Why::Gone, grace: GONE_GRACE });
         }
@@ -251,12 +255,27 @@ impl Context {
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         let meta = &pod.metadata;
         let name = PodRef { namespace: text(&meta.namespace), name: text(&meta.name), uid: text(&meta.uid) };
-        let uid = name.uid.clone();
         let over = status::is_terminal(&pod);
+        let inheritance = if over { None } else { Inheritance::of(self, &pod, &name) };
         let now = self.clock.now();
-        let state = if over { status::over(&pod, now) } else { status::resume(&pod, now) };
+        let state = match &inheritance {
+            _ if over => status::over(&pod, now),
+            Some(inheritance) => status::inherit(&pod, &inheritance.heir(), now),
+            None => status::resume(&pod, now),
+        };
         let worker = Worker::new(self, name, object, mark, state);
-        self.pods().insert(uid, worker.clone());
+        self.pods().insert(worker.pod.uid.clone(), worker.clone());
+        match inheritance {
+            Some(inheritance) => worker.adopt(&pod, &inheritance),
+            None if !over && status::was_running(&pod) => self.recorder.pod(
+                &worker.pod,
+                None,
+                false,
+                "SandboxChanged",
+                "Pod sandbox changed, it will be killed and re-created.".to_owned(),
+            ),
+            None => {}
+        }
         if !over {
             worker.begin(pod);
         }

@@ -53,6 +53,11 @@ impl Runtimes {
         })
     }
 
+    /// All pods of the node are known: what is left of others is ended.
+    pub fn end_survivors(&self) {
+        self.0.iter().for_each(|runtime| runtime.end_survivors());
+    }
+
     /// Their names.
     pub fn names(&self) -> Vec<&'static str> {
         self.0.iter().map(|runtime| runtime.name()).collect()

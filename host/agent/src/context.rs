@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 use wherry_base::{Clock, Drain, Rng};
 use wherry_client::{Client, Informer};
 use wherry_runtime::PodRef;
@@ -41,6 +42,8 @@ pub struct Context {
     pub drain: Drain,
     /// Tells whoever waits for pods to end that one has.
     pub settled: Notify,
+    /// Cancelled when what an earlier process has left is taken over: until then nobody else is given an address.
+    pub inherited: CancellationToken,
     /// The pods by uid.
     pods: Mutex<HashMap<String, Arc<Worker>>>,
 }
@@ -78,6 +81,7 @@ impl Context {
             drain,
             rng: Rng::from_entropy(),
             settled: Notify::new(),
+            inherited: CancellationToken::new(),
             pods: Mutex::default(),
         })
     }

@@ -37,6 +37,7 @@ pub struct Logs {
 
 /// Where one run of a container writes.
 pub struct ContainerLog {
+    run: u32,
     path: PathBuf,
     clock: Arc<dyn Clock>,
     waiting: SyncSender<Arc<ContainerLog>>,
@@ -66,6 +67,7 @@ impl Logs {
         }
         let bytes = fs::metadata(&path).map_or(0, |meta| meta.len());
         let log = Arc::new_cyclic(|this| ContainerLog {
+            run,
             path: path.clone(),
             clock: self.clock.clone(),
             waiting: self.waiting.clone(),
@@ -155,6 +157,11 @@ impl LogSink for ContainerLog {
 }
 
 impl ContainerLog {
+    /// Which run of the container it is of.
+    pub fn run(&self) -> u32 {
+        self.run
+    }
+
     /// The run is over: what is left is written, and those who follow come to the end.
     pub fn end(&self) {
         self.pending.finish(self.clock.now());

@@ -39,6 +39,19 @@ struct Plan {
     grace: Option<Duration>,
 }
 
+/// A run of a container that is to be probed.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject {
+    /// Which container.
+    pub index: usize,
+    /// The slot's `turn` in that run.
+    pub turn: u32,
+    /// How long it runs already.
+    pub age: Duration,
+    /// Whether its startup probe has succeeded before.
+    pub started: bool,
+}
+
 /// What is probed of a container: small, so that thousands of them may wait.
 pub struct Probing {
     startup: Option<Plan>,
@@ -47,14 +60,14 @@ pub struct Probing {
 }
 
 impl Probing {
-    /// The probes of the container at `index` of a pod at `address`, for the run that began with `turn`.
-    pub fn new(pod: &Pod, address: IpAddr, index: usize, turn: u32) -> Option<Self> {
-        let container = pod.spec.as_ref().and_then(|spec| container_at(spec, index))?;
+    /// The probes of a container of a pod at `address`.
+    pub fn new(pod: &Pod, address: IpAddr, subject: Subject) -> Option<Self> {
+        let container = pod.spec.as_ref().and_then(|spec| container_at(spec, subject.index))?;
         let plan = |kind, probe: &Option<Probe>| {
-            probe.as_ref().map(|probe| Plan::new((kind, index, turn), address, container, probe))
+            probe.as_ref().map(|probe| Plan::new(kind, subject, address, container, probe))
         };
         Some(Self {
-            startup: plan(ProbeKind::Startup, &container.startup_probe),
+            startup: plan(ProbeKind::Startup, &container.startup_probe).filter(|_| !subject.started),
             liveness: plan(ProbeKind::Liveness, &container.liveness_probe),
             readiness: plan(ProbeKind::Readiness, &container.readiness_probe),
         })
@@ -75,12 +88,7 @@ impl Probing {
 }
 
 impl Plan {
-    fn new(
-        (kind, index, turn): (ProbeKind, usize, u32),
-        address: IpAddr,
-        container: &Container,
-        probe: &Probe,
-    ) -> Self {
+    fn new(kind: ProbeKind, subject: Subject, address: IpAddr, container: &Container, probe: &Probe) -> Self {
         let seconds = |value: Option<i32>, default: u64| {
             Duration::from_secs(value.and_then(|v| u64::try_from(v).ok()).filter(|v| *v > 0).unwrap_or(default))
         };
@@ -90,9 +98,9 @@ impl Plan {
         let grace = probe.termination_grace_period_seconds.and_then(|s| u64::try_from(s).ok());
         Self {
             kind,
-            index,
-            turn,
-            delay: seconds(probe.initial_delay_seconds, 0),
+            index: subject.index,
+            turn: subject.turn,
+            delay: seconds(probe.initial_delay_seconds, 0).saturating_sub(subject.age),
             period: seconds(probe.period_seconds, 10),
             timeout: seconds(probe.timeout_seconds, 1),
             successes: count(probe.success_threshold, 1),

@@ -3,6 +3,7 @@
 //! Effects that take time run as tasks that end with the next event; an idle pod has no task but the one a container
 //! that waits for its exit. The pod's object is kept as the bytes in which it came.
 
+mod adopt;
 mod last_words;
 mod report;
 mod set_up;
@@ -22,7 +23,8 @@ use wherry_vnet::Namespace;
 use crate::context::Context;
 use crate::logs::ContainerLog;
 use crate::pod::{Effect, Event, Notice, Outline, Phase, Role, State, Timer, Why, step};
-use crate::probes::Probing;
+use crate::probes::{Probing, Subject};
+pub use adopt::Inheritance;
 pub use start::container_at;
 
 /// A pod on this node.
@@ -84,10 +86,15 @@ impl Worker {
         })
     }
 
-    /// Takes the pod up.
+    /// Takes the pod up. Containers that run already may be of a spec that has changed since.
     pub fn begin(self: &Arc<Self>, decoded: Pod) {
-        self.live().decoded = Some(Arc::new(decoded));
-        self.feed(Event::Begin);
+        let outline = Outline::of(&decoded);
+        let mut live = self.live();
+        live.decoded = Some(Arc::new(decoded));
+        self.feed_locked(&mut live, Event::Begin);
+        if *live.state.outline != outline {
+            self.feed_locked(&mut live, Event::Changed(Arc::new(outline)));
+        }
     }
 
     /// Lets something happen to the pod.
@@ -162,8 +169,10 @@ impl Worker {
 
     fn probe(self: &Arc<Self>, live: &mut Live, index: usize) {
         let (Some(slot), Some(network)) = (live.state.slots.get(index), live.network.clone()) else { return };
-        let turn = slot.turn;
-        let Some(probing) = Probing::new(&live.pod(), network.address(), index, turn) else { return };
+        let Some(run) = slot.running() else { return };
+        let age = Duration::try_from(self.context.clock.now().duration_since(run.since)).unwrap_or_default();
+        let subject = Subject { index, turn: slot.turn, age, started: run.started };
+        let Some(probing) = Probing::new(&live.pod(), network.address(), subject) else { return };
         let token = CancellationToken::new();
         let worker = self.clone();
         let stopped = token.clone();

@@ -24,10 +24,16 @@ pub trait Compiler: Send + Sync + 'static {
 
     /// The code of an image that was prepared, its signature checked.
     fn code(&self, digest: &str) -> io::Result<Code>;
+
+    /// What code is compiled for: only an engine that says the same runs it.
+    fn engine(&self) -> String;
 }
 
 /// A runtime that compiles nothing: it is given the code of each image before the first container of it.
 pub trait GivenCode: Runtime {
     /// Takes code that a `Compiler` of the same release made.
     fn install(&self, digest: &str, code: Code) -> Result<(), ImageError>;
+
+    /// Which code runs here.
+    fn engine(&self) -> String;
 }

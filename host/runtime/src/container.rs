@@ -49,6 +49,8 @@ pub struct ContainerSpec {
     pub pod: PodRef,
     /// Its name in the pod.
     pub name: String,
+    /// Which run of the container this is: how often it was started before.
+    pub run: u32,
     /// What runs.
     pub image: Image,
     /// `command`: replaces the image's entry point; empty keeps it. For a module its first word is `argv[0]`.

@@ -3,17 +3,20 @@
 //! Owns no tasks: an exit that is due "after a while" is worked out by whoever waits for it, so that paused time drives it.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use wherry_vnet::{Body, BoxError, HttpHandler, Listener, full_body};
 
 use crate::{
-    Container, ContainerSpec, Exit, ExitReason, Image, ImageError, ImageKind, PullPolicy, Runtime, StartError,
-    StdStream, Usage,
+    Adoption, Container, ContainerSpec, Exit, ExitReason, Image, ImageError, ImageKind, PodRef, PullPolicy, Runtime,
+    StartError, StdStream, Survivor, Usage,
 };
 
 /// What containers of an image do.
@@ -132,6 +135,17 @@ impl Runtime for FakeRuntime {
         self.started.lock().unwrap_or_else(PoisonError::into_inner).push(container.clone());
         Ok(container)
     }
+
+    fn survivors(&self, pod: &PodRef, _: &[PathBuf]) -> Vec<Survivor> {
+        let started = self.started();
+        let unheard = started.iter().filter(|one| one.spec.pod == *pod && !one.heard.load(Ordering::SeqCst));
+        unheard.map(|container| container.survivor()).collect()
+    }
+
+    fn adopt(&self, survivor: &Survivor, _: Adoption) -> Option<Arc<dyn Container>> {
+        let found = self.started().into_iter().find(|container| container.spec.id == survivor.id)?;
+        Some(found)
+    }
 }
 
 /// A container that follows a script.
@@ -142,6 +156,8 @@ pub struct FakeContainer {
     on_stop: Option<Exit>,
     exit: watch::Sender<Option<Exit>>,
     listener: Mutex<Option<Listener>>,
+    /// Somebody knows how it ended.
+    heard: AtomicBool,
 }
 
 impl FakeContainer {
@@ -156,6 +172,7 @@ impl FakeContainer {
             on_stop: script.on_stop,
             exit: watch::Sender::new(None),
             listener: Mutex::new(listener),
+            heard: AtomicBool::new(false),
         })
     }
 
@@ -163,6 +180,22 @@ impl FakeContainer {
     pub fn end(&self, exit: Exit) {
         self.listener.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.exit.send_if_modified(|now| now.is_none().then(|| *now = Some(exit)).is_some());
+    }
+
+    fn survivor(&self) -> Survivor {
+        let spec = &self.spec;
+        Survivor {
+            id: spec.id.clone(),
+            pod: spec.pod.clone(),
+            address: spec.network.address(),
+            name: spec.name.clone(),
+            run: spec.run,
+            reference: spec.image.reference.clone(),
+            digest: spec.image.digest.clone(),
+            since: Timestamp::UNIX_EPOCH,
+            exit: self.exit.borrow().clone(),
+            place: String::new(),
+        }
     }
 
     async fn due(&self) {
@@ -196,6 +229,7 @@ impl Container for FakeContainer {
         let mut exit = self.exit.subscribe();
         loop {
             if let Some(exit) = exit.borrow_and_update().clone() {
+                self.heard.store(true, Ordering::SeqCst);
                 return exit;
             }
             tokio::select! {

@@ -10,6 +10,7 @@ mod image;
 mod lines;
 mod logs;
 mod mounts;
+mod survivor;
 
 pub use buffer::LogBuffer;
 pub use code::{Code, Compiler, GivenCode};
@@ -18,7 +19,9 @@ pub use image::{Image, ImageError, ImageKind, PullPolicy};
 pub use lines::LogLines;
 pub use logs::{LogSink, StdStream};
 pub use mounts::{Staged, stage};
+pub use survivor::{Adoption, Survivor};
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -34,6 +37,20 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// Starts a container; it runs until it exits or is stopped. An error is a `StartError` for the pod's status.
     async fn start(&self, spec: ContainerSpec) -> Result<Arc<dyn Container>, StartError>;
+
+    /// What an earlier process of the node has left of a pod that sees these `host_directories`.
+    fn survivors(&self, _pod: &PodRef, _host_directories: &[PathBuf]) -> Vec<Survivor> {
+        Vec::new()
+    }
+
+    /// Takes a survivor over, as if it had been started here: its end is kept until somebody has dropped the container.
+    /// `None`: it is gone.
+    fn adopt(&self, _: &Survivor, _: Adoption) -> Option<Arc<dyn Container>> {
+        None
+    }
+
+    /// All pods of the node are known: survivors that were not taken over until now are ended.
+    fn end_survivors(&self) {}
 }
 
 /// Why a container did not start.

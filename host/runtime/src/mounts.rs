@@ -14,6 +14,13 @@ use crate::{ContainerSpec, Mount, StartError};
 #[derive(Debug, Default)]
 pub struct Staged(Option<PathBuf>);
 
+impl Staged {
+    /// What `stage` has made below `place` for a container that has outlived the process which did so.
+    pub fn left(place: &Path, id: &str) -> Self {
+        Self(Some(place.join(id)))
+    }
+}
+
 /// Turns a container's mounts of files into mounts of directories below `place`. An error is one for the pod's status.
 pub fn stage(spec: &mut ContainerSpec, place: &Path) -> Result<Staged, StartError> {
     let (files, directories): (Vec<Mount>, Vec<Mount>) =

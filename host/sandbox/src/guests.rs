@@ -1,8 +1,8 @@
 //! A sandbox's life: it waits for the node, does what the node says, and goes on while there is none.
 //!
-//! Holds containers, their pods' networks and their logs. When the node's connection ends the containers go on, and what
-//! they need of the node is refused; the next connection is told which ports are bound. A sandbox that nobody has
-//! connected to for [`ADOPTION_MAX`] ends, and one without containers ends with its connection.
+//! Holds containers, their pods' networks and their logs, and how containers have ended until a node says that it need not.
+//! When the node's connection ends the containers go on, and what they ask of the node waits for the next one, which is
+//! told what there is. A sandbox that no node comes for in time ends, and one without containers ends with its connection.
 
 mod log;
 mod node;
@@ -24,14 +24,14 @@ use wherry_base::{Clock, Drain};
 use wherry_runtime::{Container, GivenCode};
 use wherry_vnet::{Namespace, Network, NetworkConfig};
 
-use crate::message::{Ranges, ToNode, ToSandbox, VERSION};
+use crate::message::{Ranges, SURVIVORS_A_MESSAGE, SurvivingContainer, ToNode, ToSandbox, VERSION};
 use crate::wire::Wire;
 use log::{FileLog, Flusher};
 use node::Node;
 use uplink::Up;
 
-/// How long a sandbox waits for a node to adopt it.
-const ADOPTION_MAX: Duration = Duration::from_secs(60);
+/// How long a sandbox waits for a node to adopt it, outside of tests.
+pub const ADOPTION_GRACE: Duration = Duration::from_secs(60);
 
 /// How often the node is told what containers have used.
 const USAGE_INTERVAL: Duration = Duration::from_secs(5);
@@ -49,6 +49,8 @@ pub struct GuestsConfig {
     pub clock: Arc<dyn Clock>,
     /// What keeps guests in that this kernel lacks, a sentence each, for the node to announce.
     pub lacking: Vec<String>,
+    /// How long to wait for a node before this sandbox ends.
+    pub adoption_grace: Duration,
 }
 
 /// Why a sandbox cannot go on.
@@ -62,8 +64,16 @@ pub enum GuestsError {
     Version(u32),
 }
 
-/// A container and what is said of it.
+/// A container, known until a node has heard of its end.
 struct Entry {
+    /// What the next node is told.
+    facts: SurvivingContainer,
+    /// `None`: it has ended.
+    running: Option<Running>,
+}
+
+/// What runs, and what it needs as long as it does.
+struct Running {
     container: Arc<dyn Container>,
     log: Arc<FileLog>,
     /// Guests see directories through these: an instance of an HTTP module opens them anew.
@@ -80,20 +90,23 @@ struct Guests {
     /// Made when the node first says which addresses there are.
     network: Mutex<Option<Arc<Network>>>,
     containers: Mutex<BTreeMap<String, Entry>>,
+    /// The CPU time of each container that the node was told last.
+    told_usage: Mutex<BTreeMap<String, u64>>,
     flusher: Flusher,
     drain: Drain,
 }
 
 /// Serves nodes, one after the other, until there is nothing left to do.
 pub async fn serve(config: GuestsConfig, drain: Drain) -> Result<(), GuestsError> {
-    let GuestsConfig { listener, runtime, guests: threads, clock, lacking } = config;
+    let GuestsConfig { listener, runtime, guests: threads, clock, lacking, adoption_grace } = config;
     let listener = wherry_base::watched(listener, Interest::READABLE)?;
     let node = Node::new();
     let flusher = Flusher::start(Arc::clone(&node))?;
-    let (network, containers) = (Mutex::default(), Mutex::default());
-    let guests = Arc::new(Guests { runtime, threads, clock, lacking, node, network, containers, flusher, drain });
+    let (network, containers, told_usage) = (Mutex::default(), Mutex::default(), Mutex::default());
+    let guests = Guests { runtime, threads, clock, lacking, node, network, containers, told_usage, flusher, drain };
+    let guests = Arc::new(guests);
     guests.drain.spawn(Arc::clone(&guests).tell_usage());
-    while let Ok(wire) = tokio::time::timeout(ADOPTION_MAX, accept(&listener)).await {
+    while let Ok(wire) = tokio::time::timeout(adoption_grace, accept(&listener)).await {
         let served = guests.serve_node(Wire::new(wire?)?).await;
         guests.node.disconnect();
         if let Err(error) = served {
@@ -103,7 +116,7 @@ pub async fn serve(config: GuestsConfig, drain: Drain) -> Result<(), GuestsError
             return Ok(());
         }
     }
-    tracing::warn!("no node has come for {ADOPTION_MAX:?}: the sandbox ends");
+    tracing::warn!("no node has come for {adoption_grace:?}: the sandbox ends");
     Ok(())
 }
 
@@ -121,12 +134,23 @@ impl Guests {
             return Err(GuestsError::Version(version));
         }
         self.set_network(&network);
-        let hello = ToNode::Hello { version: VERSION, lacking: self.lacking.clone() };
-        self.node.connect(Arc::clone(&wire), &hello, &self.drain);
+        self.introduce(&wire);
         while let Some((message, descriptors)) = wire.receive(&mut buffer).await? {
             self.obey(message, descriptors);
         }
         Ok(())
+    }
+
+    /// Tells a node what there is. Nothing starts or ends meanwhile, so that it hears of each event once.
+    fn introduce(&self, wire: &Arc<Wire>) {
+        let containers = locked(&self.containers);
+        locked(&self.told_usage).clear();
+        let survivors: Vec<_> = containers.values().map(|entry| entry.facts.clone()).collect();
+        let survivors = survivors.chunks(SURVIVORS_A_MESSAGE).map(|some| ToNode::Survivors(some.to_vec()));
+        let ready = ToNode::Ready { engine: self.runtime.engine(), lacking: self.lacking.clone() };
+        let words = std::iter::once(ToNode::Hello { version: VERSION }).chain(survivors).chain([ready]);
+        self.node.connect(Arc::clone(wire), &words.collect::<Vec<_>>(), &self.drain);
+        drop(containers);
     }
 
     fn set_network(&self, ranges: &Ranges) {
@@ -145,9 +169,12 @@ impl Guests {
     fn obey(self: &Arc<Self>, message: ToSandbox, mut descriptors: Vec<OwnedFd>) {
         match message {
             ToSandbox::Hello { .. } => {}
-            ToSandbox::Start(start) => self.drain.spawn(Arc::clone(self).start(*start, descriptors)),
-            ToSandbox::Stop { container } => self.with(&container, |entry| entry.container.stop()),
-            ToSandbox::Kill { container } => self.with(&container, |entry| entry.container.kill()),
+            ToSandbox::Start(start) => {
+                self.node.knows(start.pod.address);
+                self.drain.spawn(Arc::clone(self).start(*start, descriptors));
+            }
+            ToSandbox::Stop { container } => self.with(&container, |running| running.container.stop()),
+            ToSandbox::Kill { container } => self.with(&container, |running| running.container.kill()),
             ToSandbox::Accept { from, to } => {
                 if let (Some(pod), Some(socket)) = (self.pod_at(to.ip()), descriptors.pop()) {
                     let _on_guests_threads = self.threads.enter();
@@ -162,11 +189,13 @@ impl Guests {
                     pod.receive(from, to, payload.into());
                 }
             }
-            ToSandbox::Log { container } => {
+            ToSandbox::Log { container, bytes } => {
                 if let Some(file) = descriptors.pop() {
-                    self.with(&container, |entry| entry.log.go_on_in(file.into()));
+                    self.with(&container, |running| running.log.go_on_in(file.into(), bytes));
                 }
             }
+            ToSandbox::Adopt { pod } => self.node.adopted(pod),
+            ToSandbox::Forget { container } => self.forget(&container),
         }
     }
 
@@ -174,25 +203,30 @@ impl Guests {
         locked(&self.network).as_ref()?.pod_at(address)
     }
 
-    fn with(&self, container: &str, act: impl FnOnce(&Entry)) {
-        if let Some(entry) = locked(&self.containers).get(container) {
-            act(entry);
+    fn with(&self, container: &str, act: impl FnOnce(&Running)) {
+        if let Some(running) = locked(&self.containers).get(container).and_then(|entry| entry.running.as_ref()) {
+            act(running);
+        }
+    }
+
+    fn forget(&self, container: &str) {
+        let mut containers = locked(&self.containers);
+        if containers.get(container).is_some_and(|entry| entry.running.is_none()) {
+            containers.remove(container);
         }
     }
 
     /// Tells now and then what containers have used, those that used more.
     async fn tell_usage(self: Arc<Self>) {
-        let mut told: BTreeMap<String, u64> = BTreeMap::new();
         loop {
             tokio::time::sleep(USAGE_INTERVAL).await;
-            let used: Vec<_> = {
-                let containers = locked(&self.containers);
-                told.retain(|id, _| containers.contains_key(id));
-                containers.iter().map(|(id, entry)| (id.clone(), entry.container.usage())).collect()
-            };
-            for (id, usage) in used {
+            let containers = locked(&self.containers);
+            let mut told = locked(&self.told_usage);
+            told.retain(|id, _| containers.contains_key(id));
+            for (id, running) in containers.iter().filter_map(|(id, entry)| Some((id, entry.running.as_ref()?))) {
+                let usage = running.container.usage();
                 if told.insert(id.clone(), usage.cpu_nanos) != Some(usage.cpu_nanos) {
-                    self.node.try_tell(&ToNode::usage(&id, usage));
+                    let _told_again_when_it_grows = self.node.try_tell(&ToNode::usage(id, usage));
                 }
             }
         }

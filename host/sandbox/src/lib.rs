@@ -13,7 +13,7 @@ mod node;
 mod wire;
 
 pub use confined::{Inherited, confine_to, confinement_lacking};
-pub use guests::{GuestsConfig, GuestsError, serve};
+pub use guests::{ADOPTION_GRACE, GuestsConfig, GuestsError, serve};
 pub use message::VERSION;
 pub use wherry_confine::SOCKET;
 

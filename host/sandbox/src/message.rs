@@ -6,12 +6,13 @@
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use wherry_runtime::{Exit, ExitReason, Usage};
+use wherry_runtime::{Exit, ExitReason, PodRef, Survivor, Usage};
 use wherry_vnet::{DialError, Protocol, Resolution};
 
 /// The version of these messages; a sandbox of another is not adopted.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// How long a message may be: what a socket's buffer takes at once on every Linux.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 160 * 1024;
@@ -19,7 +20,10 @@ pub(crate) const MESSAGE_BYTES_MAX: usize = 160 * 1024;
 /// How many descriptors come with a message at most.
 pub(crate) const DESCRIPTORS_MAX: usize = 64;
 
-/// From the node.
+/// How many survivors a message tells of: with the longest messages of their ends they fit.
+pub(crate) const SURVIVORS_A_MESSAGE: usize = 16;
+
+/// From the node. `Hello` is the first of all versions, and begins with the version.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum ToSandbox {
     /// The first message of a connection.
@@ -39,14 +43,22 @@ pub(crate) enum ToSandbox {
     /// A datagram for a bound port.
     Datagram { from: SocketAddr, to: SocketAddr, payload: Vec<u8> },
     /// The log goes on in another file. Descriptor: the file.
-    Log { container: String },
+    Log { container: String, bytes: u64 },
+    /// A pod whose containers an earlier node has started is this node's: its bound ports are to be told.
+    Adopt { pod: IpAddr },
+    /// What became of a container is known, and need not be kept any longer.
+    Forget { container: String },
 }
 
-/// From a sandbox.
+/// From a sandbox. `Hello` is the first of all versions, and begins with the version.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum ToNode {
-    /// The answer to `Hello`, followed by `Bound` for each port.
-    Hello { version: u32, lacking: Vec<String> },
+    /// The answer to `Hello`, followed by `Survivors`, as many as it takes, and `Ready`.
+    Hello { version: u32 },
+    /// Containers that an earlier node has started.
+    Survivors(Vec<SurvivingContainer>),
+    /// All is said that is to be known of the sandbox.
+    Ready { engine: String, lacking: Vec<String> },
     /// To `Start`.
     Started { container: String, outcome: Result<(), Failure> },
     /// A container's end.
@@ -79,6 +91,7 @@ pub(crate) struct Ranges {
 pub(crate) struct StartContainer {
     pub(crate) id: String,
     pub(crate) name: String,
+    pub(crate) run: u32,
     pub(crate) pod: PodPart,
     pub(crate) reference: String,
     pub(crate) digest: String,
@@ -96,6 +109,20 @@ pub(crate) struct StartContainer {
     pub(crate) stdin: bool,
     /// How many bytes the log's file has already.
     pub(crate) log_bytes: u64,
+}
+
+/// A container that an earlier node has started.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct SurvivingContainer {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) run: u32,
+    pub(crate) pod: PodPart,
+    pub(crate) reference: String,
+    pub(crate) digest: String,
+    pub(crate) since_millis: i64,
+    /// `None`: it runs.
+    pub(crate) exit: Option<WireExit>,
 }
 
 /// A container's pod.
@@ -148,6 +175,38 @@ pub(crate) struct WireExit {
     code: i32,
     out_of_memory: bool,
     message: String,
+}
+
+impl SurvivingContainer {
+    pub(crate) fn new(start: &StartContainer, since: Timestamp) -> Self {
+        Self {
+            id: start.id.clone(),
+            name: start.name.clone(),
+            run: start.run,
+            pod: start.pod.clone(),
+            reference: start.reference.clone(),
+            digest: start.digest.clone(),
+            since_millis: since.as_millisecond(),
+            exit: None,
+        }
+    }
+
+    /// As the agent knows it; `place` is the sandbox.
+    pub(crate) fn told(&self, place: &str) -> Survivor {
+        let PodPart { namespace, name, uid, address } = self.pod.clone();
+        Survivor {
+            id: self.id.clone(),
+            pod: PodRef { namespace, name, uid },
+            address,
+            name: self.name.clone(),
+            run: self.run,
+            reference: self.reference.clone(),
+            digest: self.digest.clone(),
+            since: Timestamp::from_millisecond(self.since_millis).unwrap_or_default(),
+            exit: self.exit.clone().map(Exit::from),
+            place: place.to_owned(),
+        }
+    }
 }
 
 impl From<Exit> for WireExit {

@@ -9,6 +9,7 @@ mod pace;
 mod runtime;
 mod sandboxes;
 mod spawn;
+mod survivors;
 
 pub use launch::{Directory, Launch, Launcher, Pidfd, Process};
 pub use runtime::{Grouping, RuntimeConfig, SandboxRuntime};

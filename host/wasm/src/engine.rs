@@ -93,10 +93,19 @@ impl World {
 
     /// What compiled code is only good for together with: wasmtime's version, the machine, all settings.
     pub(crate) fn key(&self) -> String {
-        let mut hasher = DefaultHasher::new();
-        self.engine.precompile_compatibility_hash().hash(&mut hasher);
-        format!("{:016x}", hasher.finish())
+        key(&self.engine)
     }
+}
+
+/// What tells whether a process runs the code that another compiles: the key of one engine stands for those of all.
+pub(crate) fn release() -> wasmtime::Result<String> {
+    Ok(key(&engine(1, Needs { concurrent: true, epochs: true })?))
+}
+
+fn key(engine: &Engine) -> String {
+    let mut hasher = DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
 }
 
 fn engine(instances: u32, needs: Needs) -> wasmtime::Result<Engine> {

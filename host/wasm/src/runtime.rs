@@ -20,7 +20,7 @@ use wherry_runtime::{
 use crate::codes::{Code, Codes, Form};
 use crate::command::{component, core_module, unstartable};
 use crate::container::{Resources, Running};
-use crate::engine::{Engines, Needs};
+use crate::engine::{Engines, Needs, release};
 use crate::images::Images;
 use crate::limits::Memory;
 use crate::maps;
@@ -57,6 +57,8 @@ pub enum SetupError {
 
 /// Runs WASI modules.
 pub struct WasmRuntime {
+    /// Tells the code that runs here from that of other releases.
+    release: String,
     codes: Arc<Codes>,
     /// None where code is given.
     images: Option<Arc<Images>>,
@@ -85,7 +87,8 @@ impl WasmRuntime {
     /// code is given.
     pub fn compiler_without_epochs(&self) -> Option<Arc<dyn Compiler>> {
         let images = self.images.clone()?;
-        Some(Arc::new(WithoutEpochs { images, codes: Codes::new(Arc::clone(&self.codes.engines), false) }))
+        let codes = Codes::new(Arc::clone(&self.codes.engines), false);
+        Some(Arc::new(WithoutEpochs { images, codes, release: self.release.clone() }))
     }
 
     /// A runtime that compiles nothing and knows no images: it is given code.
@@ -96,6 +99,7 @@ impl WasmRuntime {
         drop(std::fs::remove_dir_all(&mounts));
         Ok(Self {
             codes: Codes::new(Arc::clone(&engines), true),
+            release: release().map_err(SetupError::Engine)?,
             images: None,
             ticker: Ticker::start(engines)?,
             places: Places::new(config.instances_max),
@@ -231,12 +235,17 @@ impl Compiler for WasmRuntime {
     fn code(&self, digest: &str) -> io::Result<wherry_runtime::Code> {
         self.images.as_ref().ok_or(io::ErrorKind::NotFound)?.compiled(&self.codes, digest)
     }
+
+    fn engine(&self) -> String {
+        self.release.clone()
+    }
 }
 
 /// The images of a runtime, compiled without epochs.
 struct WithoutEpochs {
     images: Arc<Images>,
     codes: Arc<Codes>,
+    release: String,
 }
 
 #[async_trait]
@@ -248,11 +257,19 @@ impl Compiler for WithoutEpochs {
     fn code(&self, digest: &str) -> io::Result<wherry_runtime::Code> {
         self.images.compiled(&self.codes, digest)
     }
+
+    fn engine(&self) -> String {
+        self.release.clone()
+    }
 }
 
 impl GivenCode for WasmRuntime {
     fn install(&self, digest: &str, code: wherry_runtime::Code) -> Result<(), ImageError> {
         let form = code.form.parse().map_err(ImageError::Unusable)?;
         self.codes.install(digest, form, code.file).map_err(|error| ImageError::Unusable(format!("{error:#}")))
+    }
+
+    fn engine(&self) -> String {
+        self.release.clone()
     }
 }

@@ -70,6 +70,9 @@ impl Machine {
     fn begin(&mut self) {
         let since = *self.state.since.get_or_insert(self.at);
         self.effects.push(Effect::SetUp);
+        let running = self.state.outline.containers.iter().zip(&self.state.slots).enumerate();
+        let probed = running.filter(|(_, (outline, slot))| outline.is_probed() && slot.running().is_some());
+        self.effects.extend(probed.map(|(index, _)| Effect::Probe(index)));
         if let Some(seconds) = self.state.outline.deadline_seconds {
             let spent = Duration::try_from(self.at.duration_since(since)).unwrap_or_default();
             let left = Duration::from_secs(seconds.into()).saturating_sub(spent);
@@ -121,7 +124,7 @@ impl Machine {
         let Some((outline, slot)) = slot_of(&mut self.state, index) else { return };
         let started = !outline.startup;
         let ready = started && !outline.readiness;
-        let probed = outline.startup || outline.liveness || outline.readiness;
+        let probed = outline.is_probed();
         let name = outline.name.clone();
         slot.enter(Stage::Running(Live { id, since: self.at, started, ready, condemned: false, stopping: None }));
         slot.digest = Some(digest);
@@ -370,9 +373,10 @@ impl Machine {
             }
         }
         self.state.phase = Phase::Running;
-        for (index, _) in outline.containers.iter().enumerate().filter(|(_, o)| o.role == Role::Main) {
-            self.start(index, false);
-        }
+        let idle = |index: usize| self.state.slots.get(index).is_some_and(|slot| slot.stage == Stage::Idle);
+        let mains = outline.containers.iter().enumerate().filter(|(_, container)| container.role == Role::Main);
+        let due: Vec<usize> = mains.map(|(index, _)| index).filter(|index| idle(*index)).collect();
+        due.into_iter().for_each(|index| self.start(index, false));
     }
 
     /// Stops what still runs: the main containers, then the sidecars from last to first; then the pod has ended.

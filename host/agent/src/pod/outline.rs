@@ -90,6 +90,11 @@ fn init_role(container: &Container) -> Role {
 }
 
 impl ContainerOutline {
+    /// Whether it has any probe.
+    pub fn is_probed(&self) -> bool {
+        self.startup || self.liveness || self.readiness
+    }
+
     fn of(container: &Container, role: Role) -> Self {
         let probed = role != Role::Init;
         Self {

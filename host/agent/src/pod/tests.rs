@@ -397,3 +397,24 @@ impl World {
         }
     }
 }
+
+#[test]
+fn what_runs_already_is_probed_and_not_started_again() {
+    let mut state = State::new(outline("i:init s:side a+ready b", RestartPolicy::Always));
+    let at = Timestamp::UNIX_EPOCH;
+    let running = |id: &str| {
+        let (id, ready) = (id.into(), true);
+        Stage::Running(Live { id, since: at, started: true, ready, condemned: false, stopping: None })
+    };
+    let ending = state.slots[0].ending(Exit { code: 0, reason: ExitReason::Completed, message: String::new() }, at);
+    state.slots[0].stage = Stage::Ended(Box::new(ending));
+    state.slots[1].stage = running("1");
+    state.slots[2].stage = running("2");
+    let mut lines = Vec::new();
+    for event in [Event::Begin, up(), started(3), stop(Why::Deleted)] {
+        let (next, effects) = step(state, at, event);
+        state = next;
+        lines.push(effects.iter().filter_map(show).collect::<Vec<_>>().join(", "));
+    }
+    assert_eq!(lines, ["set-up, probe 2", "start 3", "", "stop 2 in 30s, stop 3 in 30s"]);
+}

@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::*;
 use crate::pod::{Event, Hindrance, step};
-use wherry_runtime::{Exit, ExitReason};
+use wherry_runtime::{Exit, ExitReason, Survivor};
 
 fn pod() -> Pod {
     serde_json::from_value(json!({
@@ -94,4 +94,76 @@ fn classes_of_service() {
         let spec = serde_json::from_value(json!({ "containers": [{ "name": "a", "resources": resources }] })).unwrap();
         assert_eq!(qos(Some(&spec)), expected, "{resources}");
     }
+}
+
+fn survivor(name: &str, run: u32, exit: Option<i32>) -> Survivor {
+    let exit = exit.map(|code| Exit { code, reason: ExitReason::Error, message: String::new() });
+    Survivor {
+        id: format!("{name}{run}"),
+        pod: wherry_runtime::PodRef { namespace: "default".into(), name: "web".into(), uid: "u".into() },
+        address: [10, 128, 0, 2].into(),
+        name: name.into(),
+        run,
+        reference: "i".into(),
+        digest: "d".into(),
+        since: Timestamp::UNIX_EPOCH,
+        exit,
+        place: String::new(),
+    }
+}
+
+/// Each container's restarts, what it does, and how its run before ended.
+fn inherited(statuses: &serde_json::Value, policy: &str, survivors: &[Survivor]) -> String {
+    let pod = serde_json::from_value(json!({
+        "spec": { "restartPolicy": policy, "initContainers": [{ "name": "i", "image": "i" }], "containers": [{ "name": "c", "image": "i" }] },
+        "status": { "initContainerStatuses": [statuses["i"]], "containerStatuses": [statuses["c"]] },
+    }));
+    let state = inherit(&pod.unwrap(), &Heir { scheme: "fake", survivors }, Timestamp::UNIX_EPOCH);
+    let one = |slot: &Slot| {
+        let stage = match &slot.stage {
+            Stage::Running(live) => format!("runs {} since {}", live.id, live.since.as_second()),
+            Stage::Ended(ending) => format!("ended {}", ending.code),
+            stage => format!("{stage:?}").to_lowercase(),
+        };
+        let last = slot.last.as_ref().map(|ending| format!(" after {}", ending.code)).unwrap_or_default();
+        format!("{} {stage}{last}", slot.restarts)
+    };
+    state.slots.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+#[test]
+fn what_is_left_goes_on_and_what_has_ended_stays_ended() {
+    let status = |name: &str, restarts: u32, state: serde_json::Value| {
+        let id = format!("fake://{name}{restarts}");
+        json!({ "name": name, "image": "i", "imageID": "d", "ready": true, "restartCount": restarts, "containerID": id, "state": state })
+    };
+    let running = || json!({ "running": { "startedAt": "1970-01-01T00:00:09Z" } });
+    let ended =
+        |id: &str, code: i32| json!({ "terminated": { "exitCode": code, "containerID": format!("fake://{id}") } });
+    let waiting = |reason: &str| json!({ "waiting": { "reason": reason } });
+    let done = status("i", 0, ended("i0", 0));
+    let with = |main: serde_json::Value| json!({ "i": done, "c": main });
+    let check = |main: serde_json::Value, policy: &str, survivors: &[Survivor], expected: &str| {
+        assert_eq!(inherited(&with(main), policy, survivors), format!("0 ended 0, {expected}"));
+    };
+    let runs = |run| survivor("c", run, None);
+    check(status("c", 0, running()), "OnFailure", &[runs(0)], "0 runs fake://c0 since 9");
+    check(status("c", 2, running()), "OnFailure", &[runs(2)], "2 runs fake://c2 since 9");
+    // The status was not written any more.
+    check(status("c", 0, waiting("ContainerCreating")), "OnFailure", &[runs(0)], "0 runs fake://c0 since 0");
+    let crashed = survivor("c", 0, Some(3));
+    check(status("c", 0, running()), "OnFailure", &[crashed.clone(), runs(1)], "1 runs fake://c1 since 0 after 3");
+    check(status("c", 0, running()), "OnFailure", &[runs(1)], "1 runs fake://c1 since 0 after 137");
+    // Its end is heard like any other.
+    check(status("c", 0, running()), "OnFailure", std::slice::from_ref(&crashed), "0 runs fake://c0 since 9");
+    check(status("c", 0, ended("c0", 3)), "Never", std::slice::from_ref(&crashed), "0 ended 3");
+    let mut back_off = status("c", 0, waiting("CrashLoopBackOff"));
+    back_off["lastState"] = ended("c0", 3);
+    check(back_off.clone(), "OnFailure", std::slice::from_ref(&crashed), "1 idle after 3");
+    let mut again = status("c", 1, waiting("ContainerCreating"));
+    again["lastState"] = ended("c0", 3);
+    check(again, "OnFailure", &[crashed], "1 idle after 3");
+    // An init container that runs: the main one has not had its turn.
+    let statuses = json!({ "i": status("i", 0, running()), "c": status("c", 0, waiting("PodInitializing")) });
+    assert_eq!(inherited(&statuses, "Always", &[survivor("i", 0, None)]), "0 runs fake://i0 since 9, 0 idle");
 }

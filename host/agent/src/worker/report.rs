@@ -63,18 +63,20 @@ impl Worker {
 
     /// Waits until what is to be written is written, with bounded patience.
     pub(super) async fn reported(&self) {
-        let written = async {
-            loop {
-                let reported = self.reported.notified();
-                let mut reported = std::pin::pin!(reported);
-                reported.as_mut().enable();
-                if self.live().report.is_written() {
-                    return;
-                }
-                reported.await;
+        let _late = tokio::time::timeout(REPORTED_PATIENCE, self.written()).await;
+    }
+
+    /// Waits until what is to be written is written.
+    pub(super) async fn written(&self) {
+        loop {
+            let reported = self.reported.notified();
+            let mut reported = std::pin::pin!(reported);
+            reported.as_mut().enable();
+            if self.live().report.is_written() {
+                return;
             }
-        };
-        let _late = tokio::time::timeout(REPORTED_PATIENCE, written).await;
+            reported.await;
+        }
     }
 
     async fn report(self: Arc<Self>) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wherry_api::kinds::Pod;
+use wherry_runtime::PodRef;
 use wherry_vnet::{Egress, PodIdentity};
 
 use super::Worker;
@@ -81,6 +82,7 @@ impl Worker {
 
     async fn try_set_up(self: &Arc<Self>, pod: &Arc<Pod>) -> Result<IpAddr, Failure> {
         refuse(&self.context, pod)?;
+        self.context.inherited.cancelled().await;
         let address = self.address(pod)?;
         if volumes::any(pod) {
             self.make_volumes(pod, address).await?;
@@ -94,15 +96,7 @@ impl Worker {
         if let Some(network) = &live.network {
             return Ok(network.address());
         }
-        let annotations = pod.metadata.annotations.as_ref();
-        let allowed = annotations.and_then(|all| all.get(EGRESS_ANNOTATION)).is_some_and(|value| value == "allow");
-        let egress = if allowed { Egress::Allowed } else { Egress::Denied };
-        let identity = PodIdentity {
-            namespace: self.pod.namespace.clone(),
-            name: self.pod.name.clone(),
-            uid: self.pod.uid.clone(),
-        };
-        let network = self.context.network.namespace(identity, egress).map_err(|error| Failure {
+        let network = self.context.network.namespace(identity(&self.pod), egress(pod)).map_err(|error| Failure {
             hindrance: Hindrance { reason: "CreatePodSandboxError", message: error.to_string() },
             event: "FailedCreatePodSandBox",
             retry: true,
@@ -126,6 +120,19 @@ impl Worker {
         let made = made.map_err(|error| mount_failure(error.to_string(), true))?;
         made.map_err(|error| mount_failure(error.to_string(), error.retry))
     }
+}
+
+/// As the pod network knows the pod.
+pub(super) fn identity(pod: &PodRef) -> PodIdentity {
+    let PodRef { namespace, name, uid } = pod.clone();
+    PodIdentity { namespace, name, uid }
+}
+
+/// Whether the pod may leave the cluster.
+pub(super) fn egress(pod: &Pod) -> Egress {
+    let annotations = pod.metadata.annotations.as_ref();
+    let allowed = annotations.and_then(|all| all.get(EGRESS_ANNOTATION)).is_some_and(|value| value == "allow");
+    if allowed { Egress::Allowed } else { Egress::Denied }
 }
 
 fn mount_failure(message: String, retry: bool) -> Failure {

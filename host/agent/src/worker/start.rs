@@ -69,10 +69,16 @@ impl Worker {
         if hooked {
             self.context.drain.spawn(self.clone().post_start(index, container.clone()));
         }
-        let worker = self.clone();
-        self.context.drain.spawn(async move {
+        self.follow(index, container);
+    }
+
+    /// Waits for a container's end. Its runtime may forget it once the status says how it has ended.
+    pub(super) fn follow(self: Arc<Self>, index: usize, container: Arc<dyn Container>) {
+        let drain = self.context.drain.clone();
+        drain.spawn(async move {
             let exit = container.exited().await;
-            worker.exited(index, exit).await;
+            self.exited(index, exit).await;
+            self.written().await;
         });
     }
 
@@ -153,6 +159,7 @@ impl Worker {
             id: id.to_owned(),
             pod: self.pod.clone(),
             name: fields.name.clone(),
+            run: log.run(),
             image,
             mounts,
             host_directories: volumes::host_directories(spec),
@@ -181,7 +188,7 @@ pub fn container_at(spec: &PodSpec, index: usize) -> Option<&ContainerFields> {
     spec.init_containers.iter().flatten().chain(&spec.containers).nth(index)
 }
 
-fn limits(fields: &ContainerFields) -> Result<Limits, String> {
+pub(super) fn limits(fields: &ContainerFields) -> Result<Limits, String> {
     let limits = fields.resources.as_ref().and_then(|resources| resources.limits.as_ref());
     let amount = |name: &str, read: fn(&_) -> Result<i64, quantity::NotAQuantity>| {
         let limit = limits.and_then(|limits| limits.get(name)).map(read).transpose();

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test says by them what it expects")]
 
+mod adoption;
 mod endpoints;
 mod lifecycle;
 mod world;

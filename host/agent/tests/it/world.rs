@@ -25,6 +25,18 @@ pub struct World {
     pub runtime: Arc<FakeRuntime>,
     pub agent: AgentHandle,
     trigger: Trigger,
+    threads: Threads,
+}
+
+/// The threads of the node's process, which end when it does.
+struct Threads(Option<tokio::runtime::Runtime>);
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Some(threads) = self.0.take() {
+            threads.shutdown_background();
+        }
+    }
 }
 
 impl World {
@@ -60,11 +72,22 @@ impl World {
             confinement_lacking: vec![],
         };
         let runtimes = Runtimes::new(vec![runtime.clone()]);
-        let agent = Agent::new(config, node, runtimes, network, SystemClock::shared()).unwrap();
-        let (handle, trigger) = (agent.handle(), Trigger::new());
-        let drain = trigger.drain();
-        trigger.drain().spawn_graceful(async move { agent.run(drain).await });
-        Self { store, client, runtime, agent: handle, trigger }
+        let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let (handle, trigger) = {
+            let _entered = threads.enter();
+            let agent = Agent::new(config, node, runtimes, network, SystemClock::shared()).unwrap();
+            let (handle, trigger) = (agent.handle(), Trigger::new());
+            let drain = trigger.drain();
+            trigger.drain().spawn_graceful(async move { agent.run(drain).await });
+            (handle, trigger)
+        };
+        Self { store, client, runtime, agent: handle, trigger, threads: Threads(Some(threads)) }
+    }
+
+    /// The node's process is killed; what its runtime runs goes on.
+    pub fn die(self) -> (Store, Arc<FakeRuntime>) {
+        drop(self.threads);
+        (self.store, self.runtime)
     }
 
     /// Ends the node's process in good order.
@@ -83,14 +106,7 @@ impl World {
 
     /// Changes a pod by a JSON patch.
     pub async fn patch(&self, name: &str, patch: Value) {
-        let request = Request {
-            resource: Pod::resource(),
-            namespace: Some("default".into()),
-            name: name.to_owned(),
-            subresource: "",
-            verb: Verb::Patch(PatchKind::Json, serde_json::to_vec(&patch).unwrap().into()),
-        };
-        self.client.transport().send(request).await.unwrap();
+        patch_by(&self.client, name, patch).await;
     }
 
     pub async fn delete(&self, name: &str, grace: i64) {
@@ -140,6 +156,18 @@ impl World {
         let told = tokio::time::timeout(PATIENCE, told).await;
         told.unwrap_or_else(|_| panic!("no event {reason}"))
     }
+}
+
+/// Changes a pod by a JSON patch, whether or not there is a node.
+pub async fn patch_by(client: &Client, name: &str, patch: Value) {
+    let request = Request {
+        resource: Pod::resource(),
+        namespace: Some("default".into()),
+        name: name.to_owned(),
+        subresource: "",
+        verb: Verb::Patch(PatchKind::Json, serde_json::to_vec(&patch).unwrap().into()),
+    };
+    client.transport().send(request).await.unwrap();
 }
 
 /// Whether a pod's condition Ready holds.

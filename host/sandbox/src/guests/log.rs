@@ -76,9 +76,9 @@ impl FileLog {
         self.flush();
     }
 
-    /// The node has begun another file.
-    pub(crate) fn go_on_in(&self, file: File) {
-        *locked(&self.file) = Output { file, bytes: 0 };
+    /// The node has begun another file, or opened the present one anew.
+    pub(crate) fn go_on_in(&self, file: File, bytes: u64) {
+        *locked(&self.file) = Output { file, bytes };
     }
 
     fn flush(&self) {
@@ -93,6 +93,6 @@ impl FileLog {
         }
         let grown = ToNode::Logged { container: self.container.clone(), bytes: output.bytes };
         drop(output);
-        self.flusher.node.try_tell(&grown);
+        let _told_again_with_the_next_lines = self.flusher.node.try_tell(&grown);
     }
 }

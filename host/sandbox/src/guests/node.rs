@@ -1,12 +1,13 @@
 //! The node, as a sandbox sees it: there or not, asked and told.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use wherry_base::Drain;
 use wherry_vnet::{DialError, Protocol, Resolution, Way};
 
@@ -18,15 +19,21 @@ use crate::wire::{Packet, Wire};
 /// does not read for so long is gone, and one without this sandbox is better than one that knows it wrongly.
 const WAITING_MAX: usize = 16_384;
 
+/// How long a guest waits for a node that is not there, or does not know its pod yet, before what it asks is refused.
+const NODE_PATIENCE: Duration = Duration::from_secs(10);
+
 type DialAnswer = Result<Way, DialError>;
 type NameAnswer = Result<Vec<IpAddr>, Resolution>;
+type Waiting<T> = Mutex<HashMap<u64, oneshot::Sender<T>>>;
 
 #[derive(Default)]
 pub(crate) struct Node {
     outgoing: Mutex<Option<mpsc::Sender<Packet>>>,
-    bound: Mutex<BTreeSet<(WireProtocol, SocketAddr)>>,
-    dialing: Mutex<HashMap<u64, oneshot::Sender<DialAnswer>>>,
-    resolving: Mutex<HashMap<u64, oneshot::Sender<NameAnswer>>>,
+    /// The addresses of the pods that the present node knows.
+    known: watch::Sender<HashSet<IpAddr>>,
+    bound: Mutex<BTreeSet<(SocketAddr, WireProtocol)>>,
+    dialing: Waiting<DialAnswer>,
+    resolving: Waiting<NameAnswer>,
     requests: AtomicU64,
 }
 
@@ -35,16 +42,13 @@ impl Node {
         Arc::default()
     }
 
-    /// A node has come: it is told `hello` and all bound ports before anything else.
-    pub(crate) fn connect(&self, wire: Arc<Wire>, hello: &ToNode, drain: &Drain) {
-        let (sender, mut waiting) = mpsc::channel::<Packet>(WAITING_MAX);
-        let bound = locked(&self.bound);
-        *locked(&self.outgoing) = Some(sender);
-        self.tell(hello);
-        for (protocol, at) in bound.iter() {
-            self.tell(&ToNode::Bound { protocol: *protocol, at: *at, is_bound: true });
-        }
-        drop(bound);
+    /// A node has come: it is told these words before anything else.
+    pub(crate) fn connect(&self, wire: Arc<Wire>, words: &[ToNode], drain: &Drain) {
+        let (sender, mut waiting) = mpsc::channel::<Packet>(WAITING_MAX + words.len());
+        let mut outgoing = locked(&self.outgoing);
+        *outgoing = Some(sender);
+        words.iter().for_each(|word| tell_or_end(outgoing.as_ref(), word));
+        drop(outgoing);
         drain.spawn(async move {
             while let Some(packet) = waiting.recv().await {
                 if wire.send(&packet).await.is_err() {
@@ -54,70 +58,84 @@ impl Node {
         });
     }
 
-    /// The node has gone: what was asked of it is refused.
+    /// The node has gone: what was asked of it is asked of the next one.
     pub(crate) fn disconnect(&self) {
         locked(&self.outgoing).take();
+        self.known.send_modify(HashSet::clear);
         locked(&self.dialing).clear();
         locked(&self.resolving).clear();
     }
 
-    pub(crate) fn is_there(&self) -> bool {
-        locked(&self.outgoing).is_some()
+    /// The node knows this pod from now on, and answers what it asks.
+    pub(crate) fn knows(&self, pod: IpAddr) {
+        self.known.send_if_modified(|known| known.insert(pod));
+    }
+
+    /// The node knows this pod, and nothing of it yet.
+    pub(crate) fn adopted(&self, pod: IpAddr) {
+        let bound = locked(&self.bound);
+        let first = (SocketAddr::new(pod, 0), WireProtocol::Tcp);
+        for (at, protocol) in bound.range(first..).take_while(|(at, _)| at.ip() == pod) {
+            self.tell(&ToNode::Bound { protocol: *protocol, at: *at, is_bound: true });
+        }
+        drop(bound);
+        self.knows(pod);
     }
 
     /// Tells what must not be lost. Where no node is there, the next one asks.
     pub(crate) fn tell(&self, message: &ToNode) {
-        if self.send(message).is_some_and(|sent| sent.is_err()) {
-            tracing::error!("the node does not listen any more: the sandbox ends");
-            std::process::exit(1);
-        }
+        let node = locked(&self.outgoing).clone();
+        tell_or_end(node.as_ref(), message);
     }
 
-    /// Tells what may be lost.
-    pub(crate) fn try_tell(&self, message: &ToNode) {
-        let _lost = self.send(message);
-    }
-
-    fn send(&self, message: &ToNode) -> Option<Result<(), ()>> {
-        let outgoing = locked(&self.outgoing).clone()?;
-        let packet = Packet::new(message, Vec::new()).map_err(drop);
-        Some(packet.and_then(|packet| match outgoing.try_send(packet) {
-            Err(mpsc::error::TrySendError::Full(_)) => Err(()),
-            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
-        }))
+    /// Tells what may be lost. Whether there was room for it; `None` where there is no node.
+    pub(crate) fn try_tell(&self, message: &ToNode) -> Option<bool> {
+        let node = locked(&self.outgoing).clone()?;
+        Some(send(&node, message))
     }
 
     pub(crate) fn bound(&self, protocol: Protocol, at: SocketAddr, is_bound: bool) {
         let protocol = protocol.into();
         let mut bound = locked(&self.bound);
         if is_bound {
-            bound.insert((protocol, at))
+            bound.insert((at, protocol))
         } else {
-            bound.remove(&(protocol, at))
+            bound.remove(&(at, protocol))
         };
         self.tell(&ToNode::Bound { protocol, at, is_bound });
     }
 
     pub(crate) async fn connect_to(&self, pod: IpAddr, to: SocketAddr) -> DialAnswer {
-        let (answer, answered) = oneshot::channel();
-        let request = self.requests.fetch_add(1, Ordering::Relaxed);
-        locked(&self.dialing).insert(request, answer);
-        self.try_tell(&ToNode::Connect { request, pod, to });
-        if !self.is_there() {
-            locked(&self.dialing).remove(&request);
-        }
-        answered.await.unwrap_or(Err(DialError::Unreachable))
+        let answer = self.ask(pod, &self.dialing, |request| ToNode::Connect { request, pod, to });
+        answer.await.unwrap_or(Err(DialError::Unreachable))
     }
 
     pub(crate) async fn resolve(&self, pod: IpAddr, name: &str) -> NameAnswer {
-        let (answer, answered) = oneshot::channel();
-        let request = self.requests.fetch_add(1, Ordering::Relaxed);
-        locked(&self.resolving).insert(request, answer);
-        self.try_tell(&ToNode::Resolve { request, pod, name: name.to_owned() });
-        if !self.is_there() {
-            locked(&self.resolving).remove(&request);
+        let question = |request| ToNode::Resolve { request, pod, name: name.to_owned() };
+        self.ask(pod, &self.resolving, question).await.unwrap_or(Err(Resolution::Missing))
+    }
+
+    /// Asks the node, and the next one where this one goes before it has answered. `None`: nobody answers in time.
+    async fn ask<T>(&self, pod: IpAddr, waiting: &Waiting<T>, question: impl Fn(u64) -> ToNode) -> Option<T> {
+        let mut known = self.known.subscribe();
+        loop {
+            let is_known = known.wait_for(|known| known.contains(&pod));
+            tokio::time::timeout(NODE_PATIENCE, is_known).await.ok()?.ok()?;
+            let (answer, answered) = oneshot::channel();
+            let request = self.requests.fetch_add(1, Ordering::Relaxed);
+            locked(waiting).insert(request, answer);
+            match self.try_tell(&question(request)) {
+                Some(true) => {}
+                Some(false) => {
+                    locked(waiting).remove(&request);
+                    return None;
+                }
+                None => drop(locked(waiting).remove(&request)),
+            }
+            if let Ok(answer) = answered.await {
+                return Some(answer);
+            }
         }
-        answered.await.unwrap_or(Err(Resolution::Missing))
     }
 
     pub(crate) fn dialed(&self, request: u64, outcome: Result<Dialed, Refusal>, socket: Option<OwnedFd>) {
@@ -137,4 +155,17 @@ impl Node {
             let _unwanted = answer.send(outcome.map_err(Into::into));
         }
     }
+}
+
+fn tell_or_end(node: Option<&mpsc::Sender<Packet>>, message: &ToNode) {
+    if node.is_some_and(|node| !send(node, message)) {
+        tracing::error!("the node does not listen any more: the sandbox ends");
+        std::process::exit(1);
+    }
+}
+
+/// Whether there was room for it, or nobody is there to read it.
+fn send(node: &mpsc::Sender<Packet>, message: &ToNode) -> bool {
+    let Ok(packet) = Packet::new(message, Vec::new()) else { return false };
+    !matches!(node.try_send(packet), Err(mpsc::error::TrySendError::Full(_)))
 }

@@ -5,43 +5,49 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use wherry_runtime::{Code, Container, ContainerSpec, Exit, Image, ImageKind, Limits, Mount, PodRef, StartError};
+use wherry_runtime::{Code, ContainerSpec, Exit, Image, ImageKind, Limits, Mount, PodRef, StartError};
 use wherry_vnet::{Egress, Namespace, PodIdentity};
 
 use super::log::FileLog;
-use super::{Entry, Guests, locked};
-use crate::message::{Failure, PodPart, StartContainer, ToNode};
-
-/// A container that runs, and what it needs as long as it does.
-struct Started {
-    container: Arc<dyn Container>,
-    log: Arc<FileLog>,
-    mounts: Vec<OwnedFd>,
-}
+use super::{Entry, Guests, Running, locked};
+use crate::message::{Failure, PodPart, StartContainer, SurvivingContainer, ToNode, WireExit};
 
 impl Guests {
     /// Starts a container and follows it to its end.
     pub(super) async fn start(self: Arc<Self>, start: StartContainer, descriptors: Vec<OwnedFd>) {
         let id = start.id.clone();
+        let facts = SurvivingContainer::new(&start, self.clock.now());
         let started = self.try_start(start, descriptors).await;
         let outcome = started.as_ref().map(drop).map_err(Failure::from);
-        let Ok(Started { container, log, mounts }) = started else {
+        let Ok(running) = started else {
             return self.node.tell(&ToNode::Started { container: id, outcome });
         };
-        let entry = Entry { container: Arc::clone(&container), log, _mounts: mounts };
-        locked(&self.containers).insert(id.clone(), entry);
-        self.node.tell(&ToNode::Started { container: id.clone(), outcome });
+        let container = Arc::clone(&running.container);
+        {
+            let mut containers = locked(&self.containers);
+            containers.insert(id.clone(), Entry { facts, running: Some(running) });
+            self.node.tell(&ToNode::Started { container: id.clone(), outcome });
+        }
         let exit = container.exited().await;
         self.ended(&id, exit);
     }
 
+    /// Its output is written before its end is told.
     fn ended(&self, id: &str, exit: Exit) {
-        let Some(entry) = locked(&self.containers).remove(id) else { return };
-        entry.log.end();
-        self.node.tell(&ToNode::Exited { container: id.to_owned(), exit: exit.into() });
+        let running = locked(&self.containers).get_mut(id).and_then(|entry| entry.running.take());
+        let Some(running) = running else { return };
+        running.log.end();
+        drop(running);
+        let exit = WireExit::from(exit);
+        let mut containers = locked(&self.containers);
+        if let Some(entry) = containers.get_mut(id) {
+            entry.facts.exit = Some(exit.clone());
+        }
+        self.node.tell(&ToNode::Exited { container: id.to_owned(), exit });
+        drop(containers);
     }
 
-    async fn try_start(&self, start: StartContainer, descriptors: Vec<OwnedFd>) -> Result<Started, StartError> {
+    async fn try_start(&self, start: StartContainer, descriptors: Vec<OwnedFd>) -> Result<Running, StartError> {
         let mut descriptors = descriptors.into_iter();
         let (Some(code), Some(log)) = (descriptors.next(), descriptors.next()) else {
             return Err(refused("descriptors are missing".to_owned()));
@@ -52,7 +58,7 @@ impl Guests {
         let mounts: Vec<OwnedFd> = descriptors.collect();
         let spec = self.spec(start, &mounts, &log)?;
         let container = self.runtime.start(spec).await?;
-        Ok(Started { container, log, mounts })
+        Ok(Running { container, log, _mounts: mounts })
     }
 
     fn spec(&self, start: StartContainer, mounts: &[OwnedFd], log: &Arc<FileLog>) -> Result<ContainerSpec, StartError> {
@@ -66,6 +72,7 @@ impl Guests {
             id: start.id,
             pod: PodRef { namespace: start.pod.namespace, name: start.pod.name, uid: start.pod.uid },
             name: start.name,
+            run: start.run,
             // Only the digest is looked at from here on.
             image: Image { reference: start.reference, digest: start.digest, kind: ImageKind::Command },
             command: start.command,

@@ -28,7 +28,7 @@ impl Uplink for Up {
     }
 
     fn send(&self, from: SocketAddr, to: SocketAddr, payload: Bytes) -> io::Result<()> {
-        self.0.try_tell(&ToNode::Datagram { from, to, payload: payload.into() });
+        let _lost_as_datagrams_may_be = self.0.try_tell(&ToNode::Datagram { from, to, payload: payload.into() });
         Ok(())
     }
 }

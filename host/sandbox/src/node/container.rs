@@ -52,6 +52,15 @@ impl Remote {
     }
 }
 
+impl Drop for Remote {
+    /// Nobody needs its end any longer.
+    fn drop(&mut self) {
+        if let Some(link) = self.link.upgrade() {
+            let _kept_longer_where_full = link.try_tell(&ToSandbox::Forget { container: self.id.clone() }, Vec::new());
+        }
+    }
+}
+
 #[async_trait]
 impl Container for Remote {
     async fn exited(&self) -> Exit {
@@ -66,14 +75,12 @@ impl Container for Remote {
     }
 
     fn kill(&self) {
-        match self.link.upgrade().filter(|link| link.is_of_one_pod()) {
-            // Its code may run without ever yielding: only the end of the process is sure to be its end.
-            Some(link) => {
-                self.end(Exit { code: KILLED_CODE, reason: ExitReason::Error, message: String::new() });
-                link.end("a container of its pod was killed");
-            }
-            None => self.tell(&ToSandbox::Kill { container: self.id.clone() }),
+        let Some(link) = self.link.upgrade() else { return };
+        if link.is_of_one_pod() {
+            // Not the loss of its sandbox, which comes of it.
+            self.end(Exit { code: KILLED_CODE, reason: ExitReason::Error, message: String::new() });
         }
+        link.kill(&self.id);
     }
 
     fn usage(&self) -> Usage {

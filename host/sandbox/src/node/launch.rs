@@ -36,6 +36,9 @@ pub trait Launcher: Send + Sync + 'static {
     /// Starts one.
     fn launch(&self, launch: Launch<'_>) -> io::Result<Box<dyn Process>>;
 
+    /// A process that an earlier process of the node has started; `None`: it is gone.
+    fn find(&self, name: &str, id: u32) -> Option<Box<dyn Process>>;
+
     /// The unprivileged user that the sandbox runs as, whom its files are given to; `None`: the node's own.
     fn user(&self, name: &str) -> Option<u32>;
 }

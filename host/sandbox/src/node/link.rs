@@ -3,7 +3,7 @@
 //! A sandbox is hostile: what it says of pods that are not its own is ignored, and one that breaks the protocol, or does
 //! not read what it is told, is killed. Its containers then end as `SandboxChanged`, and nothing else happens.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -18,7 +18,7 @@ use wherry_vnet::{DialError, Holder, Namespace};
 use super::container::Remote;
 use super::launch::Process;
 use super::runtime::POD_PREFIX;
-use crate::message::{Failure, Ranges, ToNode, ToSandbox, VERSION};
+use crate::message::{Failure, Ranges, SurvivingContainer, ToNode, ToSandbox, VERSION, WireExit};
 use crate::wire::{Packet, TooLarge, Wire};
 
 /// How many messages wait for a sandbox before it counts as one that does not read.
@@ -30,6 +30,13 @@ const ASKED_MAX: usize = 1024;
 /// How long the end of a process may take after that of its connection.
 const FATE_MOST: Duration = Duration::from_millis(50);
 
+/// What holds for all sandboxes of a node.
+pub(crate) struct Terms {
+    pub(crate) ranges: Ranges,
+    /// What code is compiled for.
+    pub(crate) engine: String,
+}
+
 /// A sandbox that is up, or on its way.
 pub(crate) struct Link {
     pub(crate) name: String,
@@ -39,6 +46,10 @@ pub(crate) struct Link {
     outgoing: mpsc::Sender<Packet>,
     this: Weak<Self>,
     state: Mutex<State>,
+    /// What code the sandbox must run.
+    engine: String,
+    /// Cancelled when the sandbox has said what there is.
+    introduced: CancellationToken,
     /// Cancelled when the sandbox is gone.
     gone: CancellationToken,
 }
@@ -50,13 +61,16 @@ pub(crate) struct State {
     pub(crate) pods: HashMap<IpAddr, Weak<Namespace>>,
     /// What containers may use of the CPU, where the operating system sees to that.
     cpu_milli: HashMap<String, Option<u32>>,
+    /// What an earlier node has started there and this one has not taken over.
+    /// By the pod's uid and their own id.
+    pub(crate) survivors: BTreeMap<(String, String), SurvivingContainer>,
     /// The senders for datagrams of the pods' bound ports.
     pub(crate) datagrams: HashMap<SocketAddr, super::asked::Datagrams>,
 }
 
 impl Link {
     /// Speaks over `wire` with the sandbox that is `process`.
-    pub(crate) fn open(name: &str, process: Box<dyn Process>, wire: Wire, ranges: Ranges, drain: &Drain) -> Arc<Self> {
+    pub(crate) fn open(name: &str, process: Box<dyn Process>, wire: Wire, terms: &Terms, drain: &Drain) -> Arc<Self> {
         let (outgoing, waiting) = mpsc::channel::<Packet>(WAITING_MAX);
         let link = Arc::new_cyclic(|this| Self {
             name: name.to_owned(),
@@ -66,9 +80,11 @@ impl Link {
             outgoing,
             this: this.clone(),
             state: Mutex::default(),
+            engine: terms.engine.clone(),
+            introduced: CancellationToken::new(),
             gone: CancellationToken::new(),
         });
-        link.tell(&ToSandbox::Hello { version: VERSION, network: ranges }, Vec::new());
+        link.tell(&ToSandbox::Hello { version: VERSION, network: terms.ranges.clone() }, Vec::new());
         let wire = Arc::new(wire);
         drain.spawn(Arc::clone(&link).speak(Arc::clone(&wire), waiting));
         drain.spawn(Arc::clone(&link).listen(wire));
@@ -123,6 +139,16 @@ impl Link {
         self.process.limit_cpu(sum);
     }
 
+    /// Kills a container; the code of a pod that has a sandbox to itself may run without ever yielding: only the end of
+    /// the process is sure to be its end.
+    pub(crate) fn kill(&self, container: &str) {
+        if self.is_of_one_pod() {
+            self.end("a container of its pod was killed");
+        } else {
+            self.tell(&ToSandbox::Kill { container: container.to_owned() }, Vec::new());
+        }
+    }
+
     /// Whether the sandbox is a pod's own, which is killed with it.
     pub(crate) fn is_of_one_pod(&self) -> bool {
         self.name.starts_with(POD_PREFIX)
@@ -139,14 +165,23 @@ impl Link {
         self.gone.cancelled().await;
     }
 
+    pub(crate) fn is_introduced(&self) -> bool {
+        self.introduced.is_cancelled()
+    }
+
     pub(crate) fn is_gone(&self) -> bool {
         self.gone.is_cancelled()
+    }
+
+    /// Resolves when the sandbox has said what there is, or is gone.
+    pub(crate) async fn introduced(&self) {
+        self.gone.run_until_cancelled(self.introduced.cancelled()).await;
     }
 
     /// Whether it has nothing to do.
     pub(crate) fn is_idle(&self) -> bool {
         let state = self.state();
-        state.containers.is_empty() && state.starting.is_empty()
+        state.containers.is_empty() && state.starting.is_empty() && state.survivors.is_empty()
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
@@ -197,6 +232,7 @@ impl Link {
                 Ok(Some((message, _))) => {
                     if let Err(why) = self.hear(message) {
                         self.end(&why);
+                        return why;
                     }
                 }
                 Ok(None) => return "its connection ended".to_owned(),
@@ -207,26 +243,14 @@ impl Link {
 
     fn hear(self: &Arc<Self>, message: ToNode) -> Result<(), String> {
         match message {
-            ToNode::Hello { version, .. } if version != VERSION => {
+            ToNode::Hello { version } if version != VERSION => {
                 return Err(format!("it speaks version {version} of the protocol, this node version {VERSION}"));
             }
-            ToNode::Hello { lacking, .. } => {
-                for sentence in lacking {
-                    tracing::warn!(sandbox = %self.name, "not all that should keep guests in is in force: {sentence}");
-                }
-            }
-            ToNode::Started { container, outcome } => {
-                let waiting = self.state().starting.remove(&container);
-                if let Some(waiting) = waiting {
-                    let _unwanted = waiting.send(outcome);
-                }
-            }
-            ToNode::Exited { container, exit } => {
-                let ended = self.state().containers.remove(&container);
-                if let Some(ended) = ended {
-                    ended.end(exit.into());
-                }
-            }
+            ToNode::Hello { .. } => {}
+            ToNode::Survivors(survivors) => self.told_of(survivors)?,
+            ToNode::Ready { engine, lacking } => self.ready(&engine, &lacking)?,
+            ToNode::Started { container, outcome } => self.started(&container, outcome),
+            ToNode::Exited { container, exit } => self.exited(container, exit),
             ToNode::Logged { container, bytes } => self.logged(&container, bytes),
             ToNode::Usage { container, cpu_nanos, memory_bytes } => {
                 let known = self.state().containers.get(&container).cloned();
@@ -242,10 +266,52 @@ impl Link {
         Ok(())
     }
 
+    fn ready(&self, engine: &str, lacking: &[String]) -> Result<(), String> {
+        if engine != self.engine {
+            return Err("it runs code of another release than this node compiles".to_owned());
+        }
+        for sentence in lacking {
+            tracing::warn!(sandbox = %self.name, "not all that should keep guests in is in force: {sentence}");
+        }
+        self.introduced.cancel();
+        Ok(())
+    }
+
+    fn started(&self, container: &str, outcome: Result<(), Failure>) {
+        let mut state = self.state();
+        let waiting = state.starting.remove(container);
+        let is_known = waiting.is_some() || state.containers.contains_key(container);
+        let is_survivor = state.survivors.keys().any(|(_, id)| id == container);
+        drop(state);
+        if let Some(waiting) = waiting {
+            let _unwanted = waiting.send(outcome);
+        } else if !is_known && !is_survivor && outcome.is_ok() {
+            // An earlier node has asked for it and did not live to see it start.
+            self.kill(container);
+        }
+    }
+
+    pub(super) fn exited(&self, container: String, exit: WireExit) {
+        let mut state = self.state();
+        if let Some(survivor) = state.survivors.values_mut().find(|survivor| survivor.id == container) {
+            survivor.exit = Some(exit);
+            return;
+        }
+        let ended = state.containers.remove(&container);
+        drop(state);
+        match ended {
+            Some(ended) => ended.end(exit.into()),
+            None => self.tell(&ToSandbox::Forget { container }, Vec::new()),
+        }
+    }
+
     fn logged(&self, container: &str, bytes: u64) {
         let Some(known) = self.state().containers.get(container).cloned() else { return };
         match known.logs.grown(bytes) {
-            Ok(Some(next)) => self.tell(&ToSandbox::Log { container: container.to_owned() }, vec![next.into()]),
+            Ok(Some(next)) => {
+                let log = ToSandbox::Log { container: container.to_owned(), bytes: 0 };
+                self.tell(&log, vec![next.into()]);
+            }
             Ok(None) => {}
             Err(error) => tracing::warn!(sandbox = %self.name, container, %error, "a log cannot be rotated"),
         }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::oneshot;
 use wherry_runtime::{
-    Compiler, Container, ContainerSpec, Image, ImageError, Mount, PodRef, PullPolicy, Runtime, StartError,
+    Adoption, Compiler, Container, ContainerSpec, Image, ImageError, Mount, PodRef, PullPolicy, Runtime, StartError,
+    Survivor,
 };
 
 use super::container::Remote;
@@ -56,21 +57,31 @@ impl SandboxRuntime {
         Self { config }
     }
 
-    /// The sandbox of a pod, and what it may open files in. A pod that sees directories that are not the pods' own has a
-    /// sandbox to itself: what is reached from there is reached by no other pod.
-    fn sandbox_of(&self, spec: &ContainerSpec) -> (String, Vec<Directory>) {
-        let PodRef { namespace, uid, .. } = &spec.pod;
-        let shared = self.config.grouping == Grouping::Namespace && spec.host_directories.is_empty();
-        let (name, own) = if shared {
-            (format!("namespace-{namespace}"), self.config.pods_directory.join(namespace))
+    /// The sandbox of a pod. One that sees directories that are not the pods' own has a sandbox to itself: what is reached
+    /// from there is reached by no other pod.
+    fn sandbox_name(&self, pod: &PodRef, host_directories: &[PathBuf]) -> String {
+        if self.config.grouping == Grouping::Namespace && host_directories.is_empty() {
+            of_namespace(&pod.namespace)
         } else {
-            (format!("{POD_PREFIX}{uid}"), self.pod_directory(&spec.pod))
-        };
+            of_pod(&pod.uid)
+        }
+    }
+
+    /// The sandbox of a container, and what it may open files in.
+    fn sandbox_of(&self, spec: &ContainerSpec) -> (String, Vec<Directory>) {
+        let name = self.sandbox_name(&spec.pod, &spec.host_directories);
+        let is_shared = name == of_namespace(&spec.pod.namespace);
+        let namespaces = || self.config.pods_directory.join(&spec.pod.namespace);
+        let own = if is_shared { namespaces() } else { self.pod_directory(&spec.pod) };
         let code = Directory { path: self.config.code_directory.clone(), writable: false, own: false };
         let mut directories = vec![Directory { path: own, writable: true, own: true }, code];
         let foreign = |path: &PathBuf| Directory { path: path.clone(), writable: true, own: false };
         directories.extend(spec.host_directories.iter().map(foreign));
         (name, directories)
+    }
+
+    fn files_directory(&self, pod: &PodRef) -> PathBuf {
+        self.pod_directory(pod).join("files")
     }
 
     fn pod_directory(&self, pod: &PodRef) -> PathBuf {
@@ -107,7 +118,7 @@ impl SandboxRuntime {
     }
 
     async fn start_in(&self, link: &Arc<Link>, spec: &mut ContainerSpec) -> Result<Arc<Remote>, StartError> {
-        let files = wherry_runtime::stage(spec, &self.pod_directory(&spec.pod).join("files"))?;
+        let files = wherry_runtime::stage(spec, &self.files_directory(&spec.pod))?;
         let (start, descriptors) = self.grants(&*spec, &link.name)?;
         let (answer, answered) = oneshot::channel();
         let remote = link.expect(&spec.id, Arc::clone(&spec.logs), files);
@@ -149,6 +160,34 @@ impl Runtime for SandboxRuntime {
         let link = self.config.sandboxes.get(&name, &directories).await?;
         Ok(self.start_in(&link, &mut spec).await?)
     }
+
+    fn survivors(&self, pod: &PodRef, host_directories: &[PathBuf]) -> Vec<Survivor> {
+        let adopted = self.config.sandboxes.adopted(&self.sandbox_name(pod, host_directories));
+        adopted.map(|link| link.survivors(pod)).unwrap_or_default()
+    }
+
+    fn adopt(&self, survivor: &Survivor, adoption: Adoption) -> Option<Arc<dyn Container>> {
+        let link = self.config.sandboxes.adopted(&survivor.place)?;
+        let remote = link.adopt(survivor, &adoption, &self.files_directory(&survivor.pod))?;
+        if self.config.grouping == Grouping::Pod {
+            link.share_cpu(&survivor.id, adoption.limits.cpu_milli);
+        }
+        Some(remote)
+    }
+
+    fn end_survivors(&self) {
+        self.config.sandboxes.end_survivors();
+    }
+}
+
+/// The name of a namespace's sandbox.
+pub(super) fn of_namespace(namespace: &str) -> String {
+    format!("namespace-{namespace}")
+}
+
+/// The name of a pod's own sandbox.
+pub(super) fn of_pod(uid: &str) -> String {
+    format!("{POD_PREFIX}{uid}")
 }
 
 fn message(spec: &ContainerSpec, form: String, log_bytes: u64) -> StartContainer {
@@ -156,6 +195,7 @@ fn message(spec: &ContainerSpec, form: String, log_bytes: u64) -> StartContainer
     StartContainer {
         id: spec.id.clone(),
         name: spec.name.clone(),
+        run: spec.run,
         pod: PodPart { namespace, name, uid, address: spec.network.address() },
         reference: spec.image.reference.clone(),
         digest: spec.image.digest.clone(),

@@ -1,14 +1,14 @@
 //! All sandboxes of a node: started when they are needed, ended when they are idle, held back when they crash.
 //!
-//! Each has a socket and a note of its process in the node's directory, by which a later process of the node finds it:
-//! for now only to end it.
+//! Each has a socket and a note of its process in the node's directory, by which a later process of the node finds and
+//! adopts it. They end with a node that is stopped, and outlive one that dies.
 
 use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
@@ -17,8 +17,8 @@ use wherry_base::{Backoff, Drain};
 use wherry_runtime::StartError;
 use wherry_vnet::NetworkConfig;
 
-use super::launch::{Directory, Launch, Launcher, Pidfd, Process};
-use super::link::Link;
+use super::launch::{Directory, Launch, Launcher};
+use super::link::{Link, Terms};
 use crate::message::Ranges;
 use crate::wire::Wire;
 
@@ -32,6 +32,9 @@ const CRASH_DELAY: (Duration, Duration) = (Duration::from_secs(1), Duration::fro
 /// How long a start may wait for a sandbox that is held back; beyond that it fails, and says so.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long a sandbox of an earlier process may take to say what it has.
+const INTRODUCTION_MOST: Duration = Duration::from_secs(5);
+
 /// How many connections wait for a sandbox: the node's only.
 const BACKLOG: i32 = 4;
 
@@ -43,14 +46,18 @@ pub struct SandboxConfig {
     pub network: NetworkConfig,
     /// Starts their processes.
     pub launcher: Arc<dyn Launcher>,
+    /// What code is compiled for.
+    pub engine: String,
 }
 
 /// The sandboxes of a node.
 pub struct Sandboxes {
     pub(crate) launcher: Arc<dyn Launcher>,
     directory: PathBuf,
-    ranges: Ranges,
+    terms: Terms,
     slots: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Slot>>>>,
+    /// Those that an earlier process has started, until all that is to be taken over has been.
+    adopted: Mutex<HashMap<String, Arc<Link>>>,
     drain: Drain,
 }
 
@@ -69,9 +76,9 @@ struct Crashes {
 }
 
 impl Sandboxes {
-    /// None yet: those of an earlier process are ended. `drain` owns the connections to them; they themselves outlive it.
-    pub fn new(config: SandboxConfig, drain: &Drain) -> io::Result<Arc<Self>> {
-        let SandboxConfig { directory, network, launcher } = config;
+    /// Those of an earlier process, which are found, and no others yet. `drain` owns the connections to them, and ends them.
+    pub async fn open(config: SandboxConfig, drain: &Drain) -> io::Result<Arc<Self>> {
+        let SandboxConfig { directory, network, launcher, engine } = config;
         fs::create_dir_all(&directory)?;
         let ranges = Ranges {
             pods: network.pod_cidr,
@@ -79,10 +86,25 @@ impl Sandboxes {
             services: network.service_cidr,
             node: network.node_ip,
         };
-        let sandboxes = Arc::new(Self { launcher, directory, ranges, slots: Mutex::default(), drain: drain.clone() });
-        sandboxes.end_left_over();
+        let terms = Terms { ranges, engine };
+        let (slots, adopted) = (Mutex::default(), Mutex::default());
+        let sandboxes = Arc::new(Self { launcher, directory, terms, slots, adopted, drain: drain.clone() });
+        let names = notes(&sandboxes.directory);
+        futures::future::join_all(names.iter().map(|name| sandboxes.adopt(name))).await;
         drain.spawn(Arc::clone(&sandboxes).end_idle());
+        drain.spawn_graceful(Arc::clone(&sandboxes).end_with_the_node());
         Ok(sandboxes)
+    }
+
+    /// A sandbox of an earlier process, while there is something in it to be taken over.
+    pub(crate) fn adopted(&self, name: &str) -> Option<Arc<Link>> {
+        locked(&self.adopted).get(name).cloned()
+    }
+
+    /// Ends what was not taken over.
+    pub(crate) fn end_survivors(&self) {
+        let adopted = std::mem::take(&mut *locked(&self.adopted));
+        adopted.values().for_each(Link::end_survivors);
     }
 
     /// The sandbox of that name, started with these directories where there is none.
@@ -111,7 +133,7 @@ impl Sandboxes {
     }
 
     fn slot(&self, name: &str) -> Arc<tokio::sync::Mutex<Slot>> {
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slots = locked(&self.slots);
         Arc::clone(slots.entry(name.to_owned()).or_insert_with(|| {
             let now = Instant::now();
             let crashes = Crashes::new();
@@ -125,24 +147,47 @@ impl Sandboxes {
         let listener = listen(&path)?;
         let process = self.launcher.launch(Launch { name, listener, directories })?;
         fs::write(self.directory.join(format!("{name}.pid")), format!("{} {}", process.id(), birth(process.id())))?;
-        Ok(Link::open(name, process, Wire::new(connect(&path)?)?, self.ranges.clone(), &self.drain))
+        Ok(Link::open(name, process, Wire::new(connect(&path)?)?, &self.terms, &self.drain))
     }
 
-    /// Ends the sandboxes that an earlier process of the node has left: their pods are started anew.
-    fn end_left_over(&self) {
-        for entry in fs::read_dir(&self.directory).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if path.extension().is_some_and(|extension| extension == "pid") {
-                left_over(&path).iter().for_each(|process| process.kill());
-                forget(&path.with_extension("sock"));
+    /// Adopts a sandbox of an earlier process, if it is there still and speaks this protocol.
+    async fn adopt(&self, name: &str) {
+        let path = self.directory.join(format!("{name}.sock"));
+        let process = left_over(&path.with_extension("pid")).and_then(|id| self.launcher.find(name, id));
+        let Some(process) = process else { return forget(&path) };
+        let wire = match connect(&path).and_then(Wire::new) {
+            Ok(wire) => wire,
+            Err(error) => {
+                tracing::warn!(sandbox = name, %error, "a sandbox of an earlier process cannot be reached, and ends");
+                process.kill();
+                return forget(&path);
             }
+        };
+        let link = Link::open(name, process, wire, &self.terms, &self.drain);
+        let _late = tokio::time::timeout(INTRODUCTION_MOST, link.introduced()).await;
+        if link.is_introduced() && !link.is_gone() {
+            self.slot(name).lock().await.link = Some(Arc::clone(&link));
+            locked(&self.adopted).insert(name.to_owned(), link);
+        } else {
+            link.end("it does not say what it has");
+            forget(&path);
+        }
+    }
+
+    /// A node that is stopped has stopped its pods before.
+    async fn end_with_the_node(self: Arc<Self>) {
+        self.drain.ended().await;
+        let slots = locked(&self.slots).clone();
+        for (name, slot) in slots {
+            slot.lock().await.link.take().iter().for_each(|link| link.retire());
+            forget(&self.directory.join(format!("{name}.sock")));
         }
     }
 
     async fn end_idle(self: Arc<Self>) {
         loop {
             tokio::time::sleep(IDLE_INTERVAL).await;
-            let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let slots = locked(&self.slots).clone();
             for (name, slot) in slots {
                 let mut slot = slot.lock().await;
                 let idle = slot.link.as_ref().is_some_and(|link| !link.is_gone() && link.is_idle());
@@ -187,12 +232,23 @@ fn connect(path: &Path) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
+/// The sandboxes that have a note.
+fn notes(directory: &Path) -> Vec<String> {
+    let paths = fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
+    let notes = paths.filter(|path| path.extension().is_some_and(|extension| extension == "pid"));
+    notes.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect()
+}
+
 /// The process that a note tells of, if it is there still.
-fn left_over(note: &Path) -> Option<Pidfd> {
+fn left_over(note: &Path) -> Option<u32> {
     let note = fs::read_to_string(note).ok()?;
     let (pid, born) = note.split_once(' ')?;
     let (pid, born) = (pid.parse().ok()?, born.trim().parse::<u64>().ok()?);
-    if birth(pid) == born { Pidfd::open(pid).ok() } else { None }
+    (birth(pid) == born).then_some(pid)
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn forget(socket: &Path) {

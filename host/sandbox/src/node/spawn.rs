@@ -63,7 +63,11 @@ impl Processes {
             threads_max: Some(THREADS_MAX),
             cpu_millis_max: Some(CPU_UNBOUNDED),
         };
-        Cgroup::make(&format!("{}{:016x}", self.cgroups(), hash(name)), &limits).0
+        Cgroup::make(&self.cgroup_name(name), &limits).0
+    }
+
+    fn cgroup_name(&self, name: &str) -> String {
+        format!("{}{:016x}", self.cgroups(), hash(name))
     }
 
     /// Which of the machine's users for sandboxes a sandbox gets: by its name, so that its files stay its own.
@@ -91,6 +95,11 @@ impl Launcher for Processes {
             entered.inspect_err(|error| tracing::warn!(%error, "a sandbox cannot enter its cgroup")).is_ok()
         };
         Ok(Box::new(Paced::new(Pidfd::open(child)?, cgroup.filter(enter))))
+    }
+
+    fn find(&self, name: &str, id: u32) -> Option<Box<dyn Process>> {
+        let cgroup = Cgroup::adopt(&self.cgroup_name(name), id);
+        Some(Box::new(Paced::new(Pidfd::open(id).ok()?, cgroup)))
     }
 
     fn user(&self, name: &str) -> Option<u32> {

@@ -8,6 +8,8 @@
     reason = "a test fails by panicking, and the programs of its sandboxes end with it"
 )]
 
+mod adoption;
+mod programs;
 mod world;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,7 +19,7 @@ use world::World;
 
 #[tokio::test]
 async fn a_container_starts_prints_and_ends() {
-    let world = World::new();
+    let world = World::new().await;
     let container = world.start("shop", "job", "prints", &[]).await.unwrap();
     let exit = container.exited().await;
     assert_eq!((exit.code, exit.reason), (3, ExitReason::Error));
@@ -26,7 +28,7 @@ async fn a_container_starts_prints_and_ends() {
 
 #[tokio::test]
 async fn the_node_reaches_a_port_and_the_echo_comes_back() {
-    let world = World::new();
+    let world = World::new().await;
     let container = world.start("shop", "server", "echo", &[]).await.unwrap();
     let mut stream = world.dial("server", 8080).await;
     stream.write_all(b"over a passed socket").await.unwrap();
@@ -40,7 +42,7 @@ async fn the_node_reaches_a_port_and_the_echo_comes_back() {
 
 #[tokio::test]
 async fn pods_reach_one_another_within_a_sandbox_and_across_two() {
-    let world = World::new();
+    let world = World::new().await;
     let _server = world.start("shop", "server", "echo", &[]).await.unwrap();
     let to = format!("{}:8080", world.address("server"));
     for (namespace, pod) in [("shop", "near"), ("other", "far")] {
@@ -53,7 +55,7 @@ async fn pods_reach_one_another_within_a_sandbox_and_across_two() {
 
 #[tokio::test]
 async fn what_is_refused_is_refused_at_once() {
-    let world = World::new();
+    let world = World::new().await;
     let _server = world.start("shop", "server", "echo", &[]).await.unwrap();
     let closed = format!("{}:81", world.address("server"));
     for (to, expected) in [(closed.as_str(), "connection refused"), ("192.0.2.1:80", "egress is denied")] {
@@ -65,7 +67,7 @@ async fn what_is_refused_is_refused_at_once() {
 
 #[tokio::test]
 async fn datagrams_cross_and_their_answers_come_back() {
-    let world = World::new();
+    let world = World::new().await;
     let _server = world.start("shop", "server", "udp-echo", &[]).await.unwrap();
     let to = format!("{}:8080", world.address("server"));
     let client = world.start("other", "client", "udp-client", &[("TO", &to)]).await.unwrap();
@@ -74,7 +76,7 @@ async fn datagrams_cross_and_their_answers_come_back() {
 
 #[tokio::test]
 async fn a_sandbox_that_is_gone_takes_its_own_containers_only() {
-    let world = World::new();
+    let world = World::new().await;
     let lost = world.start("shop", "a", "echo", &[]).await.unwrap();
     let kept = world.start("other", "b", "echo", &[]).await.unwrap();
     world.kill("namespace-shop");

@@ -4,35 +4,47 @@ use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 use wherry_base::{SystemClock, Trigger};
 use wherry_runtime::{
-    Code, Compiler, Container, ContainerSpec, Exit, ExitReason, GivenCode, Image, ImageError, ImageKind, Limits,
-    LogSink, PodRef, PullPolicy, Runtime, StartError, StdStream, Usage,
+    Adoption, Code, Compiler, Container, ContainerSpec, Image, ImageError, ImageKind, Limits, LogSink, PodRef,
+    PullPolicy, Runtime, StartError, StdStream, Survivor,
 };
 use wherry_sandbox::{
-    Grouping, GuestsConfig, Launch, Launcher, Process, RuntimeConfig, SandboxConfig, SandboxRuntime, Sandboxes, serve,
+    ADOPTION_GRACE, Grouping, GuestsConfig, Launch, Launcher, Process, RuntimeConfig, SandboxConfig, SandboxRuntime,
+    Sandboxes, serve,
 };
 use wherry_vnet::{Egress, Namespace, Network, NetworkConfig, NoServices, PodIdentity, Stream};
 
+use crate::programs::{ENGINE, Programs};
+
+/// No test waits longer than this for anything.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 pub struct World {
     pub scratch: TempDir,
-    network: Arc<Network>,
-    runtime: SandboxRuntime,
+    node: NodeProcess,
     launcher: Arc<Tasks>,
     pods: Mutex<HashMap<String, Arc<Namespace>>>,
-    _tasks: Trigger,
 }
 
-impl World {
-    pub fn new() -> Self {
-        let scratch = tempfile::tempdir().unwrap();
+/// What dies with the node's process. It has threads of its own, so that it can be killed.
+struct NodeProcess {
+    tokio: Option<tokio::runtime::Runtime>,
+    network: Arc<Network>,
+    runtime: Arc<SandboxRuntime>,
+    tasks: Trigger,
+}
+
+impl NodeProcess {
+    async fn start(scratch: &Path, launcher: &Arc<Tasks>) -> Self {
+        let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let config = NetworkConfig {
             pod_cidr: "10.128.0.0/16".parse().unwrap(),
             cluster_cidr: "10.128.0.0/10".parse().unwrap(),
@@ -40,20 +52,62 @@ impl World {
             node_ip: "10.128.0.1".parse().unwrap(),
         };
         let tasks = Trigger::new();
-        let launcher = Arc::new(Tasks::default());
-        let directory = scratch.path().join("sandboxes");
-        let sandboxes = SandboxConfig { directory, network: config.clone(), launcher: launcher.clone() };
-        let sandboxes = Sandboxes::new(sandboxes, &tasks.drain()).unwrap();
+        let sandboxes = SandboxConfig {
+            directory: scratch.join("sandboxes"),
+            network: config.clone(),
+            launcher: launcher.clone(),
+            engine: ENGINE.into(),
+        };
+        let drain = tasks.drain();
+        let opened = tokio.spawn(async move { Sandboxes::open(sandboxes, &drain).await });
         let runtime = SandboxRuntime::new(RuntimeConfig {
             name: "wasm",
             grouping: Grouping::Namespace,
-            sandboxes,
+            sandboxes: opened.await.unwrap().unwrap(),
             compiler: Arc::new(Given),
-            pods_directory: scratch.path().join("pods"),
-            code_directory: scratch.path().to_owned(),
+            pods_directory: scratch.join("pods"),
+            code_directory: scratch.to_owned(),
         });
         let network = Network::new(config, Arc::new(NoServices));
-        Self { scratch, network, runtime, launcher, pods: Mutex::default(), _tasks: tasks }
+        Self { tokio: Some(tokio), network, runtime: Arc::new(runtime), tasks }
+    }
+
+    async fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
+        self.tokio.as_ref().unwrap().spawn(work).await.unwrap()
+    }
+}
+
+impl Drop for NodeProcess {
+    fn drop(&mut self) {
+        self.tokio.take().unwrap().shutdown_background();
+    }
+}
+
+impl World {
+    pub async fn new() -> Self {
+        Self::with_grace(ADOPTION_GRACE).await
+    }
+
+    /// Sandboxes wait so long for a node.
+    pub async fn with_grace(adoption_grace: Duration) -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        let launcher = Arc::new(Tasks { processes: Mutex::default(), adoption_grace });
+        let node = NodeProcess::start(scratch.path(), &launcher).await;
+        Self { scratch, node, launcher, pods: Mutex::default() }
+    }
+
+    /// The node's process is killed.
+    pub async fn die(self) -> Dead {
+        let Self { scratch, node, launcher, pods } = self;
+        drop((node, pods));
+        Dead { scratch, launcher }
+    }
+
+    /// The node's process is stopped in good order.
+    pub async fn stop(mut self) -> Dead {
+        let tasks = std::mem::replace(&mut self.node.tasks, Trigger::new());
+        assert!(tasks.stop(PATIENCE).await);
+        self.die().await
     }
 
     pub async fn start(
@@ -63,12 +117,12 @@ impl World {
         image: &str,
         env: &[(&str, &str)],
     ) -> Result<Arc<dyn Container>, StartError> {
-        let log = self.scratch.path().join(format!("{pod}.log"));
-        let pod = PodRef { namespace: namespace.into(), name: pod.into(), uid: format!("uid-{pod}") };
+        let pod = pod_ref(namespace, pod);
         let spec = ContainerSpec {
-            id: format!("{}-{image}", pod.name),
+            id: id(&pod.name, image),
             name: "main".into(),
-            image: self.runtime.prepare(image, PullPolicy::IfNotPresent).await.unwrap(),
+            run: 2,
+            image: self.node.runtime.prepare(image, PullPolicy::IfNotPresent).await.unwrap(),
             command: vec![],
             args: vec![],
             env: env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
@@ -78,18 +132,46 @@ impl World {
             limits: Limits::default(),
             network: self.namespace(&pod),
             http_port: None,
-            logs: Arc::new(LogFile(log)),
+            logs: self.log_file(&pod.name),
             stdin: false,
             pod,
         };
-        self.runtime.start(spec).await
+        let runtime = Arc::clone(&self.node.runtime);
+        self.node.run(async move { runtime.start(spec).await }).await
+    }
+
+    /// What an earlier node has left of a pod.
+    pub fn survivors(&self, namespace: &str, pod: &str) -> Vec<Survivor> {
+        self.node.runtime.survivors(&pod_ref(namespace, pod), &[])
+    }
+
+    /// Takes over the one container that an earlier node has left of a pod.
+    pub async fn adopt(&self, namespace: &str, pod: &str) -> Arc<dyn Container> {
+        let survivor = self.survivors(namespace, pod).pop().unwrap();
+        let PodRef { namespace, name, uid } = survivor.pod.clone();
+        let identity = PodIdentity { namespace, name, uid };
+        let network = self.node.network.namespace_at(identity, Egress::Denied, survivor.address).unwrap();
+        self.pods.lock().unwrap().insert(pod.to_owned(), network.clone());
+        let (runtime, log) = (Arc::clone(&self.node.runtime), self.log_file(pod));
+        let adoption = Adoption { network, logs: log, limits: Limits::default() };
+        self.node.run(async move { runtime.adopt(&survivor, adoption).unwrap() }).await
+    }
+
+    /// All pods are known.
+    pub async fn end_survivors(&self) {
+        let runtime = Arc::clone(&self.node.runtime);
+        self.node.run(async move { runtime.end_survivors() }).await;
+    }
+
+    fn log_file(&self, pod: &str) -> Arc<LogFile> {
+        Arc::new(LogFile(self.scratch.path().join(format!("{pod}.log"))))
     }
 
     fn namespace(&self, pod: &PodRef) -> Arc<Namespace> {
         let mut pods = self.pods.lock().unwrap();
         let PodRef { namespace, name, uid } = pod.clone();
         let identity = PodIdentity { namespace, name, uid };
-        let new = || self.network.namespace(identity, Egress::Denied).unwrap();
+        let new = || self.node.network.namespace(identity, Egress::Denied).unwrap();
         pods.entry(pod.name.clone()).or_insert_with(new).clone()
     }
 
@@ -98,26 +180,85 @@ impl World {
     }
 
     pub async fn dial(&self, pod: &str, port: u16) -> Stream {
-        self.network.dial(SocketAddr::new(self.address(pod), port)).await.unwrap()
+        self.try_dial(pod, port).await.unwrap()
     }
 
     pub async fn try_dial(&self, pod: &str, port: u16) -> Option<Stream> {
-        self.network.dial(SocketAddr::new(self.address(pod), port)).await.ok()
+        let (network, to) = (Arc::clone(&self.node.network), SocketAddr::new(self.address(pod), port));
+        self.node.run(async move { network.dial(to).await.ok() }).await
     }
 
     pub fn log(&self, pod: &str) -> String {
-        std::fs::read_to_string(self.scratch.path().join(format!("{pod}.log"))).unwrap_or_default()
+        log(&self.scratch, pod)
+    }
+
+    /// Waits until a pod's log holds this.
+    pub async fn printed(&self, pod: &str, text: &str) {
+        until(|| self.log(pod).contains(text)).await;
     }
 
     pub fn kill(&self, sandbox: &str) {
-        if let Some(process) = self.launcher.processes.lock().unwrap().get(sandbox) {
+        if let Some((process, _)) = self.launcher.processes.lock().unwrap().get(sandbox) {
             process.cancel();
         }
     }
 
+    /// How many sandboxes were ever started.
     pub fn launched(&self) -> usize {
-        self.launcher.processes.lock().unwrap().len()
+        self.launcher.processes.lock().unwrap().values().map(|(_, launches)| launches).sum()
     }
+}
+
+/// A machine on which the node's process is no more.
+pub struct Dead {
+    pub scratch: TempDir,
+    launcher: Arc<Tasks>,
+}
+
+impl Dead {
+    /// The node's process starts again.
+    pub async fn revive(self) -> World {
+        let Self { scratch, launcher } = self;
+        let node = NodeProcess::start(scratch.path(), &launcher).await;
+        World { scratch, node, launcher, pods: Mutex::default() }
+    }
+
+    /// Waits until a pod's log holds this.
+    pub async fn printed(&self, pod: &str, text: &str) {
+        until(|| log(&self.scratch, pod).contains(text)).await;
+    }
+
+    /// Waits until no sandbox is left.
+    pub async fn deserted(&self) {
+        let processes: Vec<_> = self.launcher.processes.lock().unwrap().values().map(|(end, _)| end.clone()).collect();
+        for process in processes {
+            tokio::time::timeout(PATIENCE, process.cancelled()).await.unwrap();
+        }
+    }
+}
+
+/// Waits until a condition holds.
+pub async fn until(holds: impl Fn() -> bool) {
+    let held = async {
+        while !holds() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, held).await.unwrap();
+}
+
+fn log(scratch: &TempDir, pod: &str) -> String {
+    std::fs::read_to_string(scratch.path().join(format!("{pod}.log"))).unwrap_or_default()
+}
+
+fn pod_ref(namespace: &str, pod: &str) -> PodRef {
+    PodRef { namespace: namespace.into(), name: pod.into(), uid: format!("uid-{pod}") }
+}
+
+/// As long as the agent's.
+fn id(pod: &str, image: &str) -> String {
+    let bytes = format!("{pod}{image}").bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+    format!("{bytes:0<64}")
 }
 
 /// Appends like the agent's log does.
@@ -136,9 +277,10 @@ impl LogSink for LogFile {
 }
 
 /// A launcher whose processes are tasks.
-#[derive(Default)]
 struct Tasks {
-    processes: Mutex<HashMap<String, CancellationToken>>,
+    /// How the present one of each name is ended, and how many there were.
+    processes: Mutex<HashMap<String, (CancellationToken, usize)>>,
+    adoption_grace: Duration,
 }
 
 struct Task(CancellationToken);
@@ -146,8 +288,11 @@ struct Task(CancellationToken);
 impl Launcher for Tasks {
     fn launch(&self, launch: Launch<'_>) -> io::Result<Box<dyn Process>> {
         let ended = CancellationToken::new();
-        self.processes.lock().unwrap().insert(launch.name.to_owned(), ended.clone());
-        let listener = launch.listener;
+        let mut processes = self.processes.lock().unwrap();
+        let (present, launches) = processes.entry(launch.name.to_owned()).or_default();
+        (*present, *launches) = (ended.clone(), *launches + 1);
+        drop(processes);
+        let (listener, adoption_grace) = (launch.listener, self.adoption_grace);
         let process = Task(ended.clone());
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -158,11 +303,19 @@ impl Launcher for Tasks {
                 guests: runtime.handle().clone(),
                 clock: SystemClock::shared(),
                 lacking: vec![],
+                adoption_grace,
             };
             runtime.block_on(ended.run_until_cancelled(serve(config, trigger.drain())));
             drop(runtime);
+            ended.cancel();
         });
         Ok(Box::new(process))
+    }
+
+    fn find(&self, name: &str, _: u32) -> Option<Box<dyn Process>> {
+        let processes = self.processes.lock().unwrap();
+        let (process, _) = processes.get(name).filter(|(process, _)| !process.is_cancelled())?;
+        Some(Box::new(Task(process.clone())))
     }
 
     fn user(&self, _: &str) -> Option<u32> {
@@ -197,126 +350,8 @@ impl Compiler for Given {
     fn code(&self, _: &str) -> io::Result<Code> {
         Ok(Code { file: tempfile::tempfile()?, form: String::new() })
     }
-}
 
-/// Programs by the name of their image.
-struct Programs;
-
-#[async_trait]
-impl Runtime for Programs {
-    fn name(&self) -> &'static str {
-        "programs"
-    }
-
-    async fn prepare(&self, reference: &str, _: PullPolicy) -> Result<Image, ImageError> {
-        Err(ImageError::NeverPull(reference.into()))
-    }
-
-    async fn start(&self, spec: ContainerSpec) -> Result<Arc<dyn Container>, StartError> {
-        let stopping = CancellationToken::new();
-        let (tell, exit) = tokio::sync::watch::channel(None);
-        let stopped = stopping.clone();
-        // What must be bound is bound when the start is over.
-        let (bound, is_bound) = tokio::sync::oneshot::channel();
-        tokio::task::spawn(async move {
-            let code = tokio::select! {
-                code = run(&spec, bound) => code,
-                () = stopped.cancelled() => 0,
-            };
-            drop(spec);
-            tell.send_replace(Some(code));
-            std::future::pending::<()>().await;
-        });
-        let _no_port = is_bound.await;
-        Ok(Arc::new(Program { exit, stopping }))
-    }
-}
-
-impl GivenCode for Programs {
-    fn install(&self, _: &str, _: Code) -> Result<(), ImageError> {
-        Ok(())
-    }
-}
-
-async fn run(spec: &ContainerSpec, bound: tokio::sync::oneshot::Sender<()>) -> i32 {
-    let print = |text: String| spec.logs.write(StdStream::Out, format!("{text}\n").as_bytes());
-    let to = || spec.env.iter().find(|(name, _)| name == "TO").unwrap().1.parse::<SocketAddr>().unwrap();
-    match spec.image.digest.as_str() {
-        "prints" => {
-            print("printed".into());
-            3
-        }
-        "echo" => {
-            let mut listener = spec.network.listen("0.0.0.0:8080".parse().unwrap()).unwrap();
-            bound.send(()).unwrap();
-            while let Some(stream) = listener.accept().await {
-                tokio::task::spawn(async move {
-                    let (mut reader, mut writer) = tokio::io::split(stream);
-                    let _ = tokio::io::copy(&mut reader, &mut writer).await;
-                    let _ = writer.shutdown().await;
-                });
-            }
-            0
-        }
-        "client" => match spec.network.connect(to()).await {
-            Ok(stream) => {
-                let (mut reader, mut writer) = tokio::io::split(stream);
-                let write = async {
-                    writer.write_all(&vec![7; 300_000]).await.unwrap();
-                    writer.shutdown().await.unwrap();
-                };
-                let mut answer = Vec::new();
-                let (_, read) = tokio::join!(write, reader.read_to_end(&mut answer));
-                print(format!("echoed {} bytes", read.unwrap()));
-                0
-            }
-            Err(error) => {
-                print(error.to_string());
-                1
-            }
-        },
-        "udp-echo" => {
-            let mut socket = spec.network.bind_udp("0.0.0.0:8080".parse().unwrap()).unwrap();
-            bound.send(()).unwrap();
-            loop {
-                std::future::poll_fn(|context| socket.poll_receivable(context)).await;
-                let Some(datagram) = socket.try_receive() else { continue };
-                socket.send_to(datagram.payload, datagram.from).unwrap();
-            }
-        }
-        "udp-client" => {
-            let mut socket = spec.network.bind_udp("0.0.0.0:0".parse().unwrap()).unwrap();
-            socket.send_to("ping".into(), to()).unwrap();
-            std::future::poll_fn(|context| socket.poll_receivable(context)).await;
-            let answer = socket.try_receive().unwrap();
-            i32::from(answer.from != to() || answer.payload != "ping")
-        }
-        other => panic!("no program {other}"),
-    }
-}
-
-struct Program {
-    exit: tokio::sync::watch::Receiver<Option<i32>>,
-    stopping: CancellationToken,
-}
-
-#[async_trait]
-impl Container for Program {
-    async fn exited(&self) -> Exit {
-        let code = self.exit.clone().wait_for(Option::is_some).await.unwrap().unwrap();
-        let reason = if code == 0 { ExitReason::Completed } else { ExitReason::Error };
-        Exit { code, reason, message: String::new() }
-    }
-
-    fn stop(&self) {
-        self.stopping.cancel();
-    }
-
-    fn kill(&self) {
-        self.stopping.cancel();
-    }
-
-    fn usage(&self) -> Usage {
-        Usage::default()
+    fn engine(&self) -> String {
+        ENGINE.into()
     }
 }

@@ -244,6 +244,7 @@ impl Pod {
         let identity = self.network.pod();
         let image = format!("{}:v1", guest.image);
         let spec = ContainerSpec {
+            run: 0,
             id: format!("{}-{}", identity.name, self.node.pods.fetch_add(1, Ordering::Relaxed)),
             pod: PodRef { namespace: "default".into(), name: identity.name.clone(), uid: identity.uid.clone() },
             name: guest.image.to_owned(),
