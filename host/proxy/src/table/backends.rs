@@ -69,9 +69,10 @@ impl Drop for Permit {
 }
 
 impl Backends {
-    /// Endpoints that were in `old` go on with their counts; a sticky set sends a client to one endpoint always.
+    /// The addresses come in order. Endpoints that were in `old` go on with their counts; a sticky set sends a client
+    /// to one endpoint always.
     pub(crate) fn new(addresses: impl IntoIterator<Item = SocketAddr>, sticky: bool, old: Option<&Self>) -> Self {
-        let known = |address| old.and_then(|old| old.endpoints.iter().find(|endpoint| endpoint.address == address));
+        let known = |address| old.and_then(|old| old.known(address));
         let keep = |address| known(address).cloned().unwrap_or_else(|| Endpoint::new(address));
         let next = old.map_or(0, |old| old.next.load(Ordering::Relaxed));
         Self { endpoints: addresses.into_iter().map(keep).collect(), sticky, next: AtomicUsize::new(next) }
@@ -90,6 +91,11 @@ impl Backends {
             Some(second) if second.load() < first.load() => Some(second),
             _ => Some(first),
         }
+    }
+
+    fn known(&self, address: SocketAddr) -> Option<&Arc<Endpoint>> {
+        let at = self.endpoints.binary_search_by_key(&address, |endpoint| endpoint.address).ok()?;
+        self.endpoints.get(at)
     }
 
     #[cfg(test)]
