@@ -34,6 +34,7 @@ pub struct Ports {
 /// A running cluster. Killed, by its pid, when dropped.
 pub struct Cluster {
     binary: PathBuf,
+    verb: &'static str,
     arguments: Vec<String>,
     data: tempfile::TempDir,
     process: Child,
@@ -48,12 +49,27 @@ impl Cluster {
 
     /// The same, with further arguments.
     pub fn start_with(binary: impl AsRef<Path>, arguments: &[&str]) -> anyhow::Result<Self> {
+        Self::start_as("up", binary, arguments)
+    }
+
+    /// The same, of another verb: of a master that has no node yet.
+    pub fn start_as(verb: &'static str, binary: impl AsRef<Path>, arguments: &[&str]) -> anyhow::Result<Self> {
         let data = tempfile::tempdir()?;
         let arguments: Vec<String> = arguments.iter().map(|&a| a.to_owned()).collect();
-        let (process, errors) = spawn(binary.as_ref(), data.path(), &arguments)?;
-        let mut cluster = Self { binary: binary.as_ref().to_owned(), arguments, data, process, errors };
+        let (process, errors) = spawn(binary.as_ref(), verb, data.path(), &arguments)?;
+        let mut cluster = Self { binary: binary.as_ref().to_owned(), verb, arguments, data, process, errors };
         cluster.await_ready()?;
         Ok(cluster)
+    }
+
+    /// A process of another role on the same data directory, ready; killed when dropped.
+    pub fn beside(&self, verb: &str, arguments: &[&str]) -> anyhow::Result<Beside> {
+        let arguments: Vec<String> = arguments.iter().map(|&a| a.to_owned()).collect();
+        let (process, errors) = spawn(&self.binary, verb, self.data.path(), &arguments)?;
+        let beside = Beside(process);
+        let told = || errors.lock().map(|text| text.clone()).unwrap_or_default();
+        until(&format!("wherry {verb} is ready"), || Ok(told().contains("ready").then_some(()))).with_context(told)?;
+        Ok(beside)
     }
 
     /// The data directory.
@@ -134,7 +150,7 @@ impl Cluster {
 
     /// Starts again on the same data directory.
     pub fn restart(&mut self) -> anyhow::Result<()> {
-        (self.process, self.errors) = spawn(&self.binary, self.data.path(), &self.arguments)?;
+        (self.process, self.errors) = spawn(&self.binary, self.verb, self.data.path(), &self.arguments)?;
         self.await_ready()
     }
 
@@ -186,10 +202,31 @@ impl Drop for Cluster {
     }
 }
 
+/// A process beside the cluster's own.
+pub struct Beside(Child);
+
+impl Beside {
+    /// SIGTERM, and waits for the end. The exit code.
+    pub fn terminate(mut self) -> anyhow::Result<Option<i32>> {
+        let pid = i32::try_from(self.0.id())?;
+        // SAFETY: kill(2) takes no pointers; the pid is that of our own child, which has not been waited for.
+        unsafe { libc::kill(pid, libc::SIGTERM) };
+        Ok(self.0.wait()?.code())
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        if matches!(self.0.try_wait(), Ok(None)) {
+            drop((self.0.kill(), self.0.wait()));
+        }
+    }
+}
+
 /// Runs `wherry up` where it must not start: its exit code and what it wrote to stderr.
 pub fn refused_start(binary: &Path, data: &Path, arguments: &[&str]) -> anyhow::Result<(Option<i32>, String)> {
     let arguments: Vec<String> = arguments.iter().map(|&a| a.to_owned()).collect();
-    let (mut process, errors) = spawn(binary, data, &arguments)?;
+    let (mut process, errors) = spawn(binary, "up", data, &arguments)?;
     let ended = until("wherry up refuses to start", || Ok(process.try_wait()?));
     if ended.is_err() {
         process.kill()?;
@@ -213,9 +250,9 @@ pub fn until<T>(what: &str, mut ask: impl FnMut() -> anyhow::Result<Option<T>>) 
     bail!("gave up waiting until {what}")
 }
 
-fn spawn(binary: &Path, data: &Path, arguments: &[String]) -> anyhow::Result<(Child, Arc<Mutex<String>>)> {
+fn spawn(binary: &Path, verb: &str, data: &Path, arguments: &[String]) -> anyhow::Result<(Child, Arc<Mutex<String>>)> {
     let mut command = Command::new(binary);
-    command.arg("up").arg("--data-dir").arg(data);
+    command.arg(verb).arg("--data-dir").arg(data);
     for port in ["api", "http", "https", "kubelet", "registry"] {
         let flag = format!("--{port}-port");
         if !arguments.contains(&flag) {

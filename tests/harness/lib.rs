@@ -8,7 +8,7 @@ mod scenes;
 mod script;
 mod tls;
 
-pub use cluster::{Cluster, PATIENCE, Ports, refused_start, until};
+pub use cluster::{Beside, Cluster, PATIENCE, Ports, refused_start, until};
 pub use http::{Answer, get};
 pub use kubectl::{Following, Kubectl, Printed};
 pub use outside::{Connection, Wire, connect, tcp_exchange, udp_exchange};

@@ -1,10 +1,11 @@
 //! Sandboxes as processes: guests run confined, each namespace's in a process of their own, which takes down nobody else.
 
 use std::fs;
+use std::net::TcpListener;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::Instant;
-use wherry_tests::{Cluster, get, until};
+use wherry_tests::{Beside, Cluster, get, until};
 
 use crate::WHERRY;
 use crate::objects::{ingress, web};
@@ -89,6 +90,44 @@ fn pods_in_sandboxes_outlive_the_node_and_are_taken_over() {
     .unwrap();
     answers(&cluster);
     assert_eq!(cluster.terminate().unwrap(), Some(0), "{}", cluster.errors());
+}
+
+#[test]
+fn master_and_node_are_processes_of_their_own() {
+    // The master comes back at its port.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let mut cluster = Cluster::start_as("master", WHERRY, &["--api-port", &port]).unwrap();
+    let first = node(&cluster);
+    for guest in ["hello-http", "echo-tcp", "call-service"] {
+        cluster.load_guest(guest).unwrap();
+    }
+    let manifests = [web("a"), ingress("a", "a.example / Prefix a", ""), include_str!("sandboxes/talk.yaml").into()];
+    cluster.apply("default", &manifests.concat()).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let status = |cluster: &Cluster| {
+        let port = cluster.ports().unwrap().http;
+        runtime.block_on(get(port, "a.example", "/")).map_or(0, |answer| answer.status)
+    };
+    until("the ingress answers", || Ok((status(&cluster) == 200).then_some(()))).unwrap();
+    until("there is talk", || Ok((spoken(&cluster).len() > 20).then_some(()))).unwrap();
+    let before = statuses(&cluster);
+    drop(first);
+    let second = node(&cluster);
+    until("the ingress answers", || Ok((status(&cluster) == 200).then_some(()))).unwrap();
+    assert_eq!(statuses(&cluster), before);
+    cluster.kill().unwrap();
+    assert_eq!(status(&cluster), 200, "without a master");
+    cluster.restart().unwrap();
+    let heard = spoken(&cluster).len();
+    until("the talk goes on", || Ok((spoken(&cluster).len() > heard + 20).then_some(()))).unwrap();
+    assert_eq!(statuses(&cluster), before);
+    assert_eq!(second.terminate().unwrap(), Some(0));
+    assert!(!notes(&cluster));
+    assert_eq!(cluster.terminate().unwrap(), Some(0), "{}", cluster.errors());
+}
+
+fn node(cluster: &Cluster) -> Beside {
+    cluster.beside("node", &["--isolation", "namespace"]).unwrap()
 }
 
 /// The numbers of the lines that came back over the connection that `talker` keeps.

@@ -28,6 +28,10 @@ const EXAMPLES: &str = "Examples:
 pub enum Verb {
     /// Start a master and a node here
     Up(UpArgs),
+    /// Start a master here, for nodes beside it
+    Master(MasterArgs),
+    /// Start a node beside the master of the same data directory
+    Node(NodeArgs),
     /// Run guests for the node that starts this process
     #[command(hide = true)]
     Sandbox(SandboxArgs),
@@ -46,6 +50,26 @@ pub struct UpArgs {
     /// Apply these manifests (files or directories) once the API answers
     #[arg(short = 'f', long = "filename", value_name = "FILE")]
     pub files: Vec<PathBuf>,
+    /// The node's name
+    #[arg(long, env = "WHERRY_NODE_NAME", default_value = "wherry")]
+    pub name: String,
+    /// What every role takes.
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+/// How to start a master.
+#[derive(Clone, Debug, Args)]
+pub struct MasterArgs {
+    /// What every role takes.
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+/// How to start a node.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Example:\n  wherry master --data-dir /srv/wherry &\n  wherry node --data-dir /srv/wherry")]
+pub struct NodeArgs {
     /// The node's name
     #[arg(long, env = "WHERRY_NODE_NAME", default_value = "wherry")]
     pub name: String,

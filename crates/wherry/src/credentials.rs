@@ -28,6 +28,8 @@ pub struct Credentials {
     pub admin: Issued,
     /// The API server as a client of kubelets.
     pub apiserver: Issued,
+    /// The node as a client of the API server.
+    pub node: Issued,
 }
 
 impl Credentials {
@@ -51,6 +53,7 @@ impl Credentials {
             authority: authority.certificate(),
             server: issue("wherry", None, &names)?,
             admin: issue("kubernetes-admin", Some("system:masters"), &[])?,
+            node: issue(&format!("system:node:{node}"), Some("system:nodes"), &[])?,
             apiserver: issue("kube-apiserver-kubelet-client", Some("system:masters"), &[])?,
         })
     }

@@ -10,11 +10,20 @@ use fs4::fs_std::FileExt;
 /// The layout that this release writes; a greater one belongs to a newer release.
 const FORMAT: u32 = 1;
 
-/// A data directory that is ours as long as this lives.
+/// What one process at a time may be in a data directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Holds the cluster's state.
+    Master,
+    /// Runs pods.
+    Node,
+}
+
+/// A data directory that is ours, in some roles, as long as this lives.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
-    _lock: File,
+    _locks: Vec<File>,
 }
 
 /// Why a data directory cannot be used.
@@ -42,20 +51,12 @@ pub enum DataDirError {
 }
 
 impl DataDir {
-    /// Makes the directory where it is missing (mode 0700) and takes it for this process.
-    pub fn open(path: &Path) -> Result<Self, DataDirError> {
-        let failed = |path: &Path| {
-            let path = path.to_owned();
-            move |source| DataDirError::Io { path, source }
-        };
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed(path))?;
-        let lock_path = path.join("lock");
-        let lock =
-            File::options().create(true).truncate(false).write(true).open(&lock_path).map_err(failed(&lock_path))?;
-        if !FileExt::try_lock_exclusive(&lock).map_err(failed(&lock_path))? {
-            return Err(DataDirError::InUse(path.to_owned()));
-        }
-        let data = Self { path: path.to_owned(), _lock: lock };
+    /// Makes the directory where it is missing (mode 0700) and takes these roles in it for this process.
+    pub fn open(path: &Path, roles: &[Role]) -> Result<Self, DataDirError> {
+        let failed = |source| DataDirError::Io { path: path.to_owned(), source };
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+        let locks = roles.iter().map(|role| lock(path, *role)).collect::<Result<_, _>>()?;
+        let data = Self { path: path.to_owned(), _locks: locks };
         data.check_format()?;
         Ok(data)
     }
@@ -90,6 +91,14 @@ impl DataDir {
     }
 }
 
+fn lock(directory: &Path, role: Role) -> Result<File, DataDirError> {
+    let path = directory.join(if role == Role::Master { "lock" } else { "node.lock" });
+    let failed = |source| DataDirError::Io { path: path.clone(), source };
+    let lock = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+    let is_ours = FileExt::try_lock_exclusive(&lock).map_err(failed)?;
+    if is_ours { Ok(lock) } else { Err(DataDirError::InUse(directory.to_owned())) }
+}
+
 fn write_private(target: &Path, content: &[u8]) -> io::Result<()> {
     let temporary = target.with_extension("new");
     if let Some(parent) = target.parent() {
@@ -108,17 +117,20 @@ mod tests {
     #[test]
     fn one_process_at_a_time() {
         let scratch = tempfile::tempdir().unwrap();
-        let first = DataDir::open(scratch.path()).unwrap();
-        assert!(matches!(DataDir::open(scratch.path()), Err(DataDirError::InUse(_))));
-        drop(first);
-        assert!(DataDir::open(scratch.path()).is_ok());
+        let open = |roles: &[Role]| DataDir::open(scratch.path(), roles);
+        let both = open(&[Role::Master, Role::Node]).unwrap();
+        assert!(matches!(open(&[Role::Node]), Err(DataDirError::InUse(_))));
+        drop(both);
+        let _master = open(&[Role::Master]).unwrap();
+        assert!(matches!(open(&[Role::Master, Role::Node]), Err(DataDirError::InUse(_))));
+        assert!(open(&[Role::Node]).is_ok());
     }
 
     #[test]
     fn a_newer_format_is_left_alone() {
         let scratch = tempfile::tempdir().unwrap();
         fs::write(scratch.path().join("format"), "2").unwrap();
-        let error = DataDir::open(scratch.path()).unwrap_err().to_string();
+        let error = DataDir::open(scratch.path(), &[Role::Master]).unwrap_err().to_string();
         assert!(error.contains("has format 2, this release knows up to 1"), "{error}");
     }
 
@@ -127,7 +139,7 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let file = scratch.path().join("file");
         fs::write(&file, "").unwrap();
-        let error = DataDir::open(&file).unwrap_err().to_string();
+        let error = DataDir::open(&file, &[Role::Master]).unwrap_err().to_string();
         assert!(error.starts_with("cannot use the data directory") && error.contains("--data-dir"), "{error}");
     }
 }

@@ -14,7 +14,7 @@ use wherry_client::{Client, Event, ListOptions, WatchOptions};
 use wherry_image::{RegistryClient, inspect};
 
 use crate::GUESTS;
-use crate::listeners::Ports;
+use crate::listeners::NodePorts;
 
 /// How long the demo's pods may take before the view gives up. Compiling six small modules on a slow core takes seconds.
 const DEMO_SECONDS_MAX: u64 = 120;
@@ -57,8 +57,8 @@ pub fn manifests() -> anyhow::Result<Vec<Value>> {
 }
 
 /// What to try next.
-pub fn hints(ports: Ports, kubeconfig: &str) {
-    let Ports { http, https, .. } = ports;
+pub fn hints(ports: NodePorts, kubeconfig: &str) {
+    let NodePorts { http, https, .. } = ports;
     eprintln!(
         "\nThe demo is up:\n  http://myapp.localhost:{http}/          four replicas, in turn\n  \
          http://myapp.localhost:{http}/other     the other app, by path\n  https://other.localhost:{https}/         by host, over TLS\n\n\

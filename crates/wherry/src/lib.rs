@@ -9,6 +9,7 @@ mod demo;
 mod listeners;
 mod master;
 mod node;
+mod roles;
 mod sandbox;
 mod serve_tls;
 mod up;
@@ -49,6 +50,16 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             log_to_stderr(args.common.log_format);
             raise_open_files();
             runtime()?.block_on(up::up(args))
+        }
+        Verb::Master(args) => {
+            log_to_stderr(args.common.log_format);
+            raise_open_files();
+            runtime()?.block_on(roles::master(args))
+        }
+        Verb::Node(args) => {
+            log_to_stderr(args.common.log_format);
+            raise_open_files();
+            runtime()?.block_on(roles::node(args))
         }
         Verb::Sandbox(args) => sandbox::run(&args),
         Verb::Person(verb) => runtime()?.block_on(wherry_cli::run(verb)),

@@ -3,63 +3,103 @@
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 
-use serde::Serialize;
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::net::TcpListener;
 
 use crate::config::CommonArgs;
+use crate::data_dir::DataDir;
 
-/// Every listening socket.
-pub struct Listeners {
+const PORTS: &str = "ports.json";
+
+/// The listening sockets of a master.
+pub struct MasterListeners {
     /// The API.
     pub api: TcpListener,
+    /// The image registry.
+    pub registry: TcpListener,
+}
+
+/// The listening sockets of a node.
+pub struct NodeListeners {
     /// The ingress, http.
     pub http: TcpListener,
     /// The ingress, https.
     pub https: TcpListener,
     /// The node's endpoints for the API server.
     pub kubelet: TcpListener,
-    /// The image registry.
-    pub registry: TcpListener,
 }
 
-/// What was picked: the content of `DATA/ports.json`.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Ports {
+/// What was picked, a part of `DATA/ports.json`.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub struct MasterPorts {
     /// The API.
     pub api: u16,
+    /// The image registry.
+    pub registry: u16,
+}
+
+/// What was picked, the other part of `DATA/ports.json`.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct NodePorts {
     /// The ingress, http.
     pub http: u16,
     /// The ingress, https.
     pub https: u16,
     /// The node's endpoints for the API server.
     pub kubelet: u16,
-    /// The image registry.
-    pub registry: u16,
 }
 
-impl Listeners {
+impl MasterListeners {
     /// Binds all, or none.
     pub async fn bind(args: &CommonArgs) -> anyhow::Result<Self> {
         Ok(Self {
             api: bind(args, args.api_port, "--api-port").await?,
-            http: bind(args, args.http_port, "--http-port").await?,
-            https: bind(args, args.https_port, "--https-port").await?,
-            kubelet: bind(args, args.kubelet_port, "--kubelet-port").await?,
             registry: bind(args, args.registry_port, "--registry-port").await?,
         })
     }
 
     /// What was picked.
-    pub fn ports(&self) -> anyhow::Result<Ports> {
-        let port = |listener: &TcpListener| listener.local_addr().map(|address| address.port());
-        Ok(Ports {
-            api: port(&self.api)?,
-            http: port(&self.http)?,
-            https: port(&self.https)?,
-            kubelet: port(&self.kubelet)?,
-            registry: port(&self.registry)?,
+    pub fn ports(&self) -> anyhow::Result<MasterPorts> {
+        Ok(MasterPorts { api: port(&self.api)?, registry: port(&self.registry)? })
+    }
+}
+
+impl NodeListeners {
+    /// Binds all, or none.
+    pub async fn bind(args: &CommonArgs) -> anyhow::Result<Self> {
+        Ok(Self {
+            http: bind(args, args.http_port, "--http-port").await?,
+            https: bind(args, args.https_port, "--https-port").await?,
+            kubelet: bind(args, args.kubelet_port, "--kubelet-port").await?,
         })
     }
+
+    /// What was picked.
+    pub fn ports(&self) -> anyhow::Result<NodePorts> {
+        Ok(NodePorts { http: port(&self.http)?, https: port(&self.https)?, kubelet: port(&self.kubelet)? })
+    }
+}
+
+/// Puts a role's part into `DATA/ports.json`, beside that of the other role.
+pub fn publish(data: &DataDir, part: &impl Serialize) -> anyhow::Result<()> {
+    let mut all: serde_json::Map<String, Value> =
+        data.read(PORTS)?.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+    if let Value::Object(part) = serde_json::to_value(part)? {
+        all.extend(part);
+    }
+    Ok(data.write(PORTS, &serde_json::to_string(&all)?)?)
+}
+
+/// Where the master of this data directory is.
+pub fn master_ports(data: &DataDir) -> anyhow::Result<MasterPorts> {
+    let text = data.read(PORTS)?.context("no master has been started with this data directory yet")?;
+    serde_json::from_str(&text).context("DATA/ports.json names no master")
+}
+
+fn port(listener: &TcpListener) -> std::io::Result<u16> {
+    listener.local_addr().map(|address| address.port())
 }
 
 async fn bind(args: &CommonArgs, port: u16, flag: &str) -> anyhow::Result<TcpListener> {

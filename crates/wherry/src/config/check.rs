@@ -2,7 +2,7 @@
 
 use ipnet::IpNet;
 
-use super::UpArgs;
+use super::{CommonArgs, NodeArgs, UpArgs};
 
 /// Kubernetes' limit of a node's name.
 const NAME_BYTES_MAX: usize = 253;
@@ -41,14 +41,34 @@ pub enum FlagError {
 impl UpArgs {
     /// The first fault.
     pub fn check(&self) -> Result<(), FlagError> {
-        let (pods, services) = (self.common.cluster_cidr, self.common.service_cidr);
+        self.common.check()?;
+        check_name(&self.name)
+    }
+}
+
+impl NodeArgs {
+    /// The first fault.
+    pub fn check(&self) -> Result<(), FlagError> {
+        self.common.check()?;
+        check_name(&self.name)
+    }
+}
+
+impl CommonArgs {
+    /// The first fault.
+    pub fn check(&self) -> Result<(), FlagError> {
+        let (pods, services) = (self.cluster_cidr, self.service_cidr);
         check_range("--cluster-cidr", pods, "10.128.0.0/10")?;
         check_range("--service-cidr", services, "10.96.0.0/12")?;
         if pods.contains(&services) || services.contains(&pods) {
             return Err(FlagError::Overlap { services, pods });
         }
-        if is_node_name(&self.name) { Ok(()) } else { Err(FlagError::Name(self.name.clone())) }
+        Ok(())
     }
+}
+
+fn check_name(name: &str) -> Result<(), FlagError> {
+    if is_node_name(name) { Ok(()) } else { Err(FlagError::Name(name.to_owned())) }
 }
 
 fn check_range(flag: &'static str, range: IpNet, example: &'static str) -> Result<(), FlagError> {
