@@ -142,6 +142,27 @@ impl Process for Paced {
 mod tests {
     use super::*;
 
+    #[tokio::test]
+    async fn a_process_that_no_cgroup_bounds_is_stopped_now_and_then() {
+        let child = std::process::Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
+        let paced = Paced::new(Pidfd::open(child.id()).unwrap(), None);
+        paced.limit_cpu(Some(100));
+        let began = Instant::now();
+        let uses = async {
+            while cpu_time(child.id()).unwrap() < Duration::from_millis(100) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::select! {
+            () = uses => {}
+            how = paced.ended() => panic!("{how}"),
+        }
+        // A busy machine makes it longer: at least what a tenth of a core takes, less what may be saved up.
+        assert!(began.elapsed() > Duration::from_millis(500), "{:?}", began.elapsed());
+        paced.kill();
+        assert_eq!(paced.ended().await, "its process was ended by signal 9");
+    }
+
     #[test]
     fn a_debt_is_paid_by_waiting() {
         let start = Instant::now();
