@@ -277,6 +277,7 @@ impl Context {
             None => {}
         }
         if !over {
+            self.storage.watch(&worker.pod.uid, &pod);
             worker.begin(pod);
         }
         Some(worker)

@@ -87,7 +87,6 @@ impl Worker {
         if volumes::any(pod) {
             self.make_volumes(pod, address).await?;
         }
-        self.context.storage.watch(&self.pod.uid, pod);
         Ok(address)
     }
 

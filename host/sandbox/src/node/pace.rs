@@ -144,12 +144,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_process_that_no_cgroup_bounds_is_stopped_now_and_then() {
-        let child = std::process::Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
-        let paced = Paced::new(Pidfd::open(child.id()).unwrap(), None);
+        let child = std::process::Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap().id();
+        let paced = Paced::new(Pidfd::open(child).unwrap(), None);
         paced.limit_cpu(Some(100));
         let began = Instant::now();
         let uses = async {
-            while cpu_time(child.id()).unwrap() < Duration::from_millis(100) {
+            while cpu_time(child).unwrap() < Duration::from_millis(100) {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };

@@ -20,6 +20,9 @@ use crate::confined::THREADS_MAX;
 /// The verb that makes this binary a sandbox.
 pub const VERB: &str = "sandbox";
 
+/// What the names of all nodes' cgroups begin with.
+const CGROUPS: &str = "wherry-";
+
 /// How often, and after how long again, a node that ends looks for cgroups in which no process is any more.
 const SWEEPS_MAX: u32 = 20;
 const SWEEP_INTERVAL: Duration = Duration::from_millis(10);
@@ -34,11 +37,11 @@ pub struct Processes {
 }
 
 impl Processes {
-    /// For the node that keeps its data there. What an earlier process of it has left of cgroups is removed.
+    /// For the node that keeps its data there. What nodes that were killed have left of cgroups is removed, also those that
+    /// never came back.
     pub fn new(node: PathBuf) -> Self {
-        let processes = Self { node };
-        Cgroup::sweep(&processes.cgroups());
-        processes
+        Cgroup::sweep(CGROUPS);
+        Self { node }
     }
 
     /// Removes the cgroups of sandboxes that have ended, or are about to: for a node that ends.
@@ -53,7 +56,7 @@ impl Processes {
 
     /// What the names of this node's cgroups begin with.
     fn cgroups(&self) -> String {
-        format!("wherry-{:016x}-", hash(&self.node))
+        format!("{CGROUPS}{:016x}-", hash(&self.node))
     }
 
     /// The cgroup of a sandbox, as far as there can be one: what cannot is announced on the Node.
@@ -88,13 +91,14 @@ impl Launcher for Processes {
         }
         let start = Start { index, arguments, descriptors, stderr: None };
         let (mut command, _announced_by_the_sandbox_itself) = start.command().map_err(io::Error::other)?;
-        let cgroup = self.cgroup(launch.name);
         let child = command.spawn()?.id();
         let enter = |cgroup: &Cgroup| {
             let entered = cgroup.add(child);
             entered.inspect_err(|error| tracing::warn!(%error, "a sandbox cannot enter its cgroup")).is_ok()
         };
-        Ok(Box::new(Paced::new(Pidfd::open(child)?, cgroup.filter(enter))))
+        // Twice, since another node of this machine may take one that is empty yet for one that was left behind.
+        let cgroup = (0..2).find_map(|_| self.cgroup(launch.name).filter(enter));
+        Ok(Box::new(Paced::new(Pidfd::open(child)?, cgroup)))
     }
 
     fn find(&self, name: &str, id: u32) -> Option<Box<dyn Process>> {
