@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
@@ -20,14 +21,23 @@ pub(crate) struct Remote {
     link: Weak<Link>,
     _files: Staged,
     exit: watch::Sender<Option<Exit>>,
+    /// What its process had used of the CPU before it.
+    before: Duration,
     cpu_nanos: AtomicU64,
     memory_bytes: AtomicU64,
 }
 
 impl Remote {
-    pub(crate) fn new(id: String, logs: Arc<dyn LogSink>, files: Staged, link: Weak<Link>) -> Arc<Self> {
+    pub(crate) fn new(
+        id: String,
+        logs: Arc<dyn LogSink>,
+        files: Staged,
+        before: Duration,
+        link: Weak<Link>,
+    ) -> Arc<Self> {
         let (cpu_nanos, memory_bytes) = (AtomicU64::new(0), AtomicU64::new(0));
-        Arc::new(Self { id, logs, link, _files: files, exit: watch::Sender::new(None), cpu_nanos, memory_bytes })
+        let exit = watch::Sender::new(None);
+        Arc::new(Self { id, logs, link, _files: files, exit, before, cpu_nanos, memory_bytes })
     }
 
     /// It has ended; only the first end counts.
@@ -84,6 +94,10 @@ impl Container for Remote {
     }
 
     fn usage(&self) -> Usage {
+        if let Some(all) = self.link.upgrade().and_then(|link| link.cpu_of_one()) {
+            let own = u64::try_from(all.saturating_sub(self.before).as_nanos()).unwrap_or(u64::MAX);
+            self.cpu_nanos.fetch_max(own, Ordering::Relaxed);
+        }
         Usage {
             cpu_nanos: self.cpu_nanos.load(Ordering::Relaxed),
             memory_bytes: self.memory_bytes.load(Ordering::Relaxed),

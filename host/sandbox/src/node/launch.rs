@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
@@ -51,6 +52,11 @@ pub trait Process: Send + Sync + 'static {
 
     /// SIGKILL.
     fn kill(&self);
+
+    /// What it has used of the CPU; `None`: unknown.
+    fn cpu_time(&self) -> Option<Duration> {
+        None
+    }
 
     /// What it may use of the CPU from now on, in thousandths of a core; `None`: all there is. Best effort.
     fn limit_cpu(&self, _milli: Option<u32>) {}

@@ -154,6 +154,13 @@ impl Link {
         self.name.starts_with(POD_PREFIX)
     }
 
+    /// What the process has used of the CPU, where that is one container's use: what a guest uses that never returns to the
+    /// host is seen there alone.
+    pub(crate) fn cpu_of_one(&self) -> Option<Duration> {
+        let is_one = self.is_of_one_pod() && self.state().containers.len() == 1;
+        if is_one { self.process.cpu_time() } else { None }
+    }
+
     /// Ends a sandbox that has nothing to do.
     pub(crate) fn retire(&self) {
         self.gone.cancel();
@@ -200,7 +207,8 @@ impl Link {
 
     /// A container that is about to be known to the sandbox.
     pub(crate) fn expect(&self, id: &str, logs: Arc<dyn LogSink>, files: Staged) -> Arc<Remote> {
-        let remote = Remote::new(id.to_owned(), logs, files, self.this.clone());
+        let before = self.process.cpu_time().unwrap_or_default();
+        let remote = Remote::new(id.to_owned(), logs, files, before, self.this.clone());
         self.state().containers.insert(id.to_owned(), Arc::clone(&remote));
         remote
     }

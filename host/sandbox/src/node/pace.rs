@@ -121,6 +121,10 @@ impl Process for Paced {
         self.process.kill();
     }
 
+    fn cpu_time(&self) -> Option<Duration> {
+        cpu_time(self.id())
+    }
+
     fn limit_cpu(&self, milli: Option<u32>) {
         let millis = milli.map_or(CPU_UNBOUNDED, u64::from);
         let is_bounded = self.cgroup().as_ref().is_some_and(|cgroup| cgroup.bound_cpu(millis));
