@@ -6,7 +6,7 @@
 mod format;
 mod read;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -32,7 +32,8 @@ pub struct Logs {
     root: PathBuf,
     clock: Arc<dyn Clock>,
     waiting: SyncSender<Arc<ContainerLog>>,
-    live: Mutex<HashMap<PathBuf, Weak<ContainerLog>>>,
+    /// By path, so that a pod's are side by side.
+    live: Mutex<BTreeMap<PathBuf, Weak<ContainerLog>>>,
 }
 
 /// Where one run of a container writes.
@@ -90,7 +91,11 @@ impl Logs {
     /// Removes a pod's files.
     pub fn remove(&self, pod: &PodRef) {
         let folder = self.folder(pod);
-        locked(&self.live).retain(|path, _| !path.starts_with(&folder));
+        let mut live = locked(&self.live);
+        let from_here = live.range(folder.clone()..).map(|(path, _)| path);
+        let own: Vec<PathBuf> = from_here.take_while(|path| path.starts_with(&folder)).cloned().collect();
+        own.iter().for_each(|path| drop(live.remove(path)));
+        drop(live);
         let _absent = fs::remove_dir_all(folder);
     }
 

@@ -67,3 +67,15 @@ async fn follows_until_the_end_and_over_rotations() {
     assert!(bytes.ends_with(b"\nlast\n"));
     assert!(numbered(&log.path, 1).exists());
 }
+
+#[tokio::test]
+async fn a_pod_that_goes_takes_its_own_logs_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let logs = Logs::start(folder.path().join("logs"), Arc::new(FixedClock)).unwrap();
+    let names = ["u", "u1", "u10", "u2"];
+    let pods = names.map(|uid| PodRef { uid: uid.into(), ..pod() });
+    let _held: Vec<_> = pods.iter().flat_map(|pod| ["app", "side"].map(|name| logs.open(pod, name, 0))).collect();
+    logs.remove(&pods[1]);
+    let is_live = |pod| ["app", "side"].map(|name| logs.live(&logs.path(pod, name, 0)).is_some());
+    assert_eq!(pods.each_ref().map(is_live), [[true; 2], [false; 2], [true; 2], [true; 2]]);
+}
