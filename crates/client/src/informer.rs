@@ -18,8 +18,9 @@ use wherry_base::{Backoff, Drain};
 use crate::api::{Api, Event};
 use crate::transport::{ListOptions, WatchOptions};
 
-/// How many changed keys a slow reader may be behind before it must look at all keys again.
-const CHANGES_WAITING_MAX: usize = 16_384;
+/// How many changed keys a slow reader may be behind before it must look at all keys again. A place is taken up from the
+/// start, whether a key waits in it or not: a few bursts' worth.
+const CHANGES_WAITING_MAX: usize = 4096;
 /// How many events are shown at once at the most.
 const EVENTS_TOGETHER_MAX: usize = 512;
 const RETRY_FIRST: Duration = Duration::from_millis(100);

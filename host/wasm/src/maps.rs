@@ -1,7 +1,8 @@
 //! Whether this process may have as many memory maps as its pool of instances can come to need. They, not memory, bound
 //! how many guests a process can hold: past the limit the kernel refuses an instance for lack of memory.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
 
 /// What an instance adds to the maps of its pool's empty slot, at most (measured).
 const MAPS_AN_INSTANCE: u64 = 4;
@@ -11,8 +12,7 @@ const MAPS_ELSE: u64 = 2_000;
 /// Says how to raise the limit where it is too low for `instances`; call it once the pool is there.
 pub(crate) fn warn_if_few(instances: u32) {
     let limit = fs::read_to_string("/proc/sys/vm/max_map_count").ok().and_then(|text| text.trim().parse().ok());
-    let present = fs::read_to_string("/proc/self/maps").ok().map(|text| text.lines().count() as u64);
-    let (Some(limit), Some(present)) = (limit, present) else { return };
+    let (Some(limit), Ok(present)) = (limit, present()) else { return };
     if let Some(needed) = lacking(limit, present, instances) {
         tracing::warn!(
             "this node's pool holds {instances} instances, which can need {needed} memory maps, but Linux grants a \
@@ -20,6 +20,12 @@ pub(crate) fn warn_if_few(instances: u32) {
              and in /etc/sysctl.d to keep it"
         );
     }
+}
+
+/// How many maps this process has. Their text is megabytes long: it is counted as it is read.
+fn present() -> std::io::Result<u64> {
+    let maps = BufReader::new(File::open("/proc/self/maps")?);
+    maps.split(b'\n').try_fold(0, |count, line| line.map(|_| count + 1))
 }
 
 /// How many maps are needed, if that is more than `limit`.
