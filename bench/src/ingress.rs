@@ -24,36 +24,44 @@ struct Asked {
     address: SocketAddr,
     host: &'static str,
     connections: usize,
+    /// Those of the list that it is held against, and what they are called beside its figure.
+    peers: &'static [(usize, &'static str)],
     budget: &'static str,
     rounds: Vec<Load>,
 }
 
-/// Measures; the first figure of the table is the native server that the others are held against.
+const NATIVE: (usize, &str) = (0, "native");
+const BOTH: [(usize, &str); 2] = [NATIVE, (1, "wasmtime serve")];
+
+/// Measures.
 pub fn measure() -> anyhow::Result<Vec<Row>> {
     let (_cluster, ingress) = serving(&[])?;
     let (native, wasmtime) = (Native::start()?, WasmtimeServe::start("hello-http")?);
-    let asked = |name, address, host, connections, budget| Asked {
+    let asked = |name, address, host, peers, budget| Asked {
         name,
         address,
         host,
-        connections,
+        connections: CONNECTIONS,
+        peers,
         budget,
         rounds: Vec::new(),
     };
+    let many = |one: Asked| Asked { connections: MANY_CONNECTIONS, ..one };
+    let (hello, hello3, goal) = ("hello.localhost", "hello3.localhost", "0.40 × native, p99 3 ms");
     let mut all = [
-        asked("native hyper server", native.address, "localhost", CONNECTIONS, ""),
-        asked("tuned `wasmtime serve`, WASI 0.2", wasmtime.address, "localhost", CONNECTIONS, ""),
-        asked("ingress → module, WASI 0.2", ingress, "hello.localhost", CONNECTIONS, "0.40 × native, p99 3 ms"),
-        asked("ingress → module, WASI 0.3", ingress, "hello3.localhost", CONNECTIONS, "0.40 × native, p99 3 ms"),
-        asked("the same, 512 connections", ingress, "hello.localhost", MANY_CONNECTIONS, "no fewer requests"),
+        asked("native hyper server", native.address, "localhost", &[], ""),
+        asked("tuned `wasmtime serve`, WASI 0.2", wasmtime.address, "localhost", &[NATIVE], ""),
+        asked("ingress → module, WASI 0.2", ingress, hello, &BOTH, goal),
+        asked("ingress → module, WASI 0.3", ingress, hello3, &BOTH, goal),
+        many(asked("native, 512 connections", native.address, "localhost", &[(0, "its 64")], "")),
+        many(asked("WASI 0.2, 512 connections", ingress, hello, &[(2, "its 64"), (4, "native")], "no fewer than 64")),
     ];
     for _ in 0..ROUNDS {
         for one in &mut all {
             one.rounds.push(load::run(one.address, one.host, one.connections, ROUND)?);
         }
     }
-    let [native, wasmtime] = [0, 1].map(|index| all.get(index).map_or(0.0, Asked::per_second));
-    Ok(all.iter().map(|one| one.row(native, wasmtime)).collect())
+    Ok(all.iter().map(|one| one.row(&all)).collect())
 }
 
 /// A cluster whose ingress answers for `hello.localhost` and `hello3.localhost`, and its address.
@@ -76,13 +84,13 @@ impl Asked {
         median(self.rounds.iter().map(|round| round.per_second))
     }
 
-    fn row(&self, native: f64, wasmtime: f64) -> Row {
+    fn row(&self, all: &[Self]) -> Row {
         let p99 = median(self.rounds.iter().map(|round| round.latency.percentile(0.99).as_secs_f64()));
         let measured = format!("{:.0} requests/s, p99 {}", self.per_second(), millis(Duration::from_secs_f64(p99)));
-        Row::new(self.name, measured, self.budget).ratio(self.per_second(), native, "native").ratio(
-            self.per_second(),
-            wasmtime,
-            "wasmtime serve",
-        )
+        let row = Row::new(self.name, measured, self.budget);
+        self.peers.iter().fold(row, |row, (peer, name)| match all.get(*peer) {
+            Some(peer) => row.ratio(self.per_second(), peer.per_second(), name),
+            None => row,
+        })
     }
 }
