@@ -29,6 +29,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Reads the command line and carries it out.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    errors_without_backtraces();
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
         eprintln!("error: a TLS provider was installed before main");
         return ExitCode::FAILURE;
@@ -63,6 +64,15 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Verb::Sandbox(args) => sandbox::run(&args),
         Verb::Person(verb) => runtime()?.block_on(wherry_cli::run(verb)),
+    }
+}
+
+/// Errors are part of ordinary requests, and where `RUST_BACKTRACE` is set each would unwind its stack: a sixth of what a
+/// request costs. A panic still tells where it happened; `RUST_LIB_BACKTRACE=1` has errors tell too.
+fn errors_without_backtraces() {
+    if std::env::var_os("RUST_LIB_BACKTRACE").is_none() {
+        // SAFETY: this process has no second thread yet that could read the environment meanwhile.
+        unsafe { std::env::set_var("RUST_LIB_BACKTRACE", "0") };
     }
 }
 
