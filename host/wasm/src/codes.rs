@@ -5,22 +5,31 @@ use std::fmt;
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::OnceCell;
 use wasmtime::Module;
-use wasmtime::component::Component;
+use wasmtime::component::{Component, InstancePre, Linker};
 use wherry_image::{Inspected, ModuleKind};
 
 use crate::engine::{Engines, Needs};
+use crate::state::State;
 
 /// A module's code.
 #[derive(Clone)]
 pub(crate) enum Code {
     /// A core module, and how it runs.
     Core(Module, Form),
-    /// A component, and how it runs.
-    Component(Component, Form),
+    /// A component.
+    Component(Arc<ComponentCode>),
+}
+
+/// A component's code, and how it runs.
+pub(crate) struct ComponentCode {
+    pub(crate) component: Component,
+    pub(crate) form: Form,
+    /// With its imports, which take kilobytes: once for all its containers.
+    linked: OnceLock<InstancePre<State>>,
 }
 
 /// How code is loaded and run. As text for another process of this release: `KIND`, `KIND+concurrent`, `KIND+epochs` or
@@ -70,10 +79,26 @@ impl FromStr for Form {
 }
 
 impl Code {
-    pub(crate) const fn form(&self) -> Form {
+    pub(crate) fn form(&self) -> Form {
         match self {
-            Self::Core(_, form) | Self::Component(_, form) => *form,
+            Self::Core(_, form) => *form,
+            Self::Component(code) => code.form,
         }
+    }
+}
+
+impl ComponentCode {
+    fn new(component: Component, form: Form) -> Arc<Self> {
+        Arc::new(Self { component, form, linked: OnceLock::new() })
+    }
+
+    /// Linked by `linker`, which is the same for all calls.
+    pub(crate) fn linked(&self, linker: &Linker<State>) -> wasmtime::Result<InstancePre<State>> {
+        if let Some(linked) = self.linked.get() {
+            return Ok(linked.clone());
+        }
+        let linked = linker.instantiate_pre(&self.component)?;
+        Ok(self.linked.get_or_init(|| linked).clone())
     }
 }
 
@@ -128,7 +153,8 @@ impl Codes {
             if form.kind == ModuleKind::CoreCommand {
                 Module::deserialize_file(engine, path).map(|module| Code::Core(module, form))
             } else {
-                Component::deserialize_file(engine, path).map(|component| Code::Component(component, form))
+                let component = Component::deserialize_file(engine, path)?;
+                Ok(Code::Component(ComponentCode::new(component, form)))
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Commands: components that export `wasi:cli/run` (0.2 or 0.3), and core modules of WASI 0.1. They live until they exit.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use wasmtime::Store;
@@ -77,7 +78,7 @@ async fn finish(
     spec: &ContainerSpec,
     resources: Resources,
 ) -> Exit {
-    match Throttled::new(guest, resources.cpu).await {
+    match Throttled::new(pin!(guest), &resources.cpu).await {
         Ok(Ok(())) => exited(0),
         Ok(Err(())) => exited(1),
         Err(error) => failed(spec, &error),

@@ -10,14 +10,13 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use wasmtime::component::Component;
 use wasmtime_wasi_http::handler::ProxyPre;
 use wherry_image::{ImageSource, ModuleKind};
 use wherry_runtime::{
     Compiler, Container, ContainerSpec, GivenCode, Image, ImageError, PullPolicy, Runtime, StartError,
 };
 
-use crate::codes::{Code, Codes, Form};
+use crate::codes::{Code, Codes, ComponentCode, Form};
 use crate::command::{component, core_module, unstartable};
 use crate::container::{Resources, Running};
 use crate::engine::{Engines, Needs, release};
@@ -25,7 +24,7 @@ use crate::images::Images;
 use crate::limits::Memory;
 use crate::maps;
 use crate::places::{Place, Places, needed};
-use crate::serve::{Service, serve};
+use crate::serve::{Handler, Service, serve};
 use crate::state::{CoreState, State};
 use crate::throttle::Cpu;
 use crate::ticker::Ticker;
@@ -126,14 +125,14 @@ impl WasmRuntime {
 
     fn start_component(
         &self,
-        code: &Component,
-        form: Form,
+        code: &ComponentCode,
         spec: Arc<ContainerSpec>,
         resources: Resources,
     ) -> Result<Arc<Running>, StartError> {
+        let ComponentCode { component: module, form, .. } = code;
         let world = self.codes.engines.world(form.needs).map_err(|e| unstartable(&e))?;
-        let pre = world.components.instantiate_pre(code).map_err(|e| unstartable(&e))?;
-        let needed = needed(code.resources_required().as_ref());
+        let pre = code.linked(&world.components).map_err(|e| unstartable(&e))?;
+        let needed = needed(module.resources_required().as_ref());
         match form.kind {
             ModuleKind::Http2 => {
                 let pre = wasmtime_wasi_http::p2::bindings::ProxyPre::new(pre).map_err(|e| unstartable(&e))?;
@@ -190,7 +189,8 @@ impl WasmRuntime {
             killed: CancellationToken::new(),
             ruin: watch::Sender::new(None),
         });
-        let listener = spec.network.listen_http(port, Arc::clone(&service) as _).map_err(|e| StartError {
+        let handler = Arc::new(Handler(Arc::clone(&service)));
+        let listener = spec.network.listen_http(port, handler).map_err(|e| StartError {
             reason: "RunContainerError",
             message: format!("cannot serve on port {port}: {e}"),
         })?;
@@ -221,7 +221,7 @@ impl Runtime for WasmRuntime {
         let spec = Arc::new(spec);
         match code {
             Code::Core(module, form) => Ok(self.start_core(&module, form, spec, resources)?),
-            Code::Component(component, form) => Ok(self.start_component(&component, form, spec, resources)?),
+            Code::Component(code) => Ok(self.start_component(&code, spec, resources)?),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! HTTP/1.1 is spoken. A trap fails its request (and ends its connection); running out of memory ends the container, as it would a process.
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,9 +45,18 @@ pub(crate) struct Service {
     pub(crate) ruin: watch::Sender<Option<Exit>>,
 }
 
+/// A service as the ingress calls it.
+pub(crate) struct Handler(pub(crate) Arc<Service>);
+
 #[async_trait]
-impl HttpHandler for Service {
+impl HttpHandler for Handler {
     async fn handle(&self, request: http::Request<Body>) -> Result<http::Response<Body>, BoxError> {
+        self.0.answer(request).await
+    }
+}
+
+impl Service {
+    async fn answer(self: &Arc<Self>, request: http::Request<Body>) -> Result<http::Response<Body>, BoxError> {
         if self.requests.is_closed() {
             return Err(NoAnswer::Stopping.into());
         }
@@ -55,30 +65,34 @@ impl HttpHandler for Service {
         let guest = self.guest(place, request.map(|body| body.map_err(lost).boxed_unsync()), exchange)?;
         Ok(request::answer(guest, awaited, &self.handle).await?)
     }
-}
 
-impl Service {
     /// One request's guest, until it ends or its container is killed.
-    fn guest(&self, place: Place, request: http::Request<WasiBody>, exchange: Exchange) -> Result<Guest, StartError> {
+    fn guest(
+        self: &Arc<Self>,
+        place: Place,
+        request: http::Request<WasiBody>,
+        exchange: Exchange,
+    ) -> Result<Guest, StartError> {
         let state = State::new(&self.spec, &self.resources.memory, self.killed.clone())?;
-        let (pre, spec, ruin) = (clone(&self.pre), Arc::clone(&self.spec), self.ruin.clone());
-        let cpu = Arc::clone(&self.resources.cpu);
-        let killed = self.killed.clone().cancelled_owned();
+        let own = Arc::clone(self);
         Ok(Box::pin(self.requests.track_future(async move {
-            let run = Throttled::new(request::run(&pre, state, request, exchange), cpu);
-            let ended = tokio::select! {
+            // Named first and so dropped last: the place is free when the instance is gone.
+            let _place = place;
+            let run = pin!(request::run(&own.pre, state, request, exchange));
+            tokio::select! {
                 biased;
-                ended = run => ended.inspect_err(|error| {
-                    let exit = failed(&spec, error);
-                    if exit.reason == ExitReason::OomKilled {
-                        ruin.send_replace(Some(exit));
-                    }
-                }).is_ok(),
-                () = killed => false,
-            };
-            drop(place);
-            ended
+                ended = Throttled::new(run, &own.resources.cpu) => ended.inspect_err(|error| own.fail(error)).is_ok(),
+                () = own.killed.cancelled() => false,
+            }
         })))
+    }
+
+    /// A request's guest ended in an error.
+    fn fail(&self, error: &wasmtime::Error) {
+        let exit = failed(&self.spec, error);
+        if exit.reason == ExitReason::OomKilled {
+            self.ruin.send_replace(Some(exit));
+        }
     }
 }
 
@@ -124,7 +138,7 @@ async fn speak(service: Arc<Service>, stream: Stream, stopping: CancellationToke
         // Without an answer the connection ends, as it does with a process: whoever asked learns the same in all isolations.
         async move {
             let request = request.map(|body| body.map_err(BoxError::from).boxed_unsync());
-            service.handle(request).await.map_err(io::Error::other)
+            service.answer(request).await.map_err(io::Error::other)
         }
     });
     let mut builder = hyper::server::conn::http1::Builder::new();
@@ -136,13 +150,6 @@ async fn speak(service: Arc<Service>, stream: Stream, stopping: CancellationToke
         () = stopping.cancelled() => connection.as_mut().graceful_shutdown(),
     }
     let _ended = connection.await;
-}
-
-fn clone(pre: &ProxyPre<State>) -> ProxyPre<State> {
-    match pre {
-        ProxyPre::P2(pre) => ProxyPre::P2(pre.clone()),
-        ProxyPre::P3(pre) => ProxyPre::P3(pre.clone()),
-    }
 }
 
 /// The client's part of a body broke off.

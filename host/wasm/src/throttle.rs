@@ -90,19 +90,19 @@ fn nanos(duration: Duration) -> i64 {
 }
 
 /// A guest's future, polled only while its container has CPU time left.
-pub(crate) struct Throttled<F> {
-    guest: Pin<Box<F>>,
-    cpu: Arc<Cpu>,
+pub(crate) struct Throttled<'a, F> {
+    guest: Pin<&'a mut F>,
+    cpu: &'a Cpu,
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
-impl<F: Future> Throttled<F> {
-    pub(crate) fn new(guest: F, cpu: Arc<Cpu>) -> Self {
-        Self { guest: Box::pin(guest), cpu, waiting: None }
+impl<'a, F: Future> Throttled<'a, F> {
+    pub(crate) const fn new(guest: Pin<&'a mut F>, cpu: &'a Cpu) -> Self {
+        Self { guest, cpu, waiting: None }
     }
 }
 
-impl<F: Future> Future for Throttled<F> {
+impl<F: Future> Future for Throttled<'_, F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
