@@ -134,12 +134,8 @@ impl Sandboxes {
 
     fn slot(&self, name: &str) -> Arc<tokio::sync::Mutex<Slot>> {
         let mut slots = locked(&self.slots);
-        Arc::clone(slots.entry(name.to_owned()).or_insert_with(|| {
-            let now = Instant::now();
-            let crashes = Crashes::new();
-            let slot = Slot { link: None, started: now, crashes, not_before: now, was_idle: false };
-            Arc::new(tokio::sync::Mutex::new(slot))
-        }))
+        let slot = || Arc::new(tokio::sync::Mutex::new(Slot::new(Instant::now())));
+        Arc::clone(slots.entry(name.to_owned()).or_insert_with(slot))
     }
 
     fn start(&self, name: &str, directories: &[Directory]) -> io::Result<Arc<Link>> {
@@ -197,7 +193,23 @@ impl Sandboxes {
                 }
                 slot.was_idle = idle;
             }
+            let now = Instant::now();
+            let is_free = |slot: &Arc<tokio::sync::Mutex<Slot>>| Arc::strong_count(slot) == 1;
+            locked(&self.slots)
+                .retain(|_, slot| !(is_free(slot) && slot.try_lock().is_ok_and(|slot| slot.is_over(now))));
         }
+    }
+}
+
+impl Slot {
+    const fn new(now: Instant) -> Self {
+        Self { link: None, started: now, crashes: Crashes::new(), not_before: now, was_idle: false }
+    }
+
+    /// Whether nothing of it need be remembered: there is no sandbox, and a crash would no longer count.
+    fn is_over(&self, now: Instant) -> bool {
+        let lives = self.link.as_ref().is_some_and(|link| !link.is_gone());
+        !lives && now.duration_since(self.started.max(self.not_before)) > CRASH_WINDOW
     }
 }
 
@@ -276,6 +288,21 @@ mod tests {
         let mut crashes = Crashes::new();
         let waits = [1, 1, 1, 1, 59, 61, 1].map(|lived| crashes.wait_after(Duration::from_secs(lived)).as_secs());
         assert_eq!(waits, [0, 1, 2, 4, 8, 0, 1]);
+    }
+
+    #[test]
+    fn a_slot_is_kept_as_long_as_a_crash_would_count() {
+        let began = Instant::now();
+        let after = |seconds| began + Duration::from_secs(seconds);
+        let held_back = Slot { not_before: after(30), ..Slot::new(began) };
+        for (slot, seconds, over) in [
+            (&Slot::new(began), 60, false),
+            (&Slot::new(began), 61, true),
+            (&held_back, 61, false),
+            (&held_back, 91, true),
+        ] {
+            assert_eq!(slot.is_over(after(seconds)), over, "{seconds}");
+        }
     }
 
     #[test]
