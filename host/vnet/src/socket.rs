@@ -1,14 +1,18 @@
 //! A connection's end that is a kernel socket: the other end is in another process, or in the world.
 //!
 //! Reads and writes go through readiness, never block, and are the same for Unix and TCP sockets.
+//!
+//! A Unix socket that is watched for room wakes its owner each time that the other end has read something, wanted or not.
+//! So a socket is watched for room only once it had none: most, with small requests and answers, never are.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
+use rustix::buffer::{Buffer, spare_capacity};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{Interest, ReadBuf};
@@ -25,7 +29,10 @@ const LINGER_MAX: Duration = Duration::from_secs(60);
 /// A connected stream socket, shared by its two halves.
 #[derive(Debug)]
 pub(crate) struct Socket {
+    /// Watched for something to read.
     fd: AsyncFd<OwnedFd>,
+    /// The same socket, watched for room, once a write has found none.
+    room: OnceLock<AsyncFd<OwnedFd>>,
     tasks: Drain,
 }
 
@@ -39,17 +46,15 @@ impl Socket {
     /// Takes a connected stream socket. `tasks` owns what must be sent after the writer is gone.
     pub(crate) fn new(fd: OwnedFd, tasks: Drain) -> io::Result<Arc<Self>> {
         rustix::io::ioctl_fionbio(&fd, true)?;
-        Ok(Arc::new(Self { fd: wherry_base::watched(fd, Interest::READABLE | Interest::WRITABLE)?, tasks }))
+        let fd = wherry_base::watched(fd, Interest::READABLE)?;
+        Ok(Arc::new(Self { fd, room: OnceLock::new(), tasks }))
     }
 
     pub(crate) fn try_read(&self, max: usize) -> TryRead {
-        let mut chunk = BytesMut::zeroed(max.min(CHUNK_BYTES_MAX));
-        match self.read(&mut chunk) {
+        let mut chunk = Vec::with_capacity(max.min(CHUNK_BYTES_MAX));
+        match self.read(spare_capacity(&mut chunk)) {
             Ok(0) => TryRead::End,
-            Ok(length) => {
-                chunk.truncate(length);
-                TryRead::Data(chunk.freeze())
-            }
+            Ok(_) => TryRead::Data(chunk.into()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => TryRead::Empty,
             Err(_) => TryRead::Reset,
         }
@@ -57,9 +62,18 @@ impl Socket {
 
     pub(crate) fn poll_read(&self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
-            ready!(self.fd.poll_read_ready(context))?.retain_ready();
-            match self.read(buffer.initialize_unfilled()) {
+            let mut ready = ready!(self.fd.poll_read_ready(context))?;
+            let room = buffer.remaining();
+            // SAFETY: what is there is written by `recv` only, which takes no byte's initialization back.
+            match self.read(unsafe { buffer.unfilled_mut() }) {
                 Ok(length) => {
+                    // All that was there is taken: to ask once more only to hear so would cost as much as the read did.
+                    // An end is not forgotten by this, nor what has come meanwhile.
+                    if 0 < length && length < room {
+                        ready.clear_ready();
+                    }
+                    // SAFETY: `recv` has written so many bytes.
+                    unsafe { buffer.assume_init(length) };
                     buffer.advance(length);
                     return Poll::Ready(Ok(()));
                 }
@@ -75,7 +89,9 @@ impl Socket {
     }
 
     pub(crate) fn poll_writable(&self, context: &mut Context<'_>) -> Poll<()> {
-        let _error_is_met_later = ready!(self.fd.poll_write_ready(context)).map(|mut guard| guard.retain_ready());
+        if let Some(room) = self.room.get() {
+            let _error_is_met_later = ready!(room.poll_write_ready(context)).map(|mut guard| guard.retain_ready());
+        }
         Poll::Ready(())
     }
 
@@ -122,13 +138,26 @@ impl Socket {
         }
     }
 
-    fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    fn read(&self, buffer: impl Buffer<u8>) -> io::Result<usize> {
         self.fd.try_io(Interest::READABLE, |fd| Ok(rustix::net::recv(fd.as_fd(), buffer, RecvFlags::DONTWAIT)?.1))
     }
 
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        self.fd.try_io(Interest::WRITABLE, |fd| Ok(rustix::net::send(fd.as_fd(), bytes, flags)?))
+        let send = |fd: &OwnedFd| Ok(rustix::net::send(fd.as_fd(), bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?);
+        let Some(room) = self.room.get() else {
+            let sent: io::Result<usize> = send(self.fd.get_ref());
+            if sent.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+                self.watch_for_room()?;
+            }
+            return sent;
+        };
+        room.try_io(Interest::WRITABLE, send)
+    }
+
+    fn watch_for_room(&self) -> io::Result<()> {
+        let again = self.fd.get_ref().try_clone()?;
+        let _by_another_thread = self.room.set(wherry_base::watched(again, Interest::WRITABLE)?);
+        Ok(())
     }
 
     fn shutdown(&self, how: Shutdown) {
