@@ -28,6 +28,8 @@ pub(crate) struct Images {
     key: Key,
     /// What each name stood for when it was last asked.
     names: Mutex<HashMap<String, String>>,
+    /// The code whose signature was checked: the open files, so that they are those that were checked.
+    checked: Mutex<HashMap<PathBuf, File>>,
 }
 
 impl Images {
@@ -36,7 +38,8 @@ impl Images {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(directory.join(folder))?;
         }
         let key = Key::of(&directory.join("key"))?;
-        Ok(Self { source, directory: directory.to_owned(), key, names: Mutex::default() })
+        let (directory, names, checked) = (directory.to_owned(), Mutex::default(), Mutex::default());
+        Ok(Self { source, directory, key, names, checked })
     }
 
     /// Makes a module ready: found or fetched by the policy, checked, compiled.
@@ -60,10 +63,21 @@ impl Images {
         let form = codes.get(digest).map(|code| code.form()).ok_or(io::ErrorKind::NotFound)?;
         let engine = codes.engines.world(form.needs).map_err(io::Error::other)?.key();
         let path = compiled_file(&self.directory, &engine, digest);
+        Ok(wherry_runtime::Code { file: self.checked(path)?, form: form.to_string() })
+    }
+
+    /// An open file whose signature was checked when it was first asked for.
+    fn checked(&self, path: PathBuf) -> io::Result<File> {
+        let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = checked.get(&path) {
+            return file.try_clone();
+        }
         if !self.key.has_signed(&path) {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the compiled code's signature does not match"));
         }
-        Ok(wherry_runtime::Code { file: File::open(path)?, form: form.to_string() })
+        let file = File::open(&path)?;
+        checked.insert(path, file.try_clone()?);
+        Ok(file)
     }
 
     async fn digest(&self, reference: &Reference, policy: PullPolicy) -> Result<String, ImageError> {
