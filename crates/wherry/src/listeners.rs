@@ -92,10 +92,10 @@ pub fn publish(data: &DataDir, part: &impl Serialize) -> anyhow::Result<()> {
     Ok(data.write(PORTS, &serde_json::to_string(&all)?)?)
 }
 
-/// Where the master of this data directory is.
-pub fn master_ports(data: &DataDir) -> anyhow::Result<MasterPorts> {
-    let text = data.read(PORTS)?.context("no master has been started with this data directory yet")?;
-    serde_json::from_str(&text).context("DATA/ports.json names no master")
+/// Where the master of this data directory is; `None` while none has been started.
+pub fn master_ports(data: &DataDir) -> anyhow::Result<Option<MasterPorts>> {
+    let Some(text) = data.read(PORTS)? else { return Ok(None) };
+    serde_json::from_str(&text).map(Some).context("DATA/ports.json names no master")
 }
 
 fn port(listener: &TcpListener) -> std::io::Result<u16> {

@@ -16,7 +16,7 @@ use wherry_image::RegistryClient;
 use crate::config::{CommonArgs, MasterArgs, NodeArgs};
 use crate::credentials::Credentials;
 use crate::data_dir::{DataDir, Role};
-use crate::listeners::{MasterListeners, NodeListeners, master_ports, publish};
+use crate::listeners::{MasterListeners, MasterPorts, NodeListeners, master_ports, publish};
 use crate::master::{self, Master};
 use crate::node::{self, Node};
 
@@ -57,9 +57,10 @@ pub async fn master(args: MasterArgs) -> anyhow::Result<()> {
 pub async fn node(args: NodeArgs) -> anyhow::Result<()> {
     args.check()?;
     let data = DataDir::open(&args.common.data_dir, &[Role::Node])?;
-    let registry = master_ports(&data)?.registry;
     let listeners = NodeListeners::bind(&args.common).await?;
     let ports = listeners.ports()?;
+    // Before there are certificates, which the master makes and this process only adds to.
+    let registry = first_master(&data).await?.registry;
     let setting = Setting::new(&args.common, &data, &args.name)?;
     let client = setting.client_of_node()?;
     let node = setting.start_node(client.clone(), registry, listeners).await?;
@@ -125,6 +126,21 @@ impl<'a> Setting<'a> {
         let own = &self.credentials.node;
         let kubeconfig = Kubeconfig { certificate: own.certificate.clone(), key: own.key.clone(), ..admin };
         Ok(Client::from_kubeconfig(&kubeconfig)?)
+    }
+}
+
+/// Where the master of a data directory is; waits for one that has never been started.
+async fn first_master(data: &DataDir) -> anyhow::Result<MasterPorts> {
+    let mut backoff = Backoff::new(RETRY.0, RETRY.1);
+    let mut is_told = false;
+    loop {
+        if let Some(ports) = master_ports(data)? {
+            return Ok(ports);
+        }
+        if !std::mem::replace(&mut is_told, true) {
+            eprintln!("waiting for `wherry master` to be started with this --data-dir");
+        }
+        tokio::time::sleep(backoff.fail()).await;
     }
 }
 
