@@ -131,7 +131,7 @@ fn startup(cluster: &Cluster) {
 
 #[test]
 fn pods_come_back_after_kill_9() {
-    let mut cluster = Cluster::start(WHERRY).unwrap();
+    let mut cluster = Cluster::start_with(WHERRY, &["--isolation", "shared"]).unwrap();
     cluster.load_guest("log-shipper").unwrap();
     cluster.load_guest("batch").unwrap();
     cluster.apply("default", include_str!("agent/kill.yaml")).unwrap();

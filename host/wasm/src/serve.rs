@@ -29,7 +29,7 @@ use crate::throttle::Throttled;
 
 const HEAD_MOST: Duration = Duration::from_secs(10);
 /// How many connections of others than the ingress a container serves at once.
-const CONNECTIONS_MAX: usize = 4096;
+const CONNECTIONS_MAX: u32 = 4096;
 
 /// One container's module, ready to answer.
 pub(crate) struct Service {
@@ -99,7 +99,7 @@ impl Service {
 /// Serves until the container is stopped or ruined; resolves when the requests under way have ended.
 pub(crate) async fn serve(service: Arc<Service>, mut listener: Listener, stopping: CancellationToken) -> Exit {
     let mut ruined = service.ruin.subscribe();
-    let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX as usize));
     let _ends_all = service.killed.clone().drop_guard();
     let (exit, is_ruined) = loop {
         tokio::select! {
@@ -127,6 +127,8 @@ pub(crate) async fn serve(service: Arc<Service>, mut listener: Listener, stoppin
     // Out of memory is the end of a process: only a graceful stop lets requests finish.
     if !is_ruined {
         service.requests.wait().await;
+        // Their answers may not be sent yet: each connection ends with the one it is at.
+        let _all_ended = connections.acquire_many(CONNECTIONS_MAX).await;
     }
     exit
 }

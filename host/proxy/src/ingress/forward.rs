@@ -96,11 +96,12 @@ impl Forwarder {
                     endpoint.avoid();
                     request = *unsent;
                 }
-                Err(SendError::Broken { kept_alive: true }) if again.is_some() => {
-                    request = again.ok_or_else(|| passage.broken())?;
+                // A pod that stops ends connections that it has not read from yet: rather another one's turn.
+                Err(SendError::Broken) => {
+                    endpoint.avoid();
+                    request = again.filter(|_| !is_repeated).ok_or_else(|| passage.broken())?;
                     is_repeated = true;
                 }
-                Err(SendError::Broken { .. }) => return Err(passage.broken()),
                 Err(SendError::TimedOut) => return Err(Failure::TimedOut(passage.service.clone())),
             }
         }

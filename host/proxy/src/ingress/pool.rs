@@ -47,8 +47,8 @@ pub(crate) struct Lease {
 pub(crate) enum SendError {
     /// Nothing was sent: the request is whole, for another endpoint.
     Unsent(Box<Request<Body>>),
-    /// The pod may have seen the request, and ended. `kept_alive`: on a connection that had served before.
-    Broken { kept_alive: bool },
+    /// The pod may have seen the request, and ended.
+    Broken,
     /// The head of the answer did not come.
     TimedOut,
 }
@@ -79,13 +79,13 @@ impl Pool {
         is_repeated: bool,
     ) -> Result<(Response<Incoming>, Lease), SendError> {
         while let Some(sender) = (!is_repeated).then(|| self.take(address)).flatten() {
-            match self.send_over(sender, true, address, request).await {
+            match self.send_over(sender, address, request).await {
                 Err(SendError::Unsent(unsent)) => request = *unsent,
                 sent => return sent,
             }
         }
         match self.connect(address).await {
-            Some(sender) => self.send_over(sender, false, address, request).await,
+            Some(sender) => self.send_over(sender, address, request).await,
             None => Err(SendError::Unsent(Box::new(request))),
         }
     }
@@ -93,7 +93,6 @@ impl Pool {
     async fn send_over(
         self: &Arc<Self>,
         mut sender: SendRequest<Body>,
-        kept_alive: bool,
         address: SocketAddr,
         request: Request<Body>,
     ) -> Result<(Response<Incoming>, Lease), SendError> {
@@ -101,7 +100,7 @@ impl Pool {
             Ok(Ok(response)) => Ok((response, Lease { pool: Arc::clone(self), address, sender })),
             Ok(Err(mut failed)) => Err(match failed.take_message() {
                 Some(unsent) => SendError::Unsent(Box::new(unsent)),
-                None => SendError::Broken { kept_alive },
+                None => SendError::Broken,
             }),
             Err(_elapsed) => Err(SendError::TimedOut),
         }

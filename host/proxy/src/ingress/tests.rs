@@ -211,6 +211,8 @@ async fn an_endpoint_that_ends_instead_of_answering_is_asked_twice_at_most() {
     let (world, fragile) = (World::new(), Arc::new(Fragile(AtomicUsize::new(0))));
     let pod = world.pod();
     world.serve_from(&[serve_on(&pod, 8080, Arc::<Fragile>::clone(&fragile) as _, &world.trigger.drain())]);
+    let (status, _) = world.get("web.example", "/trap").await;
+    assert!(status == 502 && fragile.0.swap(0, Ordering::SeqCst) == 2, "{status}, over two connections of their own");
     futures::future::join_all((0..4).map(|_| world.get("web.example", "/"))).await;
     let (status, text) = world.get("web.example", "/trap").await;
     assert!(status == 502 && text.contains("default/web ended before it answered"), "{status} {text}");
