@@ -179,8 +179,17 @@ impl World {
         self.pods.lock().unwrap()[pod].address()
     }
 
+    /// A connection, as soon as there is one: an adopted sandbox tells its ports a moment after the adoption.
     pub async fn dial(&self, pod: &str, port: u16) -> Stream {
-        self.try_dial(pod, port).await.unwrap()
+        let connected = async {
+            loop {
+                if let Some(stream) = self.try_dial(pod, port).await {
+                    return stream;
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, connected).await.unwrap()
     }
 
     pub async fn try_dial(&self, pod: &str, port: u16) -> Option<Stream> {
