@@ -11,6 +11,7 @@ mod container;
 mod engine;
 mod images;
 mod limits;
+mod linger;
 mod link;
 mod maps;
 mod outgoing;

@@ -1,7 +1,8 @@
 //! HTTP modules: a fresh instance for each request, none while idle.
 //!
 //! The ingress of this node hands requests over as they are; everybody else connects to the pod's port, where
-//! HTTP/1.1 is spoken. A trap fails its request (and ends its connection); running out of memory ends the container, as it would a process.
+//! HTTP/1.1 is spoken. A trap fails its request (and ends its connection); running out of memory ends the container, as it
+//! would a process.
 
 use std::io;
 use std::pin::pin;
@@ -22,6 +23,7 @@ use wherry_runtime::{ContainerSpec, Exit, ExitReason, StartError};
 use wherry_vnet::{Body, BoxError, HttpHandler, Listener, Stream};
 
 use crate::container::{Resources, exited, failed};
+use crate::linger::Lingering;
 use crate::places::{Place, RequestPlaces};
 use crate::request::{self, Exchange, Guest, NoAnswer};
 use crate::state::State;
@@ -135,11 +137,13 @@ pub(crate) async fn serve(service: Arc<Service>, mut listener: Listener, stoppin
 
 /// HTTP/1.1 over a connection to the pod's port.
 async fn speak(service: Arc<Service>, stream: Stream, stopping: CancellationToken) {
+    let until = stopping.clone();
     let answer = service_fn(move |request: http::Request<hyper::body::Incoming>| {
-        let service = Arc::clone(&service);
+        let (service, until) = (Arc::clone(&service), until.clone());
         // Without an answer the connection ends, as it does with a process: whoever asked learns the same in all isolations.
         async move {
-            let request = request.map(|body| body.map_err(BoxError::from).boxed_unsync());
+            let request = request
+                .map(|body| Lingering::new(body, service.handle.clone(), until).map_err(BoxError::from).boxed_unsync());
             service.answer(request).await.map_err(io::Error::other)
         }
     });

@@ -97,6 +97,26 @@ fn answers_may_be_large() {
 }
 
 #[test]
+fn an_answer_before_the_body_is_read_ends_no_connection() {
+    const BODY_BYTES: usize = 1 << 20;
+    run(async {
+        let site = Site::new(Guest::new("hello-http", &[])).await;
+        let mut stream = network().dial(site.pod.at(PORT)).await.unwrap();
+        let head = format!("POST /a HTTP/1.1\r\nhost: x\r\ncontent-length: {BODY_BYTES}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        while !String::from_utf8_lossy(&answer).contains("at /a\n") {
+            assert_ne!(stream.read_buf(&mut answer).await.unwrap(), 0, "{}", String::from_utf8_lossy(&answer));
+        }
+        stream.write_all(&vec![b'a'; BODY_BYTES]).await.unwrap();
+        stream.write_all(b"GET /b HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.contains("at /b\n"), "{answer}");
+    });
+}
+
+#[test]
 fn a_trap_fails_its_request_alone() {
     run(async {
         let site = Site::new(Guest::new("hello-http", &[])).await;
