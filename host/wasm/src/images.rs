@@ -8,6 +8,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -192,9 +193,11 @@ fn compiled_file(directory: &Path, engine: &str, digest: &str) -> PathBuf {
     directory.join("compiled").join(format!("{engine}-{}.cwasm", hex(digest)))
 }
 
-/// Writes a file whole or not at all.
+/// Writes a file whole or not at all; of several at once the last one stays.
 pub(crate) fn write(file: &Path, content: &[u8]) -> io::Result<()> {
-    let temporary = file.with_extension(format!("{}.new", std::process::id()));
+    static WRITES: AtomicU64 = AtomicU64::new(0);
+    let number = WRITES.fetch_add(1, Ordering::Relaxed);
+    let temporary = file.with_extension(format!("{}-{number}.new", std::process::id()));
     fs::write(&temporary, content)?;
     fs::rename(&temporary, file)
 }
@@ -205,4 +208,24 @@ fn hex(digest: &str) -> &str {
 
 fn digest_of(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().fold("sha256:".to_owned(), |text, byte| text + &format!("{byte:02x}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_written_by_several_at_once() {
+        let scratch = tempfile::tempdir().unwrap();
+        let file = scratch.path().join("name");
+        std::thread::scope(|scope| {
+            for writer in 0..4_u8 {
+                let file = &file;
+                scope.spawn(move || (0..50).for_each(|_| write(file, &[writer; 64]).unwrap()));
+            }
+        });
+        let content = fs::read(&file).unwrap();
+        assert!(content.len() == 64 && content.windows(2).all(|pair| pair[0] == pair[1]));
+        assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 1);
+    }
 }
