@@ -75,12 +75,12 @@ impl Goal {
 
 /// Waits for all objects and prints a line for each.
 pub async fn run(args: WaitArgs) -> anyhow::Result<()> {
-    let client = args.cluster.client()?;
+    let client = args.chosen.cluster.client()?;
     let all = wanted(&args, &client).await?;
     let waiting = async {
         for (resource, name) in &all {
             let shown = format!("{}/{name}", singular(resource));
-            let objects = Objects::new(&client, resource, Some(&args.cluster.namespace));
+            let objects = Objects::new(&client, resource, Some(&args.chosen.cluster.namespace));
             let exists = matches!(args.goal, Goal::Create | Goal::Delete);
             if !exists {
                 objects.get(name).await.with_context(|| format!("cannot read {shown}"))?;
@@ -104,9 +104,9 @@ async fn wanted(args: &WaitArgs, client: &Client) -> anyhow::Result<Vec<(&'stati
     for Target { resource, name } in targets(&args.what)? {
         match name {
             Some(name) => all.push((resource, name)),
-            None if args.all || !args.selector.is_empty() => {
-                let options = ListOptions { labels: args.selector.clone(), ..ListOptions::default() };
-                let found = Objects::new(client, resource, Some(&args.cluster.namespace)).list(options).await?;
+            None if args.chosen.all || !args.chosen.selector.is_empty() => {
+                let options = ListOptions { labels: args.chosen.selector.clone(), ..ListOptions::default() };
+                let found = Objects::new(client, resource, Some(&args.chosen.cluster.namespace)).list(options).await?;
                 all.extend(found.iter().map(|object| (resource, text(object, "/metadata/name").to_owned())));
             }
             None => bail!("name the {} to wait for, or say -l or --all", resource.plural),

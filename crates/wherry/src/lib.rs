@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::config::{Cli, LogFormat, Verb};
+use crate::config::{Cli, CommonArgs, LogFormat, Verb};
 
 pub use wherry_guests::GUESTS;
 
@@ -48,18 +48,15 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build();
     match cli.verb {
         Verb::Up(args) => {
-            log_to_stderr(args.common.log_format);
-            raise_open_files();
+            prepare(&args.common);
             runtime()?.block_on(up::up(args))
         }
         Verb::Master(args) => {
-            log_to_stderr(args.common.log_format);
-            raise_open_files();
+            prepare(&args.common);
             runtime()?.block_on(roles::master(args))
         }
         Verb::Node(args) => {
-            log_to_stderr(args.common.log_format);
-            raise_open_files();
+            prepare(&args.common);
             runtime()?.block_on(roles::node(args))
         }
         Verb::Sandbox(args) => sandbox::run(&args),
@@ -74,6 +71,12 @@ fn errors_without_backtraces() {
         // SAFETY: this process has no second thread yet that could read the environment meanwhile.
         unsafe { std::env::set_var("RUST_LIB_BACKTRACE", "0") };
     }
+}
+
+/// What every role needs before its runtime.
+fn prepare(common: &CommonArgs) {
+    log_to_stderr(common.log_format);
+    raise_open_files();
 }
 
 /// A node's sockets, logs and volumes need more open files than a shell's usual 1,024: as many as may be.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{ClusterArgs, duration};
+use super::{ChosenArgs, ClusterArgs, duration};
 use crate::template::{Columns, Path, Template};
 use crate::wait::Goal;
 
@@ -194,15 +194,9 @@ pub struct WaitArgs {
     /// How long at most
     #[arg(long, default_value = "30s", value_parser = duration)]
     pub timeout: Duration,
-    /// A label selector
-    #[arg(short = 'l', long, default_value = "")]
-    pub selector: String,
-    /// All objects of the resource
-    #[arg(long)]
-    pub all: bool,
-    /// Which cluster.
+    /// Which objects.
     #[command(flatten)]
-    pub cluster: ClusterArgs,
+    pub chosen: ChosenArgs,
 }
 
 /// Flags of `api-resources`.
