@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use wherry_api::{ObjectKey, Resource, Revision};
 
+use crate::member::{NotLeader, Unavailable};
 use crate::object::{Encoded, Entry};
 
 /// A write. Applying it is deterministic: the same log gives the same state on every master.
@@ -62,6 +63,12 @@ pub enum ProposeError {
     /// The disk refused the write; nothing was written.
     #[error("the write could not be made durable: {0}")]
     Disk(Arc<str>),
+    /// Another master decides; nothing was written.
+    #[error(transparent)]
+    NotLeader(#[from] NotLeader),
+    /// The masters could not agree in time: the write may still take effect, or not.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
     /// The store is closing.
     #[error("the store is closed")]
     Closed,

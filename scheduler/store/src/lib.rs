@@ -11,6 +11,7 @@
 mod checkpoint;
 mod command;
 mod disk;
+mod member;
 mod memory;
 mod object;
 mod open;
@@ -21,13 +22,18 @@ mod tests;
 mod writer;
 
 pub use command::{Applied, Command, Conflict, Expect, ProposeError};
+pub use member::{
+    Leadership, MESSAGE_BYTES_MAX, Member, MemberError, NotLeader, Role, Seat, Start, Transport, TransportError,
+    Unavailable,
+};
 pub use object::{Encoded, Entry, Index, Labels};
 pub use read::{Change, ChangeKind, Expired, Snapshot, Watch};
 
 use std::path::Path;
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
+use bytes::Bytes;
+use tokio::sync::{oneshot, watch};
 use wherry_api::{Resource, Revision};
 
 use crate::memory::shelf_of;
@@ -93,13 +99,20 @@ impl Store {
     /// Opens the store in `directory` (made where it is missing), replaying the log onto the last durable state.
     pub fn open(directory: &Path, limits: Limits) -> Result<Self, OpenError> {
         let directory = disk::Directory::create(directory)?;
-        Ok(Self { inner: Arc::new(open::open(Arc::new(directory), limits)?) })
+        Ok(Self { inner: Arc::new(open::open(Arc::new(directory), limits, None)?) })
+    }
+
+    /// Opens the store of one master among several, or of one that others may join. A cluster of one is ready when
+    /// this returns (unless it runs on a runtime of the caller's); a member of several catches up meanwhile.
+    pub fn open_member(directory: &Path, limits: Limits, seat: Seat) -> Result<Self, OpenError> {
+        let directory = disk::Directory::create(directory)?;
+        Ok(Self { inner: Arc::new(open::open(Arc::new(directory), limits, Some(seat))?) })
     }
 
     /// A store in memory, for tests.
     pub fn in_memory(limits: Limits) -> Self {
         #[expect(clippy::expect_used, reason = "an empty database in memory always opens")]
-        let inner = open::open(Arc::new(disk::Volatile), limits).expect("memory opens");
+        let inner = open::open(Arc::new(disk::Volatile), limits, None).expect("memory opens");
         Self { inner: Arc::new(inner) }
     }
 
@@ -133,4 +146,62 @@ impl Store {
     pub fn revision(&self) -> Revision {
         self.inner.memory.revision()
     }
+    /// This master.
+    pub fn me(&self) -> Member {
+        self.inner.me.clone()
+    }
+
+    /// Who leads: the present state, and how to wait for another.
+    pub fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.inner.leadership.subscribe()
+    }
+
+    /// Whether a resource may be read here. Volatile ones are in the leader's memory only: elsewhere their lists are
+    /// empty and their watches silent, so that whoever reads them must be sent to the leader first.
+    pub fn readable(&self, _resource: &'static Resource) -> Result<(), NotLeader> {
+        Ok(())
+    }
+
+    /// Resolves once reads here show everything that was acknowledged by any master before this was called, and
+    /// tells the revision at which that is so.
+    pub async fn linearizable(&self) -> Result<Revision, Unavailable> {
+        Ok(self.revision())
+    }
+
+    /// Answers a message of another member's [`Transport`]. One that is no message of a member's, or is meant for
+    /// another one, is answered with an empty answer.
+    pub async fn receive(&self, _message: Bytes) -> Bytes {
+        Bytes::new()
+    }
+
+    /// All members, by id.
+    pub fn members(&self) -> Vec<(Member, Role)> {
+        vec![(self.me(), Role::Voter)]
+    }
+
+    /// Adds a member whose store runs already and waits at its address (see [`Start::Join`]): it is brought up to date
+    /// and then votes. Leader only.
+    pub async fn add_member(&self, _member: Member) -> Result<(), MemberError> {
+        Err(MemberError::NoSeat)
+    }
+
+    /// Removes a member for good, alive or not. Leader only; a leader that removes itself hands over.
+    pub async fn remove_member(&self, id: u64) -> Result<(), MemberError> {
+        Err(if id == self.inner.me.id { MemberError::Last } else { MemberError::Unknown(id) })
+    }
+
+    /// Adds a member and removes another in one step, so that there is never one voter too many or too few. Leader only.
+    pub async fn replace_member(&self, id: u64, _with: Member) -> Result<(), MemberError> {
+        Err(if id == self.inner.me.id { MemberError::NoSeat } else { MemberError::Unknown(id) })
+    }
+
+    /// Lets another voter lead, one that is up to date; resolves when it does, or when this member did not lead.
+    /// A member that is alone goes on leading.
+    pub async fn hand_over_leadership(&self) -> Result<(), Unavailable> {
+        Ok(())
+    }
+
+    /// Writes what waits and ends; what is asked later is answered with `Closed`. Dropping the last handle does the
+    /// same, but on a runtime of the caller's it cannot wait for it.
+    pub async fn close(&self) {}
 }

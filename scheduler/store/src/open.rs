@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use wherry_api::{ObjectKey, RESOURCES, Revision};
 
 use crate::checkpoint::{Batch, Pending};
@@ -13,6 +13,7 @@ use crate::disk::log::Log;
 use crate::disk::record::Record;
 use crate::disk::state::State;
 use crate::disk::{File, Medium};
+use crate::member::{Leadership, Member, Seat};
 use crate::memory::{Keep, Memory, Objects};
 use crate::object::{Entry, Interner};
 use crate::plan::Proposal;
@@ -24,6 +25,8 @@ pub(crate) struct Running {
     pub(crate) memory: Arc<Memory>,
     queue: Option<mpsc::Sender<Proposal>>,
     writer: Mutex<Option<JoinHandle<()>>>,
+    pub(crate) me: Member,
+    pub(crate) leadership: watch::Sender<Leadership>,
 }
 
 impl Running {
@@ -57,7 +60,7 @@ struct Recovered {
 }
 
 /// Opens both files and starts the threads.
-pub(crate) fn open(medium: Arc<dyn Medium>, limits: Limits) -> Result<Running, OpenError> {
+pub(crate) fn open(medium: Arc<dyn Medium>, limits: Limits, seat: Option<Seat>) -> Result<Running, OpenError> {
     let log = Log::open(Arc::clone(&medium))?;
     let state = State::open(Arc::clone(&medium))?;
     let recovered = recover(&log, &state)?;
@@ -85,7 +88,9 @@ pub(crate) fn open(medium: Arc<dyn Medium>, limits: Limits) -> Result<Running, O
         pending.close();
         io(error)
     })?;
-    Ok(Running { memory, queue: Some(queue), writer: Mutex::new(Some(writer)) })
+    let (name, address) = seat.map(|seat| (seat.name, seat.address)).unwrap_or_default();
+    let (me, leadership) = (Member { id: 1, name, address }, watch::Sender::new(Leadership::Leader));
+    Ok(Running { memory, queue: Some(queue), writer: Mutex::new(Some(writer)), me, leadership })
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {

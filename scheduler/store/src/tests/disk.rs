@@ -58,7 +58,7 @@ impl Disk {
     }
 
     pub fn open_with(&self, limits: Limits) -> Result<Store, OpenError> {
-        Ok(Store { inner: Arc::new(open::open(Arc::new(self.clone()), limits)?) })
+        Ok(Store { inner: Arc::new(open::open(Arc::new(self.clone()), limits, None)?) })
     }
 
     /// The disk as a power failure leaves it now: of what was not synced, any part may be there.
