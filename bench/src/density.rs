@@ -1,4 +1,4 @@
-//! Many pods on one node: how long until all are ready, and what they cost, master included.
+//! Many pods on one node, in its process: how long until all are ready, and what they cost, master included.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub fn measure() -> anyhow::Result<Vec<Row>> {
 }
 
 fn many(guest: &str, replicas: usize, time: &'static str, memory: &'static str) -> anyhow::Result<Vec<Row>> {
-    let cluster = Cluster::start(process::wherry()?)?;
+    let cluster = Cluster::start_with(process::wherry()?, &process::SHARED)?;
     cluster.load_guest(guest)?;
     let server = Server::of(&cluster, 1)?;
     let began = Instant::now();

@@ -1,4 +1,5 @@
-//! Requests per second through the ingress, beside a native server and `wasmtime serve` of the same component.
+//! Requests per second through the ingress into modules of the node's process, beside a native server and `wasmtime serve`
+//! of the same component.
 //!
 //! All are asked by the same generator on the same cores, in turn, over several rounds; the median of the rounds counts.
 
@@ -35,7 +36,7 @@ const BOTH: [(usize, &str); 2] = [NATIVE, (1, "wasmtime serve")];
 
 /// Measures.
 pub fn measure() -> anyhow::Result<Vec<Row>> {
-    let (_cluster, ingress) = serving(&[])?;
+    let (_cluster, ingress) = serving(&process::SHARED)?;
     let (native, wasmtime) = (Native::start()?, WasmtimeServe::start("hello-http")?);
     let asked = |name, address, host, peers, budget| Asked {
         name,

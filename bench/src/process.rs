@@ -12,6 +12,9 @@ use wherry_tests::Cluster;
 
 use crate::figures::Samples;
 
+/// Modules in the node's process: for what is budgeted as one process.
+pub const SHARED: [&str; 2] = ["--isolation", "shared"];
+
 /// The `wherry` that was built together with this program.
 pub fn wherry() -> anyhow::Result<PathBuf> {
     let path = std::env::current_exe()?.with_file_name("wherry");

@@ -16,14 +16,13 @@ use crate::density::deployment;
 use crate::figures::{Row, median, millis};
 use crate::load::{self, Load};
 use crate::peers::Native;
-use crate::process::{self, Cost};
+use crate::process::{self, Cost, SHARED};
 use crate::server::{Call, Server};
 use crate::{ingress, pods, streams};
 
 /// The parts of this measure, whose rows are printed one part after the other.
 pub const PARTS: [crate::Part; 5] = [requests, between_pods, readiness, memory, density];
 
-const SHARED: [&str; 2] = ["--isolation", "shared"];
 const NAMESPACE: [&str; 2] = ["--isolation", "namespace"];
 
 const ROUNDS: usize = 3;

@@ -100,7 +100,7 @@ fn kills_at_random_are_seen_by_nobody_else() {
 
 /// Pods of each kind in namespaces whose sandboxes are killed, and two web servers in one whose are not.
 fn cluster() -> Cluster {
-    let cluster = Cluster::start_with(WHERRY, &["--isolation", "namespace"]).unwrap();
+    let cluster = Cluster::start(WHERRY).unwrap();
     for guest in ["hello-http", "echo-tcp"] {
         cluster.load_guest(guest).unwrap();
     }

@@ -16,7 +16,7 @@ const LAST_REASON: &str = "jsonpath={.status.containerStatuses[0].lastState.term
 
 #[test]
 fn a_sandbox_is_confined_and_its_end_is_its_own_pods() {
-    let mut cluster = Cluster::start_with(WHERRY, &["--isolation", "namespace"]).unwrap();
+    let mut cluster = Cluster::start(WHERRY).unwrap();
     cluster.load_guest("hello-http").unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let status = |cluster: &Cluster, host: &str| {
@@ -55,7 +55,7 @@ fn a_sandbox_is_confined_and_its_end_is_its_own_pods() {
 
 #[test]
 fn pods_in_sandboxes_outlive_the_node_and_are_taken_over() {
-    let mut cluster = Cluster::start_with(WHERRY, &["--isolation", "namespace"]).unwrap();
+    let mut cluster = Cluster::start(WHERRY).unwrap();
     for guest in ["hello-http", "echo-tcp", "call-service"] {
         cluster.load_guest(guest).unwrap();
     }
@@ -127,7 +127,7 @@ fn master_and_node_are_processes_of_their_own() {
 }
 
 fn node(cluster: &Cluster) -> Beside {
-    cluster.beside("node", &["--isolation", "namespace"]).unwrap()
+    cluster.beside("node", &[]).unwrap()
 }
 
 /// The numbers of the lines that came back over the connection that `talker` keeps.

@@ -128,7 +128,7 @@ pub struct CommonArgs {
     #[arg(long, env = "WHERRY_SERVICE_CIDR", default_value = "10.96.0.0/12")]
     pub service_cidr: IpNet,
     /// Where modules run (pods of class wasm-isolated have a process to themselves in any case)
-    #[arg(long, env = "WHERRY_ISOLATION", value_enum, default_value_t = Isolation::Shared)]
+    #[arg(long, env = "WHERRY_ISOLATION", value_enum, default_value_t = Isolation::Namespace)]
     pub isolation: Isolation,
     /// How log lines look
     #[arg(long, env = "WHERRY_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
