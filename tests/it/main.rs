@@ -12,6 +12,7 @@ mod agent;
 mod api;
 mod cluster;
 mod controllers;
+mod disk;
 mod faults;
 mod ingress;
 mod kubectl;

@@ -183,32 +183,9 @@ spec:
     println!("a limit of 200m is {part:.3} cores");
     assert!(part < 0.26, "{part} cores");
 
-    evicted(&cluster);
-
     assert!(cluster.wherry(&["delete", "pod", "spin"]).unwrap().status.success());
     until("its process is gone", || Ok(ticks(process).is_none().then_some(()))).unwrap();
     assert_eq!(cluster.terminate().unwrap(), Some(0), "{}", cluster.errors());
-}
-
-/// A pod that fills its volume beyond the limit is evicted, and says why.
-fn evicted(cluster: &Cluster) {
-    const FILL: &str = "---
-apiVersion: v1
-kind: Pod
-metadata: {name: fill}
-spec:
-  containers: [{name: fill, image: 'misbehave:v1', args: [fill, /data/file, '16'], volumeMounts: [{name: v, mountPath: /data}]}]
-  volumes: [{name: v, emptyDir: {sizeLimit: 8Mi}}]
-";
-    cluster.apply("default", FILL).unwrap();
-    let path = "jsonpath={.status.phase} {.status.reason}: {.status.message}";
-    let told = || {
-        let output = cluster.wherry(&["get", "pod", "fill", "-o", path]).unwrap();
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
-    };
-    let expected = "Failed Evicted: Usage of EmptyDir volume \"v\" exceeds the limit \"8Mi\".";
-    until("it is evicted", || Ok((told() == expected).then_some(())))
-        .unwrap_or_else(|error| panic!("{error}: {}", told()));
 }
 
 /// What a process has used of the CPU; `None` if it is gone.

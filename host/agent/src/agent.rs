@@ -38,6 +38,8 @@ const TASKS_PATIENCE: Duration = Duration::from_secs(2);
 const WATCH_RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 /// How long to wait for the list of Services before pods are started without it.
 const SERVICES_PATIENCE: Duration = Duration::from_secs(2);
+/// Why a pod does not start that comes while there is no room for it.
+const REFUSED: &str = "Pod was rejected: The node had condition: [DiskPressure]. ";
 /// The grace of a pod whose object is gone without a deletion that names one.
 const GONE_GRACE: Duration = Duration::from_secs(1);
 
@@ -265,9 +267,10 @@ impl Context {
         };
         let worker = Worker::new(self, name, object, mark, state);
         self.pods().insert(worker.pod.uid.clone(), worker.clone());
+        let is_new = inheritance.is_none() && !status::was_running(&pod);
         match inheritance {
             Some(inheritance) => worker.adopt(&pod, &inheritance),
-            None if !over && status::was_running(&pod) => self.recorder.pod(
+            None if !over && !is_new => self.recorder.pod(
                 &worker.pod,
                 None,
                 false,
@@ -278,7 +281,12 @@ impl Context {
         }
         if !over {
             self.storage.watch(&worker.pod.uid, &pod);
-            worker.begin(pod);
+            if is_new && *self.storage.pressure().borrow() {
+                // It was bound before the cluster knew; a kubelet's words.
+                worker.feed(Event::Evict { message: REFUSED.to_owned() });
+            } else {
+                worker.begin(pod);
+            }
         }
         Some(worker)
     }

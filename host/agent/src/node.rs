@@ -49,13 +49,17 @@ pub fn spawn(context: Arc<Context>) {
         let mut backoff = Backoff::new(RETRY.0, RETRY.1);
         let mut uid = String::new();
         let mut renewals = 0_u32;
+        let mut pressure = context.storage.pressure();
         loop {
             let beat = renewals.is_multiple_of(HEARTBEAT_RENEWALS);
             match context.beat(&mut uid, beat).await {
                 Ok(()) => {
                     renewals = renewals.wrapping_add(1);
                     backoff.reset();
-                    tokio::time::sleep(LEASE_PERIOD).await;
+                    if tokio::time::timeout(LEASE_PERIOD, pressure.changed()).await.is_ok() {
+                        // The cluster is told at once.
+                        renewals = 0;
+                    }
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the node's heartbeat failed; trying again");
@@ -174,11 +178,12 @@ impl Context {
             ("ephemeral-storage".to_owned(), Quantity(format!("{}Ki", disk / 1024))),
             ("pods".to_owned(), Quantity(self.config.pods_max.to_string())),
         ]);
+        let is_pressed = *self.storage.pressure().borrow();
         let address = |kind: &str, address: String| NodeAddress { type_: kind.into(), address };
         NodeStatus {
             allocatable: Some(capacity.clone()),
             capacity: Some(capacity),
-            conditions: Some(conditions(before, self.clock.now(), &self.config.confinement_lacking)),
+            conditions: Some(conditions(before, self.clock.now(), is_pressed, &self.config.confinement_lacking)),
             addresses: Some(vec![
                 address("InternalIP", self.config.node_ip.to_string()),
                 address("Hostname", self.config.node_name.clone()),
@@ -223,7 +228,12 @@ fn architecture() -> &'static str {
     }
 }
 
-fn conditions(before: Option<&NodeStatus>, now: Timestamp, lacking: &[String]) -> Vec<NodeCondition> {
+fn conditions(before: Option<&NodeStatus>, now: Timestamp, is_pressed: bool, lacking: &[String]) -> Vec<NodeCondition> {
+    let disk = if is_pressed {
+        ("DiskPressure", "True", "KubeletHasDiskPressure", "kubelet has disk pressure")
+    } else {
+        ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure")
+    };
     let lack = lacking.join(" ");
     let confinement = if lacking.is_empty() {
         ("SandboxConfinement", "True", "ConfinementComplete", "all that keeps guests in their sandboxes is in force")
@@ -232,7 +242,7 @@ fn conditions(before: Option<&NodeStatus>, now: Timestamp, lacking: &[String]) -
     };
     let rows = [
         ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
-        ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+        disk,
         ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
         confinement,
         ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
@@ -261,7 +271,7 @@ mod tests {
         let now = Timestamp::UNIX_EPOCH;
         let check = |lacking: &[&str], status: &str, message: &str| {
             let lacking: Vec<String> = lacking.iter().map(|&lack| lack.to_owned()).collect();
-            let all = conditions(None, now, &lacking);
+            let all = conditions(None, now, false, &lacking);
             let found = all.iter().find(|condition| condition.type_ == "SandboxConfinement").unwrap();
             assert_eq!((found.status.as_str(), found.message.as_deref()), (status, Some(message)));
         };

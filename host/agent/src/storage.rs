@@ -1,14 +1,17 @@
 //! The disk: pods that take more of it than they may are evicted, and the largest one when it is almost full.
 //!
-//! Usage is measured now and then, so a fast writer gets past its limit by what it writes meanwhile. Owns one task.
-//! A pod takes what its folder and its logs do, whoever wrote it there; what a hostPath leads to is the machine's owner's.
+//! Usage is measured now and then (`cadence`), so a fast writer gets past its limit by what it writes meanwhile. Owns one
+//! task. A pod takes what its folder and its logs do, whoever wrote it there; what a hostPath leads to is the machine's owner's.
+
+mod cadence;
+mod pressure;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use wherry_api::kinds::Pod;
 use wherry_api::quantity;
@@ -17,19 +20,19 @@ use crate::context::Context;
 use crate::pod::Event;
 use crate::volumes::{self, used_bytes};
 use crate::worker::Worker;
+use cadence::{Cadence, Disk, GLANCE, INTERVAL};
+use pressure::Pressure;
 
-/// How often usage is measured at most, and how much longer than a measurement the pause after it is.
-const INTERVAL: Duration = Duration::from_secs(1);
-const PAUSE_FACTOR: u32 = 50;
-/// The disk is almost full when less than one part in so many is free, and less than so much.
-const FREE_PARTS: u64 = 20;
-const FREE_BYTES: u64 = 1 << 30;
 /// To evict a pod that takes less than this does not help a full disk.
 const EVICTED_BYTES_LEAST: u64 = 16 << 20;
 
-/// What pods may take that may take only so much, by uid.
+/// What is known of the disk.
 #[derive(Default)]
-pub struct Storage(Mutex<HashMap<String, Arc<Quotas>>>);
+pub struct Storage {
+    /// What pods may take that may take only so much, by uid.
+    quotas: Mutex<HashMap<String, Arc<Quotas>>>,
+    pressure: Pressure,
+}
 
 /// What a pod may take of the disk.
 #[derive(Debug, Default)]
@@ -61,31 +64,39 @@ impl Storage {
         self.lock().remove(uid);
     }
 
+    /// Whether new pods are to stay away because the disk is almost full, or was a moment ago.
+    pub fn pressure(&self) -> watch::Receiver<bool> {
+        self.pressure.subscribe()
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Quotas>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.quotas.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Keeps measuring, until the drain of the context.
 pub fn spawn(context: Arc<Context>) {
     context.drain.clone().spawn(async move {
-        let mut pause = INTERVAL;
+        let mut cadence = Cadence::new(Instant::now());
         loop {
-            tokio::time::sleep(pause).await;
-            let began = Instant::now();
-            let own = Arc::clone(&context);
-            let _ended = tokio::task::spawn_blocking(move || own.check_storage()).await;
-            pause = INTERVAL.max(began.elapsed() * PAUSE_FACTOR);
+            let is_any_limited = !context.storage.lock().is_empty();
+            tokio::time::sleep(if is_any_limited { GLANCE } else { INTERVAL }).await;
+            let (disk, began) = (Disk::of(&context.config.data_dir), Instant::now());
+            if cadence.is_due(disk, began) {
+                let own = Arc::clone(&context);
+                let _ended = tokio::task::spawn_blocking(move || own.check_storage(disk, began)).await;
+                cadence.measured(disk, began, Instant::now());
+            }
         }
     });
 }
 
 impl Context {
     /// Measures those that may take only so much, all where the disk is almost full, and evicts who must go.
-    fn check_storage(&self) {
-        let disk = rustix::fs::statvfs(&self.config.data_dir);
-        let is_full =
-            disk.is_ok_and(|disk| is_almost_full(disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize));
+    fn check_storage(&self, disk: Disk, now: Instant) {
+        let is_full = disk.is_almost_full();
+        // Before anything is evicted: what replaces it must not come here.
+        self.storage.pressure.observe(is_full, now);
         if is_full {
             // What a sandbox has written beside its pods' folders is nobody's.
             volumes::remove_orphans(&self.pods_folder(), |uid| self.pods().contains_key(uid));
@@ -171,10 +182,6 @@ impl Quotas {
     }
 }
 
-fn is_almost_full(free: u64, all: u64) -> bool {
-    free < FREE_BYTES && free < all / FREE_PARTS
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -208,12 +215,5 @@ mod tests {
         check(&["1Mi", "1Mi"], 1 << 20, (2 << 20) + 1, pod);
         assert!(quotas(&volumes, &[]).any() && quotas(&json!([{"name": "x", "emptyDir": {}}]), &["1"]).any());
         assert!(!quotas(&json!([{"name": "x", "emptyDir": {}}]), &[]).any());
-    }
-
-    #[test]
-    fn a_disk_is_full_when_little_is_left() {
-        assert!(!is_almost_full(2 << 30, 1 << 40));
-        assert!(is_almost_full(1 << 29, 1 << 40));
-        assert!(!is_almost_full(1 << 29, 4 << 30));
     }
 }

@@ -16,8 +16,6 @@ const PULL_BACKOFF: (Duration, Duration) = (Duration::from_secs(10), Duration::f
 const CONFIG_BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// How long `ErrImagePull` is shown before `ImagePullBackOff` is.
 const PULL_ERROR_SHOWN: Duration = Duration::from_secs(1);
-/// How long the containers of a pod that is evicted may take.
-const EVICTION_GRACE: Duration = Duration::from_secs(1);
 /// The exit code of a container that did not start.
 const NOT_STARTED_CODE: i32 = 128;
 
@@ -301,13 +299,14 @@ impl Machine {
         }
     }
 
+    /// At once: a pod that takes too much of the disk goes on taking it as long as it lives.
     fn evict(&mut self, message: String) {
         if self.state.is_ending() {
             return;
         }
         self.state.eviction = Some(message.as_str().into());
         self.warn(None, "Evicted", message);
-        self.stop(Why::Evicted, EVICTION_GRACE.min(self.grace()));
+        self.stop(Why::Evicted, Duration::ZERO);
     }
 
     fn stop(&mut self, why: Why, grace: Duration) {

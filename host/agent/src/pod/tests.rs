@@ -249,7 +249,7 @@ fn ends_whatever_it_does() {
         "a",
         Always,
         vec![started(0), evict(), evict(), exited(0, 137), evict()],
-        &["start 0", "", "stop 0 in 1s", "", "release", ""],
+        &["start 0", "", "stop 0 in 0s", "", "release", ""],
         Phase::Terminated(Why::Evicted),
     );
 }
