@@ -16,14 +16,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::Notify;
 use wherry_base::Clock;
-use wherry_runtime::{LogBuffer, LogSink, PodRef, StdStream};
+use wherry_runtime::{LOG_FILE_BYTES_MAX, LOG_FILES_MAX, LogBuffer, LogSink, PodRef, StdStream};
 
 pub use read::{ReadOptions, Since, read};
 
-/// A file larger than this is rotated.
-const FILE_BYTES_MAX: u64 = 10 << 20;
-/// How many files of a run are kept, the present one included.
-const FILES_MAX: u32 = 5;
 /// How many containers wait for the writing thread.
 const WAITING_MAX: usize = 16_384;
 
@@ -148,7 +144,9 @@ impl LogSink for ContainerLog {
     fn grown(&self, bytes: u64) -> io::Result<Option<File>> {
         let mut known = locked(&self.file);
         *known = bytes;
-        let next = if bytes > FILE_BYTES_MAX {
+        // What is told may be of a file that was rotated meanwhile.
+        let is_full = || fs::metadata(&self.path).is_ok_and(|file| file.len() > LOG_FILE_BYTES_MAX);
+        let next = if bytes > LOG_FILE_BYTES_MAX && is_full() {
             self.rotate()?;
             *known = 0;
             Some(self.open()?)
@@ -202,7 +200,7 @@ impl ContainerLog {
     fn append(&self, ready: &[u8], bytes: &mut u64) -> io::Result<()> {
         self.open()?.write_all(ready)?;
         *bytes += ready.len() as u64;
-        if *bytes > FILE_BYTES_MAX {
+        if *bytes > LOG_FILE_BYTES_MAX {
             self.rotate()?;
             *bytes = 0;
         }
@@ -210,7 +208,7 @@ impl ContainerLog {
     }
 
     fn rotate(&self) -> io::Result<()> {
-        for number in (1..FILES_MAX - 1).rev() {
+        for number in (1..LOG_FILES_MAX - 1).rev() {
             let _absent = fs::rename(numbered(&self.path, number), numbered(&self.path, number + 1));
         }
         fs::rename(&self.path, numbered(&self.path, 1))?;
@@ -227,7 +225,7 @@ fn numbered(path: &Path, number: u32) -> PathBuf {
 
 fn remove_files(path: &Path) {
     let _absent = fs::remove_file(path);
-    for number in 1..FILES_MAX {
+    for number in 1..LOG_FILES_MAX {
         let _absent = fs::remove_file(numbered(path, number));
     }
 }

@@ -17,7 +17,7 @@ pub use code::{Code, Compiler, GivenCode};
 pub use container::{Container, ContainerSpec, Exit, ExitReason, Limits, Mount, PodRef, Usage};
 pub use image::{Image, ImageError, ImageKind, PullPolicy};
 pub use lines::LogLines;
-pub use logs::{LogSink, StdStream};
+pub use logs::{LOG_FILE_BYTES_MAX, LOG_FILES_MAX, LogSink, StdStream};
 pub use mounts::{Staged, stage};
 pub use survivor::{Adoption, Survivor};
 

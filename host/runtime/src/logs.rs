@@ -3,6 +3,11 @@
 use std::fs::File;
 use std::io;
 
+/// A file of a container's output that is larger than this is rotated, in bytes.
+pub const LOG_FILE_BYTES_MAX: u64 = 10 << 20;
+/// How many files of a run of a container are kept, the present one included.
+pub const LOG_FILES_MAX: u32 = 5;
+
 /// Which stream a chunk belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StdStream {

@@ -57,7 +57,7 @@ async fn follows_until_the_end_and_over_rotations() {
     let options = ReadOptions { follow: true, ..ReadOptions::default() };
     let mut stream = read(&logs, &pod(), "app", 0, &options);
     assert_eq!(stream.next().await.unwrap().unwrap(), "first\n");
-    let long = vec![b'x'; usize::try_from(FILE_BYTES_MAX).unwrap()];
+    let long = vec![b'x'; usize::try_from(LOG_FILE_BYTES_MAX).unwrap()];
     log.write(StdStream::Out, &long);
     log.write(StdStream::Out, b"\nlast\n");
     log.end();
@@ -66,6 +66,21 @@ async fn follows_until_the_end_and_over_rotations() {
     assert_eq!(bytes.len(), long.len() + 6);
     assert!(bytes.ends_with(b"\nlast\n"));
     assert!(numbered(&log.path, 1).exists());
+}
+
+#[tokio::test]
+async fn a_file_that_another_process_writes_is_rotated_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let logs = Logs::start(folder.path().join("logs"), Arc::new(FixedClock)).unwrap();
+    let log = logs.open(&pod(), "app", 0);
+    let (file, bytes) = log.file().unwrap();
+    assert_eq!(bytes, 0);
+    assert!(log.grown(LOG_FILE_BYTES_MAX).unwrap().is_none());
+    file.set_len(LOG_FILE_BYTES_MAX + 1).unwrap();
+    assert!(log.grown(LOG_FILE_BYTES_MAX + 1).unwrap().is_some());
+    // It had not got the next one yet.
+    assert!(log.grown(LOG_FILE_BYTES_MAX + 2).unwrap().is_none());
+    assert!(numbered(&log.path, 1).exists() && !numbered(&log.path, 2).exists());
 }
 
 #[tokio::test]
