@@ -31,25 +31,25 @@ fn past_a_limit(cluster: &Cluster) {
     cluster.apply("default", include_str!("disk/limit.yaml")).unwrap();
     let pods = || fs::read_dir(cluster.data().join("node/pods/default")).into_iter().flatten();
     let size = |pod: PathBuf| fs::metadata(pod.join("volumes/v/file")).map_or(0, |file| file.len());
+    let phase = || cluster.wherry(&["get", "pod", "limited", "-o", "jsonpath={.status.phase}"]);
     let mut written = 0;
-    until("the file is there and goes", || {
+    until("it has failed", || {
         let size = pods().map(|pod| size(pod.unwrap().path())).max().unwrap_or(0);
         written = written.max(size);
-        Ok((written > 0 && size == 0).then_some(()))
+        Ok((size == 0 && phase()?.stdout.starts_with(b"Failed")).then_some(()))
     })
     .unwrap();
     println!("a writer without a pause was seen to have {} MiB in a volume of 8", written >> 20);
     run(
         cluster,
         &[
-            ("wait --for jsonpath={.status.phase}=Failed pod/limited --timeout 60s", &["met"]),
             (
                 "get pod limited -o 'jsonpath={.status.reason}: {.status.message}'",
                 &["Evicted: Usage of EmptyDir volume \"v\" exceeds the limit \"8Mi\"."],
             ),
+            ("delete pod limited", &["deleted"]),
         ],
     );
-    run(cluster, &[("delete pod limited", &["deleted"])]);
 }
 
 fn until_there_is_none_left(cluster: &Cluster) {
