@@ -7,7 +7,6 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
-use wherry_sandbox::Inherited;
 
 /// Runs pods of WASI modules with the semantics, and the API, of Kubernetes.
 #[derive(Debug, Parser)]
@@ -83,9 +82,15 @@ pub struct NodeArgs {
 pub struct SandboxArgs {
     /// The sandbox's name, for those who look at the processes of the machine
     pub name: String,
-    /// The inherited directories that it may use: ro:NUMBER or rw:NUMBER
-    #[arg(long = "directory")]
-    pub directories: Vec<Inherited>,
+    /// The user that it becomes
+    #[arg(long)]
+    pub user: Option<u32>,
+    /// The directories that it may read
+    #[arg(long)]
+    pub readable: Vec<PathBuf>,
+    /// The directories that it may write, too
+    #[arg(long)]
+    pub writable: Vec<PathBuf>,
 }
 
 /// Where modules run.

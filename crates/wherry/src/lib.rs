@@ -59,7 +59,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             prepare(&args.common);
             runtime()?.block_on(roles::node(args))
         }
-        Verb::Sandbox(args) => sandbox::run(&args),
+        Verb::Sandbox(args) => sandbox::run(args),
         Verb::Person(verb) => runtime()?.block_on(wherry_cli::run(verb)),
     }
 }

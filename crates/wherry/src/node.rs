@@ -20,8 +20,10 @@ use wherry_wasm::{WasmConfig, WasmRuntime};
 use crate::config::{CommonArgs, Isolation};
 use crate::data_dir::DataDir;
 
-/// How many instances live at once. Each costs six memory maps of the 65,530 that Linux gives a process by default.
-const INSTANCES_MAX: u32 = 4096;
+/// How many requests and commands run at once in the node's process: as many as the 65,530 memory maps suffice for that Linux
+/// gives a process by default.
+const REQUESTS_MAX: u32 = 4096;
+const COMMANDS_MAX: u32 = 3072;
 /// The part of the cluster's range that one node takes: 65,533 pods.
 const NODE_PREFIX: u8 = 16;
 const STOP_MORE: Duration = Duration::from_secs(5);
@@ -95,7 +97,12 @@ impl Node {
             let listeners = wherry_proxy::Listeners { http: Some(moved(http)?), https: Some(moved(https)?) };
             proxy.run(listeners, &proxy_tasks.drain());
         }
-        let config = WasmConfig { directory: data.join("wasm"), instances_max: INSTANCES_MAX, guests: threads.clone() };
+        let config = WasmConfig {
+            directory: data.join("wasm"),
+            requests_max: REQUESTS_MAX,
+            commands_max: COMMANDS_MAX,
+            guests: threads.clone(),
+        };
         let wasm = Arc::new(WasmRuntime::new(config, images)?);
         let sandbox_tasks = Trigger::new();
         let processes = Arc::new(Processes::new(data.join("")));

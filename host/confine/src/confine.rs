@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 
+use rustix::process::{DumpableBehavior, Gid, Uid};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use crate::lacking::{self, Lacking, Layer};
@@ -12,6 +13,8 @@ use crate::{descriptors, files, limits, seccomp, start};
 /// What a sandbox process may have. Everything that is not named here is refused.
 #[derive(Clone, Debug)]
 pub struct Plan {
+    /// The user, and the group, that the process becomes; `None`: it stays who it is.
+    pub user: Option<u32>,
     /// The only directories (or single files) whose contents may be opened. They are fixed for the life of the process:
     /// not even a descriptor passed later lets it open a file *beneath* a directory that is not named here.
     pub directories: Vec<Directory>,
@@ -33,7 +36,7 @@ pub struct Plan {
 /// A directory that a sandbox process may use, with all beneath it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Directory {
-    /// Where it is. It must exist, and the sandbox's user must be able to reach it.
+    /// Where it is. It must exist, and whoever the process is before it is confined must be able to reach it.
     pub path: PathBuf,
     /// Whether files may be made, changed and removed there.
     pub writable: bool,
@@ -80,7 +83,7 @@ pub enum ConfineError {
         source: io::Error,
     },
     /// A directory of the plan cannot be reached.
-    #[error("cannot reach {path}: may the sandbox's user pass its parent directories?")]
+    #[error("cannot reach {path}: was it removed?")]
     Directory {
         /// The directory.
         path: PathBuf,
@@ -99,18 +102,34 @@ pub enum ConfineError {
 /// anything owns a descriptor that the plan does not name, because those are closed.
 ///
 /// A layer that the kernel lacks is left out and named in the report; one that the kernel has and refuses is an error.
-/// The process gets no signal when its parent dies: a sandbox outlives the agent that started it.
+/// The process gets no signal when its parent dies: a sandbox outlives the agent that started it. It leads a session of its
+/// own, so that no signal to the agent's group or terminal reaches it.
 pub fn confine(plan: &Plan) -> Result<Report, ConfineError> {
     let count = std::fs::read_dir("/proc/self/task").map_err(ConfineError::Proc)?.count();
     if count != 1 {
         return Err(ConfineError::Threads { count });
     }
     descriptors::close_all_but(&plan.descriptors).map_err(ConfineError::Descriptors)?;
+    // A process that leads a group already has been kept apart by whoever started it.
+    let _apart = rustix::process::setsid();
     limits::enforce(plan)?;
+    let rules = files::rules(&plan.directories)?;
+    plan.user.map_or(Ok(()), become_user)?;
     give_up_privileges()?;
-    let landlock_abi = files::enforce(&plan.directories)?;
+    let landlock_abi = files::enforce(rules)?;
     let filtered = seccomp::enforce()?;
     Ok(report(plan, rustix::process::getuid().as_raw(), landlock_abi, filtered))
+}
+
+/// This user and this group alone, for good.
+fn become_user(user: u32) -> Result<(), ConfineError> {
+    let failed = |what| move |errno: rustix::io::Errno| ConfineError::Privileges { what, source: errno.into() };
+    let (uid, gid) = (Uid::from_raw(user), Gid::from_raw(user));
+    rustix::thread::set_thread_groups(&[]).map_err(failed("supplementary groups"))?;
+    rustix::thread::set_thread_res_gid(gid, gid, gid).map_err(failed("its group"))?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(failed("its user"))?;
+    // The kernel now withholds what /proc/self tells, as if the process could know a secret of its former user's.
+    rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable).map_err(failed("its former user's secrets"))
 }
 
 /// No new privileges through a file's bits, and none of the old ones: also where root could not become another user.
@@ -152,8 +171,8 @@ mod tests {
     use super::*;
 
     fn plan(threads_max: Option<u64>) -> Plan {
-        let (directories, descriptors) = (Vec::new(), Vec::new());
-        Plan { directories, descriptors, open_files_max: 8, threads_max, file_bytes_max: 8, data_bytes_max: None }
+        let (user, directories, descriptors) = (None, Vec::new(), Vec::new());
+        Plan { user, directories, descriptors, open_files_max: 8, threads_max, file_bytes_max: 8, data_bytes_max: None }
     }
 
     #[test]

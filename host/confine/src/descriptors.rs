@@ -8,18 +8,18 @@ const FIRST: u32 = 3;
 
 /// Closes every descriptor but 0, 1, 2 and `kept`.
 pub fn close_all_but(kept: &[RawFd]) -> io::Result<()> {
-    gaps(kept).into_iter().try_for_each(|(first, last)| match close_range(first, last, 0) {
+    gaps(kept).into_iter().try_for_each(|(first, last)| match close_range(first, last) {
         // Kernels before 5.9.
         Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => close_one_by_one(first, last),
         result => result,
     })
 }
 
-/// `close_range(2)`, without libc's wrapper, which old libraries lack. Safe between fork and exec.
-pub fn close_range(first: u32, last: u32, flags: u32) -> io::Result<()> {
-    // SAFETY: the call takes no pointer. That no one in this process owns these descriptors is the promise of the callers:
-    // `confine` is called before anything opens one, and before exec the flag only marks them.
-    let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) };
+/// `close_range(2)`, without libc's wrapper, which old libraries lack.
+fn close_range(first: u32, last: u32) -> io::Result<()> {
+    // SAFETY: the call takes no pointer. That no one in this process owns these descriptors is the promise of `confine`'s
+    // callers: before anything opens one.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 

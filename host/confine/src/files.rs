@@ -20,11 +20,11 @@ const NEWEST: ABI = ABI::V10;
 /// What the runtime itself opens. `null` is written, the other is read by libraries that find no `getrandom`.
 const DEVICES: &[(&str, bool)] = &[("/dev/null", true), ("/dev/urandom", false)];
 
-/// Confines the calling thread to `directories`. Answers the kernel's version of Landlock; 0 is none.
-pub fn enforce(directories: &[Directory]) -> Result<u32, ConfineError> {
-    let abi = abi();
-    if abi == 0 {
-        return Ok(0);
+/// The rules that let a thread into `directories` alone, to be enforced once it is who it is to be: a directory may be out of
+/// reach for that user. `None`: there is no Landlock.
+pub fn rules(directories: &[Directory]) -> Result<Option<RulesetCreated>, ConfineError> {
+    if abi() == 0 {
+        return Ok(None);
     }
     let mut ruleset = everything_denied().map_err(landlock)?;
     for Directory { path, writable } in directories {
@@ -43,8 +43,14 @@ pub fn enforce(directories: &[Directory]) -> Result<u32, ConfineError> {
     let own = open(Path::new("/proc/self/")).map_err(|errno| ConfineError::Proc(errno.into()))?;
     ruleset = allow(ruleset, &own, rights(false))?;
     let _kept_for_good = own.into_raw_fd();
-    ruleset.restrict_self().map_err(landlock)?;
-    Ok(abi)
+    Ok(Some(ruleset))
+}
+
+/// Confines the calling thread by these rules. Answers the kernel's version of Landlock; 0 is none.
+pub fn enforce(rules: Option<RulesetCreated>) -> Result<u32, ConfineError> {
+    let Some(rules) = rules else { return Ok(0) };
+    rules.restrict_self().map_err(landlock)?;
+    Ok(abi())
 }
 
 /// The kernel's version of Landlock; 0 is none.

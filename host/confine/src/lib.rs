@@ -20,4 +20,4 @@ pub use cgroup::{CPU_UNBOUNDED, Cgroup, CgroupLimits};
 pub use clock::cpu_time;
 pub use confine::{ConfineError, Directory, Plan, Report, confine};
 pub use lacking::{Lacking, Layer, kernel_support};
-pub use start::{SOCKET, Start, StartError, USERS_FIRST, USERS_MAX, user};
+pub use start::{SOCKET, Start, USERS_FIRST, USERS_MAX, user};

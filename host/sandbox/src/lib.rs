@@ -12,7 +12,7 @@ mod message;
 mod node;
 mod wire;
 
-pub use confined::{Inherited, confine_to, confinement_lacking};
+pub use confined::{Granted, confine_to, confinement_lacking};
 pub use guests::{ADOPTION_GRACE, GuestsConfig, GuestsError, serve};
 pub use message::VERSION;
 pub use wherry_confine::SOCKET;

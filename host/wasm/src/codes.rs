@@ -58,10 +58,17 @@ pub(crate) struct Codes {
     by_digest: Mutex<HashMap<String, Arc<OnceCell<Code>>>>,
 }
 
+impl Form {
+    const fn new(kind: ModuleKind, concurrent: bool, epochs: bool) -> Self {
+        let pool = matches!(kind, ModuleKind::Http2 | ModuleKind::Http3);
+        Self { kind, needs: Needs { pool, concurrent, epochs } }
+    }
+}
+
 impl fmt::Display for Form {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let word = KINDS.iter().find(|(kind, _)| *kind == self.kind).map_or("", |(_, word)| word);
-        let Needs { concurrent, epochs } = self.needs;
+        let Needs { concurrent, epochs, .. } = self.needs;
         write!(f, "{word}{}{}", if concurrent { CONCURRENT } else { "" }, if epochs { EPOCHS } else { "" })
     }
 }
@@ -74,7 +81,7 @@ impl FromStr for Form {
         let (word, concurrent) = rest.strip_suffix(CONCURRENT).map_or((rest, false), |word| (word, true));
         let kind = KINDS.iter().find(|(_, known)| *known == word).map(|(kind, _)| *kind);
         let kind = kind.ok_or_else(|| format!("no form of code: {text:?}"))?;
-        Ok(Self { kind, needs: Needs { concurrent, epochs } })
+        Ok(Self::new(kind, concurrent, epochs))
     }
 }
 
@@ -112,7 +119,7 @@ impl Codes {
     pub(crate) fn form_of(&self, module: &Inspected) -> Form {
         let exports_p3 = matches!(module.kind, ModuleKind::Http3 | ModuleKind::Command3);
         let imports_p3 = module.imports.iter().any(|import| import.contains("@0.3."));
-        Form { kind: module.kind, needs: Needs { concurrent: exports_p3 || imports_p3, epochs: self.epochs } }
+        Form::new(module.kind, exports_p3 || imports_p3, self.epochs)
     }
 
     /// Where a module's code is, or will be.
@@ -168,7 +175,7 @@ mod tests {
     fn forms_are_words() {
         for (kind, _) in KINDS {
             for (concurrent, epochs) in [(false, false), (false, true), (true, false), (true, true)] {
-                let form = Form { kind, needs: Needs { concurrent, epochs } };
+                let form = Form::new(kind, concurrent, epochs);
                 assert_eq!(form.to_string().parse(), Ok(form));
             }
         }

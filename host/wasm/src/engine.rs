@@ -1,4 +1,8 @@
-//! The engines, each with a pool of instances and what its guests may import; made when the first module needs them.
+//! The engines, each with what its guests may import; made when the first module needs them.
+//!
+//! What is instantiated for each request has a pool of instances, which keep slots for all that may ever live: megabytes of
+//! indices, and memory maps by the thousand. A command is instantiated once, so a pool would gain it nothing: it gets its
+//! memory and stack from the system.
 //!
 //! WASI 0.3 needs wasmtime's concurrency, which costs each call of a guest and each of its host calls: without it a
 //! request of WASI 0.2 takes a sixth less time (measured). So only the modules that need it run with it. Code that runs
@@ -7,14 +11,15 @@
 //! Settings as measured: the pool keeps pages of ended instances and clears only what they touched
 //! (`PAGEMAP_SCAN`), which makes a fresh instance for each request cheap.
 
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use wasmtime::component::Linker;
 use wasmtime::{Config, Enabled, Engine, PoolingAllocationConfig};
 
 use crate::link;
-use crate::places::{MEMORIES_A_PLACE, TABLES_A_PLACE};
+use crate::places::{MEMORIES_A_PLACE, STACKS_A_CONCURRENT_PLACE, TABLES_A_PLACE};
 use crate::state::{CoreState, State};
 
 /// How much memory a warm slot keeps from one instance to the next.
@@ -33,8 +38,10 @@ const MEMORIES_A_COMPONENT: u32 = 4;
 const TABLES_A_COMPONENT: u32 = 16;
 
 /// What code needs of its engine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Needs {
+    /// Instances from a pool.
+    pub(crate) pool: bool,
     /// The engine for WASI 0.3.
     pub(crate) concurrent: bool,
     /// Epochs, at which it yields.
@@ -48,38 +55,36 @@ pub(crate) struct World {
     pub(crate) core_modules: wasmtime::Linker<CoreState>,
 }
 
-/// The engines of one runtime, each with a pool of `instances`.
+/// The engines of one runtime.
 pub(crate) struct Engines {
+    /// In each pool.
     instances: u32,
-    worlds: [OnceLock<World>; 4],
+    worlds: Mutex<HashMap<Needs, Arc<World>>>,
 }
 
 impl Engines {
-    /// None yet.
+    /// None yet; each pool will have so many instances.
     pub(crate) fn new(instances: u32) -> Arc<Self> {
-        Arc::new(Self { instances, worlds: Default::default() })
+        Arc::new(Self { instances, worlds: Mutex::default() })
     }
 
     /// The engine for such code.
-    pub(crate) fn world(&self, needs: Needs) -> wasmtime::Result<&World> {
-        let [plain, concurrent, free, free_concurrent] = &self.worlds;
-        let cell = match (needs.epochs, needs.concurrent) {
-            (true, false) => plain,
-            (true, true) => concurrent,
-            (false, false) => free,
-            (false, true) => free_concurrent,
-        };
-        if let Some(world) = cell.get() {
-            return Ok(world);
+    pub(crate) fn world(&self, needs: Needs) -> wasmtime::Result<Arc<World>> {
+        if let Some(world) = self.worlds().get(&needs) {
+            return Ok(Arc::clone(world));
         }
-        let world = World::new(self.instances, needs)?;
+        let world = Arc::new(World::new(self.instances, needs)?);
         // Where two come at the same time, one of the engines is dropped unused.
-        Ok(cell.get_or_init(|| world))
+        Ok(Arc::clone(self.worlds().entry(needs).or_insert(world)))
     }
 
     /// Begins the next epoch.
     pub(crate) fn increment_epoch(&self) {
-        self.worlds.iter().filter_map(OnceLock::get).for_each(|world| world.engine.increment_epoch());
+        self.worlds().values().for_each(|world| world.engine.increment_epoch());
+    }
+
+    fn worlds(&self) -> MutexGuard<'_, HashMap<Needs, Arc<World>>> {
+        self.worlds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -99,7 +104,7 @@ impl World {
 
 /// What tells whether a process runs the code that another compiles: the key of one engine stands for those of all.
 pub(crate) fn release() -> wasmtime::Result<String> {
-    Ok(key(&engine(1, Needs { concurrent: true, epochs: true })?))
+    Ok(key(&engine(0, Needs { pool: false, concurrent: true, epochs: true })?))
 }
 
 fn key(engine: &Engine) -> String {
@@ -109,12 +114,26 @@ fn key(engine: &Engine) -> String {
 }
 
 fn engine(instances: u32, needs: Needs) -> wasmtime::Result<Engine> {
+    let mut config = Config::new();
+    config
+        .epoch_interruption(needs.epochs)
+        .async_stack_size(STACK_BYTES)
+        .max_wasm_stack(WASM_STACK_BYTES_MAX)
+        .wasm_component_model_async(needs.concurrent)
+        .concurrency_support(needs.concurrent);
+    if needs.pool {
+        config.allocation_strategy(pool(instances, needs.concurrent));
+    }
+    Engine::new(&config)
+}
+
+fn pool(instances: u32, concurrent: bool) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
         .total_core_instances(instances.saturating_mul(CORE_INSTANCES_A_COMPONENT))
         .total_memories(instances.saturating_mul(MEMORIES_A_PLACE))
         .total_tables(instances.saturating_mul(TABLES_A_PLACE))
-        .total_stacks(instances.saturating_mul(2))
+        .total_stacks(instances.saturating_mul(if concurrent { STACKS_A_CONCURRENT_PLACE } else { 1 }))
         .total_gc_heaps(instances)
         .max_core_instances_per_component(CORE_INSTANCES_A_COMPONENT)
         .max_memories_per_component(MEMORIES_A_COMPONENT)
@@ -125,13 +144,5 @@ fn engine(instances: u32, needs: Needs) -> wasmtime::Result<Engine> {
         .table_keep_resident(KEPT_TABLE_BYTES)
         .async_stack_keep_resident(KEPT_STACK_BYTES)
         .pagemap_scan(Enabled::Auto);
-    let mut config = Config::new();
-    config
-        .allocation_strategy(pool)
-        .epoch_interruption(needs.epochs)
-        .async_stack_size(STACK_BYTES)
-        .max_wasm_stack(WASM_STACK_BYTES_MAX)
-        .wasm_component_model_async(needs.concurrent)
-        .concurrency_support(needs.concurrent);
-    Engine::new(&config)
+    pool
 }

@@ -1,27 +1,27 @@
-//! Places in the pool of instances: who may have one, so that no container takes all.
+//! Places for instances: how many may live at once, so that none is refused half-way and no container takes all.
 //!
 //! An instance has its places before it is made: one, or more where its module has more memories or tables than one
-//! place of the pool provides for. Commands hold theirs until they exit and so leave some to requests; requests hold
-//! theirs for as long as they run, and wait for them.
+//! place provides for. A command holds its own until it exits; a request's are those of the pool, held for as long as it
+//! runs, and waited for.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::ResourcesRequired;
 
-/// One part in so many of the pool is kept for requests, so that commands cannot silence every HTTP module.
-const KEPT_FOR_REQUESTS: u32 = 4;
-/// A container's requests take at most one part in so many of the pool; further ones wait. Less than what is kept, so
-/// that one container cannot silence the others either, however many commands there are.
-const CONTAINER_PART: u32 = 8;
+/// A container's requests take at most one part in so many of the pool; further ones wait, so that one container cannot
+/// silence the others.
+const CONTAINER_PART: u32 = 4;
 /// What the pool has for each place.
 pub(crate) const MEMORIES_A_PLACE: u32 = 2;
 pub(crate) const TABLES_A_PLACE: u32 = 4;
+/// Tasks of a component of WASI 0.3 have stacks of their own while they wait; others have one for each instance.
+pub(crate) const STACKS_A_CONCURRENT_PLACE: u32 = 2;
 
-/// The pool's places.
+/// All places.
 pub(crate) struct Places {
-    all: Arc<Semaphore>,
     commands: Arc<Semaphore>,
+    requests: Arc<Semaphore>,
     per_container: u32,
 }
 
@@ -35,31 +35,28 @@ pub(crate) struct RequestPlaces {
 /// One instance's places, given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Place {
-    _held: [OwnedSemaphorePermit; 2],
+    _all: OwnedSemaphorePermit,
+    _own: Option<OwnedSemaphorePermit>,
 }
 
 impl Places {
-    /// `instances` is the size of the pool.
-    pub(crate) fn new(instances: u32) -> Self {
+    /// So many for commands, and for requests, which is the size of the pool.
+    pub(crate) fn new(commands: u32, requests: u32) -> Self {
         let semaphore = |places: u32| Arc::new(Semaphore::new(places as usize));
-        Self {
-            all: semaphore(instances),
-            commands: semaphore(instances - instances / KEPT_FOR_REQUESTS),
-            per_container: instances / CONTAINER_PART,
-        }
+        let per_container = requests / CONTAINER_PART;
+        Self { commands: semaphore(commands), requests: semaphore(requests), per_container }
     }
 
     /// The places of a command that needs so many; `None` while too many are taken.
     pub(crate) fn command(&self, needed: u32) -> Option<Place> {
-        let own = Arc::clone(&self.commands).try_acquire_many_owned(needed).ok()?;
-        let all = Arc::clone(&self.all).try_acquire_many_owned(needed).ok()?;
-        Some(Place { _held: [own, all] })
+        let all = Arc::clone(&self.commands).try_acquire_many_owned(needed).ok()?;
+        Some(Place { _all: all, _own: None })
     }
 
     /// The places of a new container's requests, each of which needs so many.
     pub(crate) fn requests(&self, each: u32) -> RequestPlaces {
         let own = self.per_container.max(each) as usize;
-        RequestPlaces { all: Arc::clone(&self.all), own: Arc::new(Semaphore::new(own)), each }
+        RequestPlaces { all: Arc::clone(&self.requests), own: Arc::new(Semaphore::new(own)), each }
     }
 }
 
@@ -68,7 +65,7 @@ impl RequestPlaces {
     pub(crate) async fn take(&self) -> Option<Place> {
         let own = Arc::clone(&self.own).acquire_many_owned(self.each).await.ok()?;
         let all = Arc::clone(&self.all).acquire_many_owned(self.each).await.ok()?;
-        Some(Place { _held: [own, all] })
+        Some(Place { _all: all, _own: Some(own) })
     }
 }
 
@@ -90,14 +87,14 @@ mod tests {
     }
 
     #[test]
-    fn neither_commands_nor_one_container_take_all() {
-        let places = Places::new(32);
+    fn one_container_does_not_take_all() {
+        let places = Places::new(24, 32);
         let (greedy, modest) = (places.requests(1), places.requests(1));
         let commands = all_of(|| places.command(1));
         assert_eq!(commands.len(), 24);
         let taken = all_of(|| greedy.take().now_or_never().flatten());
-        assert_eq!(taken.len(), 4, "an eighth, whatever commands have");
-        assert_eq!(all_of(|| modest.take().now_or_never().flatten()).len(), 4);
+        assert_eq!(taken.len(), 8, "a quarter, whatever commands have");
+        assert_eq!(all_of(|| modest.take().now_or_never().flatten()).len(), 8);
         drop(commands);
         assert!(greedy.take().now_or_never().is_none(), "and whatever is free");
     }
@@ -113,7 +110,7 @@ mod tests {
         for (memories, tables, places) in [(0, 0, 1), (1, 4, 1), (2, 4, 2), (3, 5, 2), (1, 16, 4)] {
             assert_eq!(needed(Some(&required(memories, tables))), places, "{memories} memories, {tables} tables");
         }
-        let places = Places::new(8);
+        let places = Places::new(4, 8);
         assert_eq!(all_of(|| places.command(4)).len(), 1);
         let large = places.requests(4);
         let first = large.take().now_or_never().flatten();

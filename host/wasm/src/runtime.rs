@@ -19,7 +19,7 @@ use wherry_runtime::{
 use crate::codes::{Code, Codes, ComponentCode, Form};
 use crate::command::{component, core_module, unstartable};
 use crate::container::{Resources, Running};
-use crate::engine::{Engines, Needs, release};
+use crate::engine::{Engines, release};
 use crate::images::Images;
 use crate::limits::Memory;
 use crate::maps;
@@ -37,8 +37,10 @@ const HTTP_PORT_DEFAULT: u16 = 8080;
 pub struct WasmConfig {
     /// Where modules and compiled code are kept; where code is given, only files that containers mount.
     pub directory: PathBuf,
-    /// How many instances live at once; HTTP requests beyond that wait, commands beyond that fail to start.
-    pub instances_max: u32,
+    /// How many HTTP requests are answered at once; further ones wait.
+    pub requests_max: u32,
+    /// How many commands run at once; further ones fail to start.
+    pub commands_max: u32,
     /// The threads that guests run on: not those of the control plane, so that no guest stalls it.
     pub guests: Handle,
 }
@@ -69,16 +71,12 @@ pub struct WasmRuntime {
 }
 
 impl WasmRuntime {
-    /// Sets up the engine; compiles nothing yet.
+    /// Compiles nothing yet.
     pub fn new(config: WasmConfig, source: Arc<dyn ImageSource>) -> Result<Self, SetupError> {
+        maps::warn_if_few(config.requests_max, config.commands_max);
         let directory = config.directory.clone();
-        let mut runtime = Self::given(config.clone())?;
+        let mut runtime = Self::given(config)?;
         runtime.images = Some(Arc::new(Images::open(source, &directory)?));
-        for concurrent in [false, true] {
-            let needs = Needs { concurrent, epochs: true };
-            runtime.codes.engines.world(needs).map_err(SetupError::Engine)?;
-        }
-        maps::warn_if_few(config.instances_max);
         Ok(runtime)
     }
 
@@ -92,7 +90,7 @@ impl WasmRuntime {
 
     /// A runtime that compiles nothing and knows no images: it is given code.
     pub fn given(config: WasmConfig) -> Result<Self, SetupError> {
-        let engines = Engines::new(config.instances_max);
+        let engines = Engines::new(config.requests_max);
         let mounts = config.directory.join("mounts");
         // What an earlier process left behind.
         drop(std::fs::remove_dir_all(&mounts));
@@ -101,7 +99,7 @@ impl WasmRuntime {
             release: release().map_err(SetupError::Engine)?,
             images: None,
             ticker: Ticker::start(engines)?,
-            places: Places::new(config.instances_max),
+            places: Places::new(config.commands_max, config.requests_max),
             guests: config.guests,
             mounts,
         })
@@ -119,7 +117,7 @@ impl WasmRuntime {
     fn command_place(&self, needed: u32) -> Result<Place, StartError> {
         self.places.command(needed).ok_or_else(|| StartError {
             reason: "RunContainerError",
-            message: "this node runs as many command modules as its pool of instances has places for".to_owned(),
+            message: "no place is left: as many command modules as may be run in this process already".to_owned(),
         })
     }
 

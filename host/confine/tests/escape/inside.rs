@@ -32,13 +32,13 @@ pub struct Inside {
     passed: Vec<OwnedFd>,
 }
 
-/// Plays the sandbox: `MODE ROOT PORT LEAKED`.
+/// Plays the sandbox: `MODE ROOT PORT LEAKED USER`.
 pub fn run(arguments: &[String]) {
-    let [mode, root, port, leaked] = arguments else { panic!("{arguments:?}") };
+    let [mode, root, port, leaked, user] = arguments else { panic!("{arguments:?}") };
     let root = PathBuf::from(root);
     // A high number, which nothing opened later gets by itself.
     let before = rustix::io::fcntl_dupfd_cloexec(File::open("/dev/zero").unwrap(), 300).unwrap().into_raw_fd();
-    let report = (mode == "confined" || mode == "abort").then(|| confine(&plan(&root)).unwrap());
+    let report = (mode == "confined" || mode == "abort").then(|| confine(&plan(&root, user.parse().ok())).unwrap());
     if mode == "abort" {
         std::process::abort();
     }
@@ -59,14 +59,14 @@ pub fn run(arguments: &[String]) {
     }
 }
 
-fn plan(root: &std::path::Path) -> Plan {
-    let own_user = rustix::process::getuid().as_raw() >= wherry_confine::USERS_FIRST;
+fn plan(root: &std::path::Path, user: Option<u32>) -> Plan {
     let directory = |name: &str, writable| Directory { path: root.join(name), writable };
     Plan {
+        user,
         directories: vec![directory("readable", false), directory("writable", true)],
         descriptors: vec![SOCKET],
         open_files_max: 64,
-        threads_max: own_user.then_some(THREADS_MAX),
+        threads_max: user.map(|_| THREADS_MAX),
         file_bytes_max: FILE_BYTES_MAX,
         data_bytes_max: Some(1 << 30),
     }

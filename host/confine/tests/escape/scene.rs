@@ -11,7 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::process::Child;
 
 use rustix::net::{AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketType, sendmsg, socket};
-use wherry_confine::{Start, USERS_FIRST, USERS_MAX};
+use wherry_confine::Start;
 
 /// The first argument of this binary when it is to play the sandbox.
 pub const INSIDE: &str = "inside";
@@ -69,26 +69,24 @@ impl Scene {
     }
 
     pub fn start(self, mode: &str, who: Who) -> Sandbox {
-        let index = match who {
-            // There is no such user, so it keeps the test's.
-            Who::Same => USERS_MAX,
+        let user = match who {
+            Who::Same => None,
             Who::Own(index) => {
-                let user = Some(USERS_FIRST + index);
+                let user = Some(wherry_confine::user(index).unwrap());
                 chown(self.root.path().join("writable"), user, user).unwrap();
                 chown(self.root.path().join("writable/file"), user, user).unwrap();
-                index
+                user
             }
         };
         let (socket, theirs) = UnixStream::pair().unwrap();
         let leaked = inheritable();
         let port = self.listener.local_addr().unwrap().port().to_string();
         let root = self.root.path().to_str().unwrap().to_owned();
-        let arguments = [INSIDE.to_owned(), mode.to_owned(), root, port, leaked.as_raw_fd().to_string()];
+        let user = user.map_or_else(String::new, |user| user.to_string());
+        let arguments = [INSIDE.to_owned(), mode.to_owned(), root, port, leaked.as_raw_fd().to_string(), user];
         let arguments = arguments.into_iter().map(Into::into).collect();
-        let start = Start { index, arguments, descriptors: vec![theirs.into()], stderr: None };
-        let (mut command, lacking) = start.command().unwrap();
-        assert_eq!(lacking.is_empty(), matches!(who, Who::Own(_)), "{lacking:?}");
-        let child = command.spawn().unwrap();
+        let start = Start { arguments, socket: theirs.into(), stderr: None };
+        let child = start.command().spawn().unwrap();
         Sandbox { child, socket, _scene: self, _leaked: leaked }
     }
 }

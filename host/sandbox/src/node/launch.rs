@@ -15,7 +15,7 @@ use tokio::io::unix::AsyncFd;
 pub struct Launch<'a> {
     /// The sandbox's name.
     pub name: &'a str,
-    /// Where it waits for the node: descriptor 3 of the process.
+    /// Where it waits for the node.
     pub listener: OwnedFd,
     /// What it may open files in, for as long as it lives.
     pub directories: &'a [Directory],

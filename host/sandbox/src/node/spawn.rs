@@ -4,13 +4,11 @@ use std::ffi::OsString;
 use std::fs::DirBuilder;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{Mode, OFlags};
-use wherry_confine::{CPU_UNBOUNDED, Cgroup, CgroupLimits, SOCKET, Start, USERS_MAX, user};
+use wherry_confine::{CPU_UNBOUNDED, Cgroup, CgroupLimits, Start, USERS_MAX, user};
 
 use super::grants;
 use super::launch::{Directory, Launch, Launcher, Pidfd, Process};
@@ -81,17 +79,12 @@ impl Processes {
 
 impl Launcher for Processes {
     fn launch(&self, launch: Launch<'_>) -> io::Result<Box<dyn Process>> {
-        let index = self.index(launch.name);
-        let mut arguments: Vec<OsString> = vec![VERB.into(), launch.name.into()];
-        let mut descriptors = vec![launch.listener];
-        for (directory, number) in launch.directories.iter().zip(SOCKET + 1..) {
-            descriptors.push(open(directory, self.user(launch.name))?);
-            let access = if directory.writable { "rw" } else { "ro" };
-            arguments.push(format!("--directory={access}:{number}").into());
+        let user = self.user(launch.name);
+        for directory in launch.directories.iter().filter(|directory| directory.own) {
+            own(&directory.path, user)?;
         }
-        let start = Start { index, arguments, descriptors, stderr: None };
-        let (mut command, _announced_by_the_sandbox_itself) = start.command().map_err(io::Error::other)?;
-        let child = command.spawn()?.id();
+        let start = Start { arguments: arguments(&launch, user), socket: launch.listener, stderr: None };
+        let child = start.command().spawn()?.id();
         let enter = |cgroup: &Cgroup| {
             let entered = cgroup.add(child);
             entered.inspect_err(|error| tracing::warn!(%error, "a sandbox cannot enter its cgroup")).is_ok()
@@ -123,13 +116,18 @@ fn hash(what: impl Hash) -> u64 {
     hasher.finish()
 }
 
-fn open(directory: &Directory, user: Option<u32>) -> io::Result<OwnedFd> {
-    if directory.own {
-        DirBuilder::new().recursive(true).mode(0o700).create(&directory.path)?;
-        if let Some(user) = user {
-            grants::give(&directory.path, user)?;
-        }
+/// The sandbox's command line.
+fn arguments(launch: &Launch<'_>, user: Option<u32>) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = vec![VERB.into(), launch.name.into()];
+    arguments.extend(user.map(|user| format!("--user={user}").into()));
+    for Directory { path, writable, .. } in launch.directories {
+        arguments.extend([if *writable { "--writable" } else { "--readable" }.into(), path.into()]);
     }
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    Ok(rustix::fs::open(&directory.path, flags, Mode::empty())?)
+    arguments
+}
+
+/// Makes a directory that is the sandbox's own.
+fn own(directory: &Path, user: Option<u32>) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    user.map_or(Ok(()), |user| grants::give(directory, user))
 }

@@ -10,10 +10,8 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
 use rustix::net::SocketFlags;
-use wherry_sandbox::{Inherited, SOCKET, confine_to};
+use wherry_sandbox::{Granted, SOCKET, confine_to};
 
-/// The sandbox's own directory: the first one that it inherits.
-const OWN: &str = "/proc/self/fd/4";
 /// More than a sandbox may have.
 const THREADS_TRIED: usize = 2048;
 /// More than a file may hold, and than the disk has.
@@ -31,7 +29,7 @@ const ATTEMPTS: &[(&str, Attempt)] = &[
     ("open the cluster's state", |i| fs::read(i.root.join("store/state.redb")).map(drop)),
     ("write the cluster's state", |i| append(i.root.join("store/state.redb"))),
     ("read another namespace's volume", |i| fs::read(i.secret()).map(drop)),
-    ("reach it from its own directory", |_| fs::read(format!("{OWN}/../other/b/volumes/v/secret")).map(drop)),
+    ("reach it from its own directory", |i| fs::read(i.own("../other/b/volumes/v/secret")).map(drop)),
     ("reach it by a link", by_link),
     ("list the namespaces", |i| fs::read_dir(i.root.join("node/pods")).map(drop)),
     ("read the node's key", |i| fs::read(i.root.join("wasm/key")).map(drop)),
@@ -45,18 +43,16 @@ const ATTEMPTS: &[(&str, Attempt)] = &[
     ("fork", |_| call(libc::SYS_clone, [c_long::from(libc::SIGCHLD), 0, 0, 0, 0, 0])),
     ("run a program", |_| std::process::Command::new("/proc/self/exe").status().map(drop)),
     ("start threads without end", |_| threads_without_end()),
-    ("fill the disk with one file", |_| File::create(format!("{OWN}/a/volumes/v/huge"))?.set_len(HUGE_BYTES)),
+    ("fill the disk with one file", |i| File::create(i.own("a/volumes/v/huge"))?.set_len(HUGE_BYTES)),
     ("fill the disk elsewhere", |i| fs::write(i.root.join("node/filler"), "x")),
     ("fill memory files' disk", |_| fs::write("/dev/shm/wherry-filler", "x")),
-    ("write in its own volume", |_| append(format!("{OWN}/a/volumes/v/file").into())),
+    ("write in its own volume", |i| append(i.own("a/volumes/v/file"))),
     ("read compiled code", |i| fs::read(i.root.join("wasm/compiled/code.cwasm")).map(drop)),
 ];
 
 /// Plays the sandbox, given the arguments that follow its name.
 pub fn run(arguments: &[String]) {
-    let inherited = |argument: &String| argument.strip_prefix("--directory=").unwrap().parse().unwrap();
-    let directories: Vec<Inherited> = arguments.iter().map(inherited).collect();
-    confine_to(&directories).unwrap();
+    confine_to(&granted(arguments)).unwrap();
     // SAFETY: the launcher put the listener there for this process to own.
     let listener = unsafe { OwnedFd::from_raw_fd(SOCKET) };
     let socket = rustix::net::accept_with(&listener, SocketFlags::CLOEXEC).unwrap();
@@ -71,7 +67,25 @@ pub fn run(arguments: &[String]) {
     }
 }
 
+fn granted(arguments: &[String]) -> Granted {
+    let mut granted = Granted::default();
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        match argument.as_str() {
+            "--readable" => granted.readable.extend(rest.next().map(PathBuf::from)),
+            "--writable" => granted.writable.extend(rest.next().map(PathBuf::from)),
+            user => granted.user = Some(user.strip_prefix("--user=").unwrap().parse().unwrap()),
+        }
+    }
+    granted
+}
+
 impl Inside {
+    /// In the sandbox's own directory.
+    fn own(&self, path: &str) -> PathBuf {
+        self.root.join("node/pods/default").join(path)
+    }
+
     fn secret(&self) -> PathBuf {
         self.root.join("node/pods/other/b/volumes/v/secret")
     }
@@ -86,7 +100,7 @@ fn append(path: PathBuf) -> io::Result<()> {
 }
 
 fn by_link(inside: &Inside) -> io::Result<()> {
-    let link = format!("{OWN}/a/volumes/v/link");
+    let link = inside.own("a/volumes/v/link");
     symlink(inside.secret(), &link)?;
     fs::read(link).map(drop)
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::node::{Guest, Pod, SMALL_INSTANCES_MAX, Started, run, until};
+use crate::node::{Guest, Pod, SMALL_COMMANDS_MAX, Started, run, until};
 
 const INTERVAL: Duration = Duration::from_secs(2);
 
@@ -54,7 +54,7 @@ fn garbage_collected_modules_run() {
 }
 
 #[test]
-fn a_full_pool_says_so_and_has_room_again() {
+fn a_full_node_says_so_and_has_room_again() {
     run(async {
         let pod = Pod::on_the_small_node();
         let waiting = || Guest { stdin: true, ..Guest::new("misbehave", &["stdin"]) };
@@ -65,9 +65,9 @@ fn a_full_pool_says_so_and_has_room_again() {
                 Err(error) => break error,
             }
         };
-        assert!(started.len() < SMALL_INSTANCES_MAX as usize, "some places are kept for requests");
+        assert_eq!(started.len(), SMALL_COMMANDS_MAX as usize);
         assert_eq!(refused.reason, "RunContainerError");
-        assert!(refused.message.contains("pool of instances"), "{}", refused.message);
+        assert!(refused.message.contains("no place is left"), "{}", refused.message);
         for one in &started {
             one.container.stop();
             assert_eq!(one.container.exited().await.code, 0, "the end of stdin is the end of it");

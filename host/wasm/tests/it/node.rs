@@ -23,9 +23,11 @@ use wherry_wasm::{WasmConfig, WasmRuntime};
 
 /// How long anything may take before a test gives up. Generous: it is reached only by a failing test.
 const PATIENCE: Duration = Duration::from_secs(120);
-const INSTANCES_MAX: u32 = 64;
-/// How many instances the small node's pool has.
-pub const SMALL_INSTANCES_MAX: u32 = 8;
+const REQUESTS_MAX: u32 = 64;
+const COMMANDS_MAX: u32 = 48;
+/// The same on the small node.
+const SMALL_REQUESTS_MAX: u32 = 8;
+pub const SMALL_COMMANDS_MAX: u32 = 6;
 const POLL: Duration = Duration::from_millis(1);
 
 /// Modules that no compiler here makes: `_start` allocates a struct on the garbage-collected heap.
@@ -34,8 +36,8 @@ const BY_HAND: [(&str, &[u8]); 1] = [(
     b"\0asm\x01\0\0\0\x01\x08\x02\x5f\x01\x7f\0\x60\0\0\x03\x02\x01\x01\x07\x0a\x01\x06_start\0\0\x0a\x08\x01\x06\0\xfb\x01\0\x1a\x0b",
 )];
 
-static NODE: LazyLock<Node> = LazyLock::new(|| Node::new("wasm", INSTANCES_MAX));
-static SMALL: LazyLock<Node> = LazyLock::new(|| Node::new("wasm-small", SMALL_INSTANCES_MAX));
+static NODE: LazyLock<Node> = LazyLock::new(|| Node::new("wasm", REQUESTS_MAX, COMMANDS_MAX));
+static SMALL: LazyLock<Node> = LazyLock::new(|| Node::new("wasm-small", SMALL_REQUESTS_MAX, SMALL_COMMANDS_MAX));
 
 struct Node {
     control: tokio::runtime::Runtime,
@@ -81,7 +83,7 @@ pub struct Started {
 }
 
 impl Node {
-    fn new(folder: &str, instances_max: u32) -> Self {
+    fn new(folder: &str, requests_max: u32, commands_max: u32) -> Self {
         let threads = |name: &str| {
             tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(2)
@@ -100,7 +102,7 @@ impl Node {
         };
         let network = Network::new(config, Arc::clone(&names) as _);
         let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(folder);
-        let config = WasmConfig { directory, instances_max, guests: guests.handle().clone() };
+        let config = WasmConfig { directory, requests_max, commands_max, guests: guests.handle().clone() };
         let runtime = WasmRuntime::new(config, Arc::new(Examples)).unwrap();
         Self { control, _guests: guests, runtime, network, names, pods: AtomicU32::new(0) }
     }
