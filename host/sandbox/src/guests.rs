@@ -148,8 +148,8 @@ impl Guests {
         let survivors: Vec<_> = containers.values().map(|entry| entry.facts.clone()).collect();
         let survivors = survivors.chunks(SURVIVORS_A_MESSAGE).map(|some| ToNode::Survivors(some.to_vec()));
         let ready = ToNode::Ready { engine: self.runtime.engine(), lacking: self.lacking.clone() };
-        let words = std::iter::once(ToNode::Hello { version: VERSION }).chain(survivors).chain([ready]);
-        self.node.connect(Arc::clone(wire), &words.collect::<Vec<_>>(), &self.drain);
+        let words = std::iter::once(ToNode::Hello { version: VERSION }).chain(survivors);
+        self.node.connect(Arc::clone(wire), words.collect(), ready, &self.drain);
         drop(containers);
     }
 
@@ -194,7 +194,7 @@ impl Guests {
                     self.with(&container, |running| running.log.go_on_in(file.into(), bytes));
                 }
             }
-            ToSandbox::Adopt { pod } => self.node.adopted(pod),
+            ToSandbox::Adopt { pod } => self.node.knows(pod),
             ToSandbox::Forget { container } => self.forget(&container),
         }
     }

@@ -12,7 +12,7 @@ use wherry_runtime::{Exit, ExitReason, PodRef, Survivor, Usage};
 use wherry_vnet::{DialError, Protocol, Resolution};
 
 /// The version of these messages; a sandbox of another is not adopted.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// How long a message may be: what a socket's buffer takes at once on every Linux.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 160 * 1024;
@@ -22,6 +22,9 @@ pub(crate) const DESCRIPTORS_MAX: usize = 64;
 
 /// How many survivors a message tells of: with the longest messages of their ends they fit.
 pub(crate) const SURVIVORS_A_MESSAGE: usize = 16;
+
+/// How many bound ports a message tells of.
+pub(crate) const PORTS_A_MESSAGE: usize = 1024;
 
 /// From the node. `Hello` is the first of all versions, and begins with the version.
 #[derive(Debug, Serialize, Deserialize)]
@@ -44,7 +47,7 @@ pub(crate) enum ToSandbox {
     Datagram { from: SocketAddr, to: SocketAddr, payload: Vec<u8> },
     /// The log goes on in another file. Descriptor: the file.
     Log { container: String, bytes: u64 },
-    /// A pod whose containers an earlier node has started is this node's: its bound ports are to be told.
+    /// A pod whose containers an earlier node has started is this node's: what it asks is answered.
     Adopt { pod: IpAddr },
     /// What became of a container is known, and need not be kept any longer.
     Forget { container: String },
@@ -53,10 +56,12 @@ pub(crate) enum ToSandbox {
 /// From a sandbox. `Hello` is the first of all versions, and begins with the version.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum ToNode {
-    /// The answer to `Hello`, followed by `Survivors`, as many as it takes, and `Ready`.
+    /// The answer to `Hello`, followed by `Survivors` and `Ports`, as many as it takes, and `Ready`.
     Hello { version: u32 },
     /// Containers that an earlier node has started.
     Survivors(Vec<SurvivingContainer>),
+    /// Ports that their pods have bound.
+    Ports(Vec<(SocketAddr, WireProtocol)>),
     /// All is said that is to be known of the sandbox.
     Ready { engine: String, lacking: Vec<String> },
     /// To `Start`.

@@ -64,7 +64,10 @@ impl Wire {
         &self,
         buffer: &mut Vec<u8>,
     ) -> io::Result<Option<(M, Vec<OwnedFd>)>> {
-        buffer.resize(MESSAGE_BYTES_MAX, 0);
+        if buffer.len() < MESSAGE_BYTES_MAX {
+            // Fresh from the system, of which only the pages that a message has reached take memory.
+            *buffer = vec![0; MESSAGE_BYTES_MAX];
+        }
         let received = self.socket.async_io(Interest::READABLE, |socket| receive(socket.as_fd(), buffer)).await?;
         let (length, descriptors) = received;
         if length == 0 {

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use tokio::runtime::Handle;
@@ -22,10 +23,31 @@ const MESSAGE_CHARS_MAX: usize = 1024;
 /// A container's handle.
 pub(crate) struct Running {
     exited: watch::Receiver<Option<Exit>>,
-    ended: watch::Sender<Option<Exit>>,
+    is_killed: Arc<AtomicBool>,
     stopping: CancellationToken,
     task: AbortHandle,
     resources: Resources,
+}
+
+/// Tells a container's end once its guest is no more: where it did not end by itself, when it has yielded and was dropped.
+struct Told {
+    ended: watch::Sender<Option<Exit>>,
+    is_killed: Arc<AtomicBool>,
+    exit: Option<Exit>,
+}
+
+impl Told {
+    fn end(mut self, exit: Exit) {
+        self.exit = Some(exit);
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        // A guest that still sees its stop cannot pass its kill off as an end of its own.
+        let own = self.exit.take().filter(|_| !self.is_killed.load(Ordering::SeqCst));
+        self.ended.send_replace(Some(own.unwrap_or_else(killed)));
+    }
 }
 
 /// What a container's instances share, and are accounted on.
@@ -45,12 +67,13 @@ impl Running {
         guest: impl Future<Output = Exit> + Send + 'static,
     ) -> Arc<Self> {
         let (ended, exited) = watch::channel(None);
-        let tell = ended.clone();
+        let is_killed = Arc::new(AtomicBool::new(false));
+        let told = Told { ended, is_killed: Arc::clone(&is_killed), exit: None };
         let task = handle.spawn(async move {
             let exit = guest.await;
-            end(&tell, exit);
+            told.end(exit);
         });
-        Arc::new(Self { exited, ended, stopping, task: task.abort_handle(), resources })
+        Arc::new(Self { exited, is_killed, stopping, task: task.abort_handle(), resources })
     }
 }
 
@@ -67,8 +90,7 @@ impl Container for Running {
     }
 
     fn kill(&self) {
-        // In this order: a guest that still sees its stop cannot pass its kill off as an end of its own.
-        end(&self.ended, killed());
+        self.is_killed.store(true, Ordering::SeqCst);
         self.task.abort();
         self.stopping.cancel();
     }
@@ -82,15 +104,6 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.task.abort();
     }
-}
-
-/// The first end is the end.
-fn end(ended: &watch::Sender<Option<Exit>>, exit: Exit) {
-    ended.send_if_modified(|present| {
-        let is_first = present.is_none();
-        present.get_or_insert(exit);
-        is_first
-    });
 }
 
 /// A guest that ended by itself with this code.

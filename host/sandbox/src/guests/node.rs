@@ -12,7 +12,7 @@ use wherry_base::Drain;
 use wherry_vnet::{DialError, Protocol, Resolution, Way};
 
 use super::locked;
-use crate::message::{Dialed, NameError, Refusal, ToNode, WireProtocol};
+use crate::message::{Dialed, NameError, PORTS_A_MESSAGE, Refusal, ToNode, WireProtocol};
 use crate::wire::{Packet, Wire};
 
 /// How many messages wait for the node. What must not be lost ends the sandbox when there is no room for it: a node that
@@ -42,13 +42,18 @@ impl Node {
         Arc::default()
     }
 
-    /// A node has come: it is told these words before anything else.
-    pub(crate) fn connect(&self, wire: Arc<Wire>, words: &[ToNode], drain: &Drain) {
+    /// A node has come: before anything else it is told these words, the ports that are bound, and the last word.
+    pub(crate) fn connect(&self, wire: Arc<Wire>, mut words: Vec<ToNode>, last: ToNode, drain: &Drain) {
+        // Held until the node is there, so that it hears of each change after this once.
+        let bound = locked(&self.bound);
+        let ports: Vec<_> = bound.iter().copied().collect();
+        words.extend(ports.chunks(PORTS_A_MESSAGE).map(|some| ToNode::Ports(some.to_vec())));
+        words.push(last);
         let (sender, mut waiting) = mpsc::channel::<Packet>(WAITING_MAX + words.len());
         let mut outgoing = locked(&self.outgoing);
         *outgoing = Some(sender);
         words.iter().for_each(|word| tell_or_end(outgoing.as_ref(), word));
-        drop(outgoing);
+        drop((outgoing, bound));
         drain.spawn(async move {
             while let Some(packet) = waiting.recv().await {
                 if wire.send(&packet).await.is_err() {
@@ -69,17 +74,6 @@ impl Node {
     /// The node knows this pod from now on, and answers what it asks.
     pub(crate) fn knows(&self, pod: IpAddr) {
         self.known.send_if_modified(|known| known.insert(pod));
-    }
-
-    /// The node knows this pod, and nothing of it yet.
-    pub(crate) fn adopted(&self, pod: IpAddr) {
-        let bound = locked(&self.bound);
-        let first = (SocketAddr::new(pod, 0), WireProtocol::Tcp);
-        for (at, protocol) in bound.range(first..).take_while(|(at, _)| at.ip() == pod) {
-            self.tell(&ToNode::Bound { protocol: *protocol, at: *at, is_bound: true });
-        }
-        drop(bound);
-        self.knows(pod);
     }
 
     /// Tells what must not be lost. Where no node is there, the next one asks.

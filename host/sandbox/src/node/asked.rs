@@ -12,7 +12,7 @@ use super::link::Link;
 use crate::message::{Dialed, NameError, Refusal, ToSandbox, WireProtocol};
 
 /// How many ports a sandbox's pods may announce.
-const PORTS_MAX: usize = 16_384;
+pub(super) const PORTS_MAX: usize = 16_384;
 
 /// How many datagrams from a port wait to be sent; further ones are dropped.
 const DATAGRAMS_MAX: usize = 256;
@@ -59,7 +59,7 @@ impl Link {
 
     /// A port of a pod of the sandbox is bound, or given back.
     pub(super) fn bound(self: &Arc<Self>, protocol: WireProtocol, at: SocketAddr, is_bound: bool) {
-        let Some(pod) = self.pod(at.ip()) else { return };
+        let Some(pod) = self.pod(at.ip()) else { return self.bound_by_survivor(protocol, at, is_bound) };
         match (protocol, is_bound) {
             (WireProtocol::Tcp, true) => {
                 let Some(holder) = self.holder() else { return };

@@ -18,6 +18,9 @@ const KILLED_CODE: i32 = 137;
 pub(crate) struct Remote {
     pub(crate) id: String,
     pub(crate) logs: Arc<dyn LogSink>,
+    /// Whether nothing of it runs any more when the sandbox has told its end: a command, whose guest was dropped then. What
+    /// is left of the requests of an HTTP module, the sandbox does not know.
+    pub(crate) ends_when_told: bool,
     link: Weak<Link>,
     _files: Staged,
     exit: watch::Sender<Option<Exit>>,
@@ -32,12 +35,13 @@ impl Remote {
         id: String,
         logs: Arc<dyn LogSink>,
         files: Staged,
+        ends_when_told: bool,
         before: Duration,
         link: Weak<Link>,
     ) -> Arc<Self> {
         let (cpu_nanos, memory_bytes) = (AtomicU64::new(0), AtomicU64::new(0));
         let exit = watch::Sender::new(None);
-        Arc::new(Self { id, logs, link, _files: files, exit, before, cpu_nanos, memory_bytes })
+        Arc::new(Self { id, logs, ends_when_told, link, _files: files, exit, before, cpu_nanos, memory_bytes })
     }
 
     /// It has ended; only the first end counts.
@@ -48,6 +52,11 @@ impl Remote {
     /// Its sandbox is gone.
     pub(crate) fn lose(&self, why: &str) {
         self.end(Exit { code: KILLED_CODE, reason: ExitReason::SandboxChanged, message: why.to_owned() });
+    }
+
+    /// It was killed, and its sandbox with it.
+    pub(crate) fn killed(&self) {
+        self.end(Exit { code: KILLED_CODE, reason: ExitReason::Error, message: String::new() });
     }
 
     pub(crate) fn used(&self, cpu_nanos: u64, memory_bytes: u64) {
@@ -85,12 +94,9 @@ impl Container for Remote {
     }
 
     fn kill(&self) {
-        let Some(link) = self.link.upgrade() else { return };
-        if link.is_of_one_pod() {
-            // Not the loss of its sandbox, which comes of it.
-            self.end(Exit { code: KILLED_CODE, reason: ExitReason::Error, message: String::new() });
+        if let Some(link) = self.link.upgrade() {
+            link.kill(&self.id);
         }
-        link.kill(&self.id);
     }
 
     fn usage(&self) -> Usage {

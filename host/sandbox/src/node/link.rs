@@ -3,7 +3,7 @@
 //! A sandbox is hostile: what it says of pods that are not its own is ignored, and one that breaks the protocol, or does
 //! not read what it is told, is killed. Its containers then end as `SandboxChanged`, and nothing else happens.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -18,7 +18,7 @@ use wherry_vnet::{DialError, Holder, Namespace};
 use super::container::Remote;
 use super::launch::Process;
 use super::runtime::POD_PREFIX;
-use crate::message::{Failure, Ranges, SurvivingContainer, ToNode, ToSandbox, VERSION, WireExit};
+use crate::message::{Failure, Ranges, SurvivingContainer, ToNode, ToSandbox, VERSION, WireExit, WireProtocol};
 use crate::wire::{Packet, TooLarge, Wire};
 
 /// How many messages wait for a sandbox before it counts as one that does not read.
@@ -26,6 +26,9 @@ const WAITING_MAX: usize = 4096;
 
 /// How many connections and lookups a sandbox may wait for at once; further ones are refused.
 const ASKED_MAX: usize = 1024;
+
+/// How long a container that is killed may take to yield before its process is killed, where that is its pod's own.
+const YIELD_MOST: Duration = Duration::from_millis(10);
 
 /// How long the end of a process may take after that of its connection.
 const FATE_MOST: Duration = Duration::from_millis(50);
@@ -64,6 +67,8 @@ pub(crate) struct State {
     /// What an earlier node has started there and this one has not taken over.
     /// By the pod's uid and their own id.
     pub(crate) survivors: BTreeMap<(String, String), SurvivingContainer>,
+    /// The ports that their pods have bound.
+    pub(crate) survivors_ports: BTreeSet<(SocketAddr, WireProtocol)>,
     /// The senders for datagrams of the pods' bound ports.
     pub(crate) datagrams: HashMap<SocketAddr, super::asked::Datagrams>,
 }
@@ -139,14 +144,33 @@ impl Link {
         self.process.limit_cpu(sum);
     }
 
-    /// Kills a container; the code of a pod that has a sandbox to itself may run without ever yielding: only the end of
-    /// the process is sure to be its end.
+    /// Kills a container. The code of a pod that has a sandbox to itself may run without ever yielding: only the end of the
+    /// process is sure to be its end, which the pod's other containers are spared where it yields in time.
     pub(crate) fn kill(&self, container: &str) {
-        if self.is_of_one_pod() {
-            self.end("a container of its pod was killed");
-        } else {
-            self.tell(&ToSandbox::Kill { container: container.to_owned() }, Vec::new());
+        let may_yield = |state: &State| {
+            let told = state.containers.get(container).is_some_and(|container| container.ends_when_told);
+            told && state.containers.len() > 1
+        };
+        if self.is_of_one_pod() && !may_yield(&self.state()) {
+            return self.end_killed(container);
         }
+        self.tell(&ToSandbox::Kill { container: container.to_owned() }, Vec::new());
+        if let Some(link) = self.this.upgrade().filter(|link| link.is_of_one_pod()) {
+            let container = container.to_owned();
+            self.drain.spawn(async move {
+                tokio::time::sleep(YIELD_MOST).await;
+                if link.state().containers.contains_key(&container) {
+                    link.end_killed(&container);
+                }
+            });
+        }
+    }
+
+    /// Ends the sandbox to kill a container, whose end is not the loss of its sandbox then.
+    fn end_killed(&self, container: &str) {
+        let killed = self.state().containers.remove(container);
+        killed.iter().for_each(|container| container.killed());
+        self.end("a container of its pod was killed");
     }
 
     /// Whether the sandbox is a pod's own, which is killed with it.
@@ -206,9 +230,9 @@ impl Link {
     }
 
     /// A container that is about to be known to the sandbox.
-    pub(crate) fn expect(&self, id: &str, logs: Arc<dyn LogSink>, files: Staged) -> Arc<Remote> {
+    pub(crate) fn expect(&self, id: &str, logs: Arc<dyn LogSink>, files: Staged, ends_when_told: bool) -> Arc<Remote> {
         let before = self.process.cpu_time().unwrap_or_default();
-        let remote = Remote::new(id.to_owned(), logs, files, before, self.this.clone());
+        let remote = Remote::new(id.to_owned(), logs, files, ends_when_told, before, self.this.clone());
         self.state().containers.insert(id.to_owned(), Arc::clone(&remote));
         remote
     }
@@ -256,6 +280,9 @@ impl Link {
             }
             ToNode::Hello { .. } => {}
             ToNode::Survivors(survivors) => self.told_of(survivors)?,
+            ToNode::Ports(ports) => {
+                ports.into_iter().for_each(|(at, protocol)| self.bound_by_survivor(protocol, at, true));
+            }
             ToNode::Ready { engine, lacking } => self.ready(&engine, &lacking)?,
             ToNode::Started { container, outcome } => self.started(&container, outcome),
             ToNode::Exited { container, exit } => self.exited(container, exit),

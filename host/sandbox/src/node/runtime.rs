@@ -7,8 +7,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::oneshot;
 use wherry_runtime::{
-    Adoption, Compiler, Container, ContainerSpec, Image, ImageError, Mount, PodRef, PullPolicy, Runtime, StartError,
-    Survivor,
+    Adoption, Compiler, Container, ContainerSpec, Image, ImageError, ImageKind, Mount, PodRef, PullPolicy, Runtime,
+    StartError, Survivor,
 };
 
 use super::container::Remote;
@@ -121,7 +121,8 @@ impl SandboxRuntime {
         let files = wherry_runtime::stage(spec, &self.files_directory(&spec.pod))?;
         let (start, descriptors) = self.grants(&*spec, &link.name)?;
         let (answer, answered) = oneshot::channel();
-        let remote = link.expect(&spec.id, Arc::clone(&spec.logs), files);
+        let is_command = spec.image.kind == ImageKind::Command;
+        let remote = link.expect(&spec.id, Arc::clone(&spec.logs), files, is_command);
         {
             let mut state = link.state();
             state.pods.insert(spec.network.address(), Arc::downgrade(&spec.network));

@@ -2,15 +2,18 @@
 //!
 //! A sandbox may only claim pods that it was made for, and only before it has said that this was all.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use wherry_runtime::{Adoption, PodRef, Staged, Survivor};
+use wherry_vnet::Namespace;
 
+use super::asked::PORTS_MAX;
 use super::container::Remote;
 use super::link::Link;
-use crate::message::{SurvivingContainer, ToSandbox};
+use crate::message::{SurvivingContainer, ToSandbox, WireProtocol};
 
 /// How many containers a sandbox may claim to have.
 const SURVIVORS_MAX: usize = 65_536;
@@ -37,6 +40,31 @@ impl Link {
         if state.survivors.len() > SURVIVORS_MAX { Err("it claims too many containers".to_owned()) } else { Ok(()) }
     }
 
+    /// A port of a pod that was not taken over yet is bound, or given back.
+    pub(super) fn bound_by_survivor(&self, protocol: WireProtocol, at: SocketAddr, is_bound: bool) {
+        let mut state = self.state();
+        if !is_bound {
+            state.survivors_ports.remove(&(at, protocol));
+        } else if state.survivors_ports.len() < PORTS_MAX {
+            state.survivors_ports.insert((at, protocol));
+        }
+    }
+
+    /// Takes a pod over, where that was not done with another of its containers, with the ports that it has bound: they
+    /// are reachable when this returns.
+    fn adopt_pod(self: &Arc<Self>, network: &Arc<Namespace>) {
+        let address = network.address();
+        let mut state = self.state();
+        let known = state.pods.insert(address, Arc::downgrade(network));
+        if known.is_some_and(|pod| pod.strong_count() > 0) {
+            return;
+        }
+        let ports: Vec<_> = state.survivors_ports.extract_if(.., |(at, _)| at.ip() == address).collect();
+        drop(state);
+        self.tell(&ToSandbox::Adopt { pod: address }, Vec::new());
+        ports.into_iter().for_each(|(at, protocol)| self.bound(protocol, at, true));
+    }
+
     /// What there is of a pod and was not taken over yet.
     pub(crate) fn survivors(&self, pod: &PodRef) -> Vec<Survivor> {
         let state = self.state();
@@ -47,18 +75,14 @@ impl Link {
 
     /// Takes a container over, whose staged files are below `files`. `None`: it is gone.
     pub(crate) fn adopt(
-        &self,
+        self: &Arc<Self>,
         Survivor { id, pod, .. }: &Survivor,
         Adoption { network, logs, .. }: &Adoption,
         files: &Path,
     ) -> Option<Arc<Remote>> {
         let survivor = self.state().survivors.remove(&(pod.uid.clone(), id.clone()))?;
-        let remote = self.expect(id, Arc::clone(logs), Staged::left(files, id));
-        let address = network.address();
-        let known = self.state().pods.insert(address, Arc::downgrade(network));
-        if known.and_then(|pod| pod.upgrade()).is_none() {
-            self.tell(&ToSandbox::Adopt { pod: address }, Vec::new());
-        }
+        let remote = self.expect(id, Arc::clone(logs), Staged::left(files, id), false);
+        self.adopt_pod(network);
         if let Some(exit) = survivor.exit {
             self.exited(id.clone(), exit);
             return Some(remote);
@@ -72,7 +96,10 @@ impl Link {
 
     /// Stops what was not taken over.
     pub(crate) fn end_survivors(self: &Arc<Self>) {
-        let rest = std::mem::take(&mut self.state().survivors);
+        let mut state = self.state();
+        let rest = std::mem::take(&mut state.survivors);
+        state.survivors_ports.clear();
+        drop(state);
         let (running, ended): (Vec<_>, Vec<_>) = rest.into_values().partition(|survivor| survivor.exit.is_none());
         for SurvivingContainer { id, .. } in ended {
             self.tell(&ToSandbox::Forget { container: id }, Vec::new());

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use wherry_runtime::ExitReason;
+use wherry_sandbox::Grouping;
 
 use crate::world::World;
 
@@ -34,11 +35,12 @@ async fn what_runs_goes_on_under_the_next_node() {
     assert_eq!(known, (2, "main", "counts", None));
     assert!(world.survivors("other", "counter").is_empty());
     let server = world.adopt("shop", "server").await;
+    // Its ports are known with it.
+    let mut stream = world.try_dial("server", 8080).await.unwrap();
     let _client = world.adopt("shop", "client").await;
     let counter = world.adopt("shop", "counter").await;
     assert!(world.survivors("shop", "counter").is_empty());
     world.end_survivors().await;
-    let mut stream = world.dial("server", 8080).await;
     stream.write_all(b"x").await.unwrap();
     assert_eq!(stream.read_u8().await.unwrap(), b'x');
     let new = world.start("shop", "new", "talks", &[("TO", &to)]).await.unwrap();
@@ -93,13 +95,13 @@ async fn what_is_not_taken_over_is_stopped() {
     world.end_survivors().await;
     assert!(world.survivors("shop", "server").is_empty());
     world.printed("server", "stopped").await;
-    drop(world.dial("kept", 8080).await);
+    drop(world.try_dial("kept", 8080).await.unwrap());
     assert!(!world.log("kept").contains("stopped"));
 }
 
 #[tokio::test]
 async fn a_sandbox_that_no_node_comes_for_ends() {
-    let world = World::with_grace(Duration::from_millis(50)).await;
+    let world = World::with(Duration::from_millis(50), Grouping::Namespace).await;
     let _server = world.start("shop", "server", "echo", &[]).await.unwrap();
     let dead = world.die().await;
     dead.deserted().await;

@@ -14,6 +14,7 @@ mod world;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use wherry_runtime::ExitReason;
+use wherry_sandbox::{ADOPTION_GRACE, Grouping};
 
 use world::World;
 
@@ -92,4 +93,20 @@ async fn a_sandbox_that_is_gone_takes_its_own_containers_only() {
     kept.stop();
     again.stop();
     assert_eq!(again.exited().await.code, 0);
+}
+
+#[tokio::test]
+async fn the_others_of_an_isolated_pod_are_spared_where_the_killed_one_yields() {
+    let world = World::with(ADOPTION_GRACE, Grouping::Pod).await;
+    let other = world.start("shop", "pod", "echo", &[]).await.unwrap();
+    let yields = world.start("shop", "pod", "talks", &[("TO", "127.0.0.1:8080")]).await.unwrap();
+    let deaf = world.start("shop", "pod", "deaf", &[]).await.unwrap();
+    yields.kill();
+    assert_eq!(yields.exited().await.reason, ExitReason::Completed);
+    drop(world.try_dial("pod", 8080).await.unwrap());
+    deaf.kill();
+    let exit = deaf.exited().await;
+    assert_eq!((exit.reason, exit.code), (ExitReason::Error, 137));
+    assert_eq!(other.exited().await.reason, ExitReason::SandboxChanged);
+    assert_eq!(world.launched(), 1);
 }

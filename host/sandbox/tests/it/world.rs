@@ -43,7 +43,7 @@ struct NodeProcess {
 }
 
 impl NodeProcess {
-    async fn start(scratch: &Path, launcher: &Arc<Tasks>) -> Self {
+    async fn start(scratch: &Path, launcher: &Arc<Tasks>, grouping: Grouping) -> Self {
         let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let config = NetworkConfig {
             pod_cidr: "10.128.0.0/16".parse().unwrap(),
@@ -62,7 +62,7 @@ impl NodeProcess {
         let opened = tokio.spawn(async move { Sandboxes::open(sandboxes, &drain).await });
         let runtime = SandboxRuntime::new(RuntimeConfig {
             name: "wasm",
-            grouping: Grouping::Namespace,
+            grouping,
             sandboxes: opened.await.unwrap().unwrap(),
             compiler: Arc::new(Given),
             pods_directory: scratch.join("pods"),
@@ -85,14 +85,14 @@ impl Drop for NodeProcess {
 
 impl World {
     pub async fn new() -> Self {
-        Self::with_grace(ADOPTION_GRACE).await
+        Self::with(ADOPTION_GRACE, Grouping::Namespace).await
     }
 
-    /// Sandboxes wait so long for a node.
-    pub async fn with_grace(adoption_grace: Duration) -> Self {
+    /// Sandboxes wait so long for a node, and these pods share one.
+    pub async fn with(adoption_grace: Duration, grouping: Grouping) -> Self {
         let scratch = tempfile::tempdir().unwrap();
         let launcher = Arc::new(Tasks { processes: Mutex::default(), adoption_grace });
-        let node = NodeProcess::start(scratch.path(), &launcher).await;
+        let node = NodeProcess::start(scratch.path(), &launcher, grouping).await;
         Self { scratch, node, launcher, pods: Mutex::default() }
     }
 
@@ -179,7 +179,7 @@ impl World {
         self.pods.lock().unwrap()[pod].address()
     }
 
-    /// A connection, as soon as there is one: an adopted sandbox tells its ports a moment after the adoption.
+    /// A connection, as soon as there is one: a program binds its port a moment after its start.
     pub async fn dial(&self, pod: &str, port: u16) -> Stream {
         let connected = async {
             loop {
@@ -228,7 +228,7 @@ impl Dead {
     /// The node's process starts again.
     pub async fn revive(self) -> World {
         let Self { scratch, launcher } = self;
-        let node = NodeProcess::start(scratch.path(), &launcher).await;
+        let node = NodeProcess::start(scratch.path(), &launcher, Grouping::Namespace).await;
         World { scratch, node, launcher, pods: Mutex::default() }
     }
 
