@@ -44,30 +44,37 @@ pub async fn one_by_one(cluster: &Cluster, guest: &str) -> anyhow::Result<Sample
         let name = format!("{guest}-{number}");
         let began = Instant::now();
         pods.create(&pod(&name, guest)?).await?;
-        ready(&mut events, &name).await?;
+        awaited(&mut events, &name, is_ready).await?;
         samples.push(began.elapsed());
     }
     Ok(Samples::new(samples.split_off(WARM_UP)))
 }
 
-async fn ready(events: &mut BoxStream<'static, Result<Event<Pod>, Error>>, name: &str) -> anyhow::Result<()> {
+/// Waits until a watch shows that pod so.
+pub async fn awaited(
+    events: &mut BoxStream<'static, Result<Event<Pod>, Error>>,
+    name: &str,
+    is_so: impl Fn(&Pod) -> bool,
+) -> anyhow::Result<()> {
     loop {
         let event = events.next().await.context("the watch ended")??;
         if let Event::Applied(pod) = event
             && pod.metadata.name.as_deref() == Some(name)
-            && is_ready(&pod)
+            && is_so(&pod)
         {
             return Ok(());
         }
     }
 }
 
-fn is_ready(pod: &Pod) -> bool {
+/// Whether its condition says so.
+pub fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
     conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
-fn pod(name: &str, guest: &str) -> anyhow::Result<Pod> {
+/// A pod of one guest.
+pub fn pod(name: &str, guest: &str) -> anyhow::Result<Pod> {
     let container = json!({"name": "guest", "image": format!("{guest}:v1"), "ports": [{"containerPort": 8080}]});
     let pod = json!({"metadata": {"name": name}, "spec": {"containers": [container], "enableServiceLinks": false}});
     Ok(serde_json::from_value(pod)?)

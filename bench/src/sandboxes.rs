@@ -4,6 +4,8 @@
 //! Memory is proportional (`Pss`): a page that many processes map counts once among them all. What is told of a cluster is
 //! the sum over the node's process and its sandboxes, master included.
 
+mod ends;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -21,7 +23,7 @@ use crate::server::{Call, Server};
 use crate::{ingress, pods, streams};
 
 /// The parts of this measure, whose rows are printed one part after the other.
-pub const PARTS: [crate::Part; 5] = [requests, between_pods, readiness, memory, density];
+pub const PARTS: [crate::Part; 6] = [requests, between_pods, readiness, ends::measure, memory, density];
 
 const NAMESPACE: [&str; 2] = ["--isolation", "namespace"];
 
