@@ -109,6 +109,7 @@ impl Node {
         let config = SandboxConfig {
             directory: data.join("node/sandboxes"),
             network: network.config().clone(),
+            requests: threads.clone(),
             launcher: Arc::clone(&processes) as _,
             engine: wherry_runtime::Compiler::engine(&*wasm),
         };

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use wherry_vnet::{Body, BoxError, HttpHandler, Listener, full_body};
+use wherry_vnet::{Body, HttpHandler, Listener, Unanswered, full_body};
 
 use crate::{
     Adoption, Container, ContainerSpec, Exit, ExitReason, Image, ImageError, ImageKind, PodRef, PullPolicy, Runtime,
@@ -218,7 +218,7 @@ struct Answers(u16);
 
 #[async_trait]
 impl HttpHandler for Answers {
-    async fn handle(&self, _: http::Request<Body>) -> Result<http::Response<Body>, BoxError> {
+    async fn handle(&self, _: http::Request<Body>) -> Result<http::Response<Body>, Unanswered> {
         Ok(http::Response::builder().status(self.0).body(full_body("fake"))?)
     }
 }

@@ -6,6 +6,7 @@
 
 mod log;
 mod node;
+mod requests;
 mod start;
 mod uplink;
 
@@ -180,6 +181,12 @@ impl Guests {
                     let _on_guests_threads = self.threads.enter();
                     // Refused where the listener has gone meanwhile: dropping the socket tells the client.
                     let _refused = pod.accept(from, to, socket);
+                }
+            }
+            ToSandbox::Requests => {
+                if let (Some(network), Some(socket)) = (locked(&self.network).clone(), descriptors.pop()) {
+                    let _on_guests_threads = self.threads.enter();
+                    requests::serve(network, socket, &self.drain);
                 }
             }
             ToSandbox::Dialed { request, outcome } => self.node.dialed(request, outcome, descriptors.pop()),

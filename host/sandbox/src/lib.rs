@@ -6,6 +6,7 @@
 //!
 //! Knows neither wasmtime nor Kubernetes: what runs guests and what compiles them is given by whoever starts it.
 
+mod channel;
 mod confined;
 mod guests;
 mod message;

@@ -9,10 +9,10 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use wherry_runtime::{Exit, ExitReason, PodRef, Survivor, Usage};
-use wherry_vnet::{DialError, Protocol, Resolution};
+use wherry_vnet::{DialError, PortKind, Resolution};
 
 /// The version of these messages; a sandbox of another is not adopted.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// How long a message may be: what a socket's buffer takes at once on every Linux.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 160 * 1024;
@@ -39,6 +39,8 @@ pub(crate) enum ToSandbox {
     Kill { container: String },
     /// A connection to a bound port. Descriptor: the socket.
     Accept { from: SocketAddr, to: SocketAddr },
+    /// Requests for the ports that take them come over a channel from now on. Descriptor: its end.
+    Requests,
     /// To `ToNode::Connect`. Descriptor: the socket, where it is `Connected`.
     Dialed { request: u64, outcome: Result<Dialed, Refusal> },
     /// To `ToNode::Resolve`.
@@ -165,6 +167,8 @@ pub(crate) enum NameError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum WireProtocol {
     Tcp,
+    /// TCP, and requests over the channel.
+    Http,
     Udp,
 }
 
@@ -272,11 +276,12 @@ impl From<NameError> for Resolution {
     }
 }
 
-impl From<Protocol> for WireProtocol {
-    fn from(protocol: Protocol) -> Self {
-        match protocol {
-            Protocol::Tcp => Self::Tcp,
-            Protocol::Udp => Self::Udp,
+impl From<PortKind> for WireProtocol {
+    fn from(kind: PortKind) -> Self {
+        match kind {
+            PortKind::Tcp => Self::Tcp,
+            PortKind::Http => Self::Http,
+            PortKind::Udp => Self::Udp,
         }
     }
 }

@@ -6,6 +6,7 @@ mod grants;
 mod launch;
 mod link;
 mod pace;
+mod requests;
 mod runtime;
 mod sandboxes;
 mod spawn;

@@ -21,12 +21,13 @@ mod stream;
 mod udp;
 mod uplink;
 
-pub use crate::http::{Body, BoxError, HttpHandler, full_body};
+pub use crate::http::{Body, BoxError, HttpHandler, Unanswered, full_body};
 pub use dial::DialError;
 pub use listener::{LISTENER_BACKLOG_MAX, Listener};
 pub use namespace::{BindError, Namespace};
 pub use network::{AddressesExhausted, Egress, Network, NetworkConfig, PodIdentity};
 pub use services::{NoServices, Protocol, Resolution, Services, Translation};
+pub use socket::socket_pair;
 pub use stream::{ReadHalf, STREAM_BUFFER_BYTES_MAX, Stream, TryRead, WriteError, WriteHalf, pair};
 pub use udp::{Datagram, UdpSocket};
-pub use uplink::{Holder, Uplink, Way};
+pub use uplink::{Holder, PortKind, Uplink, Way};

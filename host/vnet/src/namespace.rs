@@ -15,6 +15,7 @@ use crate::route::Route;
 use crate::services::{Protocol, Resolution};
 use crate::stream::{Handle, Stream, pair};
 use crate::udp::{Inbox, UdpSocket};
+use crate::uplink::PortKind;
 
 /// How many names an alias may lead through before it counts as missing.
 const ALIASES_MAX: usize = 4;
@@ -67,7 +68,7 @@ impl Namespace {
     pub fn listen(self: &Arc<Self>, on: SocketAddr) -> Result<Listener, BindError> {
         let backlog = Arc::new(Backlog::default());
         let local = self.lock().bind(self.local(on)?, Socket::Tcp(Arc::clone(&backlog)))?;
-        self.tell_bound(Protocol::Tcp, local, true);
+        self.tell_bound(PortKind::Tcp, local, true);
         Ok(Listener::new(local, backlog, Arc::downgrade(self)))
     }
 
@@ -79,7 +80,7 @@ impl Namespace {
         let local = ports.bind((Ipv4Addr::UNSPECIFIED, port).into(), Socket::Http(Arc::clone(&backlog)))?;
         self.network.add_handler(SocketAddr::new(self.address, local.port()), handler);
         drop(ports);
-        self.tell_bound(Protocol::Tcp, local, true);
+        self.tell_bound(PortKind::Http, local, true);
         Ok(Listener::new(local, backlog, Arc::downgrade(self)))
     }
 
@@ -87,7 +88,7 @@ impl Namespace {
     pub fn bind_udp(self: &Arc<Self>, on: SocketAddr) -> Result<UdpSocket, BindError> {
         let inbox = Arc::new(Inbox::default());
         let local = self.lock().bind(self.local(on)?, Socket::Udp(Arc::clone(&inbox)))?;
-        self.tell_bound(Protocol::Udp, local, true);
+        self.tell_bound(PortKind::Udp, local, true);
         Ok(UdpSocket::new(local, inbox, Arc::clone(self)))
     }
 
@@ -249,10 +250,10 @@ impl Namespace {
     fn unbind(&self, ports: &mut Ports, which: impl Fn(SocketAddr, &Socket) -> bool) -> Vec<Arc<Backlog>> {
         let gone = ports.unbind(which);
         for (on, socket) in &gone {
-            if matches!(socket, Socket::Http(_)) {
+            if matches!(socket, Socket::Http(_) | Socket::Held(_)) {
                 self.network.remove_handler(SocketAddr::new(self.address, on.port()));
             }
-            self.tell_bound(socket.protocol(), *on, false);
+            self.tell_bound(socket.kind(), *on, false);
         }
         gone.into_iter().filter_map(|(_, socket)| socket.backlog().cloned()).collect()
     }

@@ -10,7 +10,7 @@ use crate::namespace::BindError;
 use crate::services::Protocol;
 use crate::stream::Handle;
 use crate::udp::Inbox;
-use crate::uplink::Holder;
+use crate::uplink::{Holder, PortKind};
 
 /// The ports that are picked for clients and for binding to port 0, as Linux has them.
 const EPHEMERAL_FIRST: u16 = 32_768;
@@ -60,6 +60,14 @@ impl Socket {
         match self {
             Self::Tcp(_) | Self::Http(_) | Self::Held(_) => Protocol::Tcp,
             Self::Udp(_) => Protocol::Udp,
+        }
+    }
+
+    pub(crate) const fn kind(&self) -> PortKind {
+        match self {
+            Self::Tcp(_) | Self::Held(_) => PortKind::Tcp,
+            Self::Http(_) => PortKind::Http,
+            Self::Udp(_) => PortKind::Udp,
         }
     }
 

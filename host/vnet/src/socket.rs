@@ -36,8 +36,8 @@ pub(crate) struct Socket {
     tasks: Drain,
 }
 
-/// Two connected sockets.
-pub(crate) fn socket_pair() -> io::Result<(OwnedFd, OwnedFd)> {
+/// Two connected stream sockets, which do not block.
+pub fn socket_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     Ok(rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?)
 }

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::dial::DialError;
-use crate::services::{Protocol, Resolution};
+use crate::services::Resolution;
 
 /// How a connection that another process was asked for came about.
 #[derive(Debug)]
@@ -27,6 +27,17 @@ pub enum Way {
     Here(SocketAddr),
 }
 
+/// What a bound port takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortKind {
+    /// Connections.
+    Tcp,
+    /// Connections, and requests by its handler.
+    Http,
+    /// Datagrams.
+    Udp,
+}
+
 /// A sandbox's way to all that is outside of it. `pod` is the address of the pod that asks.
 #[async_trait]
 pub trait Uplink: Send + Sync + 'static {
@@ -37,7 +48,7 @@ pub trait Uplink: Send + Sync + 'static {
     async fn resolve(&self, pod: IpAddr, name: &str) -> Result<Vec<IpAddr>, Resolution>;
 
     /// A port that others can reach was bound, or given back.
-    fn bound(&self, protocol: Protocol, at: SocketAddr, is_bound: bool);
+    fn bound(&self, kind: PortKind, at: SocketAddr, is_bound: bool);
 
     /// Sends a datagram from a bound port of the pod. One that does not fit is dropped, as UDP may.
     fn send(&self, from: SocketAddr, to: SocketAddr, payload: Bytes) -> io::Result<()>;

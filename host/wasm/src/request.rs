@@ -46,8 +46,6 @@ pub(crate) struct Awaited {
 /// Why a request has no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NoAnswer {
-    #[error("the container is stopping")]
-    Stopping,
     #[error("the module ended without an answer")]
     Silent,
     #[error("the module ended in the middle of its answer")]

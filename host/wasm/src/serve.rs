@@ -20,12 +20,12 @@ use tokio_util::task::TaskTracker;
 use wasmtime_wasi_http::handler::ProxyPre;
 use wasmtime_wasi_http::{Error as HttpError, WasiBody};
 use wherry_runtime::{ContainerSpec, Exit, ExitReason, StartError};
-use wherry_vnet::{Body, BoxError, HttpHandler, Listener, Stream};
+use wherry_vnet::{Body, BoxError, HttpHandler, Listener, Stream, Unanswered};
 
 use crate::container::{Resources, exited, failed};
 use crate::linger::Lingering;
 use crate::places::{Place, RequestPlaces};
-use crate::request::{self, Exchange, Guest, NoAnswer};
+use crate::request::{self, Exchange, Guest};
 use crate::state::State;
 use crate::throttle::Throttled;
 
@@ -52,17 +52,18 @@ pub(crate) struct Handler(pub(crate) Arc<Service>);
 
 #[async_trait]
 impl HttpHandler for Handler {
-    async fn handle(&self, request: http::Request<Body>) -> Result<http::Response<Body>, BoxError> {
+    async fn handle(&self, request: http::Request<Body>) -> Result<http::Response<Body>, Unanswered> {
         self.0.answer(request).await
     }
 }
 
 impl Service {
-    async fn answer(self: &Arc<Self>, request: http::Request<Body>) -> Result<http::Response<Body>, BoxError> {
+    async fn answer(self: &Arc<Self>, request: http::Request<Body>) -> Result<http::Response<Body>, Unanswered> {
+        let unseen = |request| Err(Unanswered::Unseen(Box::new(request)));
         if self.requests.is_closed() {
-            return Err(NoAnswer::Stopping.into());
+            return unseen(request);
         }
-        let place = self.places.take().await.ok_or(NoAnswer::Stopping)?;
+        let Some(place) = self.places.take().await else { return unseen(request) };
         let (exchange, awaited) = request::exchange();
         let guest = self.guest(place, request.map(|body| body.map_err(lost).boxed_unsync()), exchange)?;
         Ok(request::answer(guest, awaited, &self.handle).await?)
@@ -144,7 +145,7 @@ async fn speak(service: Arc<Service>, stream: Stream, stopping: CancellationToke
         async move {
             let request = request
                 .map(|body| Lingering::new(body, service.handle.clone(), until).map_err(BoxError::from).boxed_unsync());
-            service.answer(request).await.map_err(io::Error::other)
+            service.answer(request).await.map_err(|unanswered| io::Error::other(unanswered.to_string()))
         }
     });
     let mut builder = hyper::server::conn::http1::Builder::new();

@@ -9,7 +9,7 @@ use hyper::upgrade::OnUpgrade;
 use tokio::time::timeout;
 use wherry_api::ObjectKey;
 use wherry_base::Drain;
-use wherry_vnet::{Body, HttpHandler, Network};
+use wherry_vnet::{Body, HttpHandler, Network, Unanswered};
 
 use super::body::{Outgoing, incoming};
 use super::failure::Failure;
@@ -40,6 +40,7 @@ struct Passage<'a> {
 }
 
 type Answer = Result<Response<Outgoing>, Failure>;
+type Sent = Result<Response<Outgoing>, SendError>;
 
 impl Forwarder {
     pub(crate) fn new(table: Arc<Table>, network: Arc<Network>, tasks: Drain) -> Arc<Self> {
@@ -78,34 +79,36 @@ impl Forwarder {
         let mut is_repeated = false;
         for _ in 0..ENDPOINTS_TRIED_MAX {
             let endpoint = passage.choose()?;
-            let permit = endpoint.begin();
-            if let Some(handler) = self.network.handler(endpoint.address) {
-                return passage.call(&*handler, request, permit).await;
-            }
-            let again = repeatable(&request);
-            match self.pool.send(endpoint.address, request, is_repeated).await {
-                Ok((response, lease)) => {
-                    return Ok(finish(response, |body| Outgoing::Connection {
-                        body,
-                        lease: Some(lease),
-                        ended: false,
-                        _permit: permit,
-                    }));
-                }
-                Err(SendError::Unsent(unsent)) => {
-                    endpoint.avoid();
-                    request = *unsent;
-                }
-                // A pod that stops ends connections that it has not read from yet: rather another one's turn.
-                Err(SendError::Broken) => {
-                    endpoint.avoid();
-                    request = again.filter(|_| !is_repeated).ok_or_else(|| passage.broken())?;
+            let sent = match self.network.handler(endpoint.address) {
+                Some(handler) => call(&*handler, request, endpoint.begin()).await,
+                None => self.send(&endpoint, request, is_repeated).await,
+            };
+            match sent {
+                Ok(response) => return Ok(response),
+                Err(SendError::Unsent(unsent)) => request = *unsent,
+                // A pod that stops ends what it has not answered yet: rather another one's turn.
+                Err(SendError::Broken(again)) => {
+                    let again = again.filter(|again| !is_repeated && is_harmless(again));
+                    request = *again.ok_or_else(|| passage.broken())?;
                     is_repeated = true;
                 }
                 Err(SendError::TimedOut) => return Err(Failure::TimedOut(passage.service.clone())),
             }
+            endpoint.avoid();
         }
         Err(Failure::NotConnected(passage.service.clone()))
+    }
+
+    /// Over a connection.
+    async fn send(&self, endpoint: &Arc<Endpoint>, request: Request<Body>, is_repeated: bool) -> Sent {
+        let permit = endpoint.begin();
+        let again = copy(&request);
+        let sent = self.pool.send(endpoint.address, request, is_repeated).await;
+        let (response, lease) = sent.map_err(|error| match error {
+            SendError::Broken(_) => SendError::Broken(again),
+            other => other,
+        })?;
+        Ok(finish(response, |body| Outgoing::Connection { body, lease: Some(lease), ended: false, _permit: permit }))
     }
 
     /// Upgrades take a connection of their own, also to a module: a handler cannot switch protocols.
@@ -143,29 +146,37 @@ impl Passage<'_> {
         backends.choose(self.client.ip).cloned().ok_or_else(|| Failure::NoEndpoint(self.service.clone()))
     }
 
-    async fn call(&self, handler: &dyn HttpHandler, request: Request<Body>, permit: Permit) -> Answer {
-        let answered = timeout(RESPONSE_HEADER_TIMEOUT, handler.handle(request)).await;
-        let answered = answered.map_err(|_| Failure::TimedOut(self.service.clone()))?;
-        let response = answered.map_err(|_| self.broken())?;
-        Ok(finish(response, |body| Outgoing::Handler { body, _permit: permit }))
-    }
-
     fn broken(&self) -> Failure {
         Failure::Broken(self.service.clone())
     }
 }
 
-/// The same request again, where asking twice does no harm and there is no body.
-fn repeatable(request: &Request<Body>) -> Option<Request<Body>> {
-    let harmless = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    if !harmless || !http_body::Body::is_end_stream(request.body()) {
+/// By a handler.
+async fn call(handler: &dyn HttpHandler, request: Request<Body>, permit: Permit) -> Sent {
+    let answered = timeout(RESPONSE_HEADER_TIMEOUT, handler.handle(request)).await;
+    let response = answered.map_err(|_| SendError::TimedOut)?.map_err(|unanswered| match unanswered {
+        Unanswered::Unseen(request) => SendError::Unsent(request),
+        Unanswered::Broken(_, again) => SendError::Broken(again),
+    })?;
+    Ok(finish(response, |body| Outgoing::Handler { body, _permit: permit }))
+}
+
+/// Whether to ask twice does no harm, and there is no body.
+fn is_harmless(request: &Request<Body>) -> bool {
+    let is_safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    is_safe && http_body::Body::is_end_stream(request.body())
+}
+
+/// The same request again, where that does no harm.
+fn copy(request: &Request<Body>) -> Option<Box<Request<Body>>> {
+    if !is_harmless(request) {
         return None;
     }
     let mut again = Request::new(wherry_vnet::full_body(bytes::Bytes::new()));
     *again.method_mut() = request.method().clone();
     *again.uri_mut() = request.uri().clone();
     *again.headers_mut() = request.headers().clone();
-    Some(again)
+    Some(Box::new(again))
 }
 
 fn finish<B>(mut response: Response<B>, wrap: impl FnOnce(B) -> Outgoing) -> Response<Outgoing> {

@@ -47,8 +47,8 @@ pub(crate) struct Lease {
 pub(crate) enum SendError {
     /// Nothing was sent: the request is whole, for another endpoint.
     Unsent(Box<Request<Body>>),
-    /// The pod may have seen the request, and ended.
-    Broken,
+    /// The pod may have seen the request, and ended. The request, where it is whole yet.
+    Broken(Option<Box<Request<Body>>>),
     /// The head of the answer did not come.
     TimedOut,
 }
@@ -100,7 +100,7 @@ impl Pool {
             Ok(Ok(response)) => Ok((response, Lease { pool: Arc::clone(self), address, sender })),
             Ok(Err(mut failed)) => Err(match failed.take_message() {
                 Some(unsent) => SendError::Unsent(Box::new(unsent)),
-                None => SendError::Broken,
+                None => SendError::Broken(None),
             }),
             Err(_elapsed) => Err(SendError::TimedOut),
         }

@@ -15,7 +15,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use wherry_api::ObjectKey;
 use wherry_base::{Drain, SystemClock, Trigger};
 use wherry_client::Projection;
-use wherry_vnet::{Body, BoxError, Egress, HttpHandler, Namespace, Network, NetworkConfig, PodIdentity, full_body};
+use wherry_vnet::{
+    Body, BoxError, Egress, HttpHandler, Namespace, Network, NetworkConfig, PodIdentity, Unanswered, full_body,
+};
 
 use super::certificates::Certificates;
 use super::compile;
@@ -110,7 +112,7 @@ struct Echo(&'static str);
 
 #[async_trait]
 impl HttpHandler for Echo {
-    async fn handle(&self, request: Request<Body>) -> Result<Response<Body>, BoxError> {
+    async fn handle(&self, request: Request<Body>) -> Result<Response<Body>, Unanswered> {
         let (head, body) = request.into_parts();
         let header = |name| head.headers.get(name).map_or("", |value| value.to_str().unwrap_or(""));
         let who = format!("{} {} {} {} ", self.0, head.method, head.uri, header("x-forwarded-for"));
@@ -124,7 +126,7 @@ impl HttpHandler for Echo {
 
 async fn answer(handler: Arc<dyn HttpHandler>, request: Request<Incoming>) -> std::io::Result<Response<Body>> {
     let request = request.map(|body| body.map_err(BoxError::from).boxed_unsync());
-    handler.handle(request).await.map_err(std::io::Error::other)
+    handler.handle(request).await.map_err(|unanswered| std::io::Error::other(unanswered.to_string()))
 }
 
 /// Serves HTTP/1.1 by `handler` on a listener of the pod, as the runtime of a container does.
@@ -200,7 +202,7 @@ struct Fragile(AtomicUsize);
 
 #[async_trait]
 impl HttpHandler for Fragile {
-    async fn handle(&self, request: Request<Body>) -> Result<Response<Body>, BoxError> {
+    async fn handle(&self, request: Request<Body>) -> Result<Response<Body>, Unanswered> {
         self.0.fetch_add(1, Ordering::SeqCst);
         if request.uri() == "/trap" { Err("trapped".into()) } else { Ok(Response::new(full_body(""))) }
     }
@@ -217,6 +219,39 @@ async fn an_endpoint_that_ends_instead_of_answering_is_asked_twice_at_most() {
     let (status, text) = world.get("web.example", "/trap").await;
     assert!(status == 502 && text.contains("default/web ended before it answered"), "{status} {text}");
     assert_eq!(fragile.0.load(Ordering::SeqCst), 4 + 2, "over a connection that was kept, and over one of its own");
+}
+
+/// Gives requests back: as never seen, or as broken off.
+struct GivesBack(AtomicUsize);
+
+#[async_trait]
+impl HttpHandler for GivesBack {
+    async fn handle(&self, request: Request<Body>) -> Result<Response<Body>, Unanswered> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        let is_unseen = request.uri() == "/unseen";
+        let request = Box::new(request);
+        Err(if is_unseen { Unanswered::Unseen(request) } else { Unanswered::Broken("gone".into(), Some(request)) })
+    }
+}
+
+#[tokio::test]
+async fn what_a_handler_gives_back_goes_elsewhere_where_that_does_no_harm() {
+    let check = async |method: &str, path: &str, body: &'static str, expected: &str| {
+        let (world, first) = (World::new(), Arc::new(GivesBack(AtomicUsize::new(0))));
+        let (a, b) = (world.pod(), world.pod());
+        let _a = a.listen_http(80, Arc::<GivesBack>::clone(&first) as _).unwrap();
+        let _b = b.listen_http(80, Arc::new(Echo("b"))).unwrap();
+        world.serve_from(&[SocketAddr::new(a.address(), 80), SocketAddr::new(b.address(), 80)]);
+        let request = Request::builder().method(method).uri(path).header("host", "web.example").body(body.into());
+        let (status, text) = read(world.client().await.send_request(request.unwrap()).await.unwrap()).await;
+        assert_eq!(first.0.load(Ordering::SeqCst), 1);
+        assert!(format!("{} {text}", status.as_u16()).starts_with(expected), "{status} {text}");
+    };
+    check("GET", "/unseen", "", "200 b GET /unseen").await;
+    check("POST", "/unseen", "ahoy", "200 b POST /unseen 192.0.2.7 ahoy").await;
+    check("GET", "/broken", "", "200 b GET /broken").await;
+    check("POST", "/broken", "", "502").await;
+    check("GET", "/broken", "ahoy", "502").await;
 }
 
 #[tokio::test]
@@ -239,7 +274,7 @@ struct Shout(Drain);
 
 #[async_trait]
 impl HttpHandler for Shout {
-    async fn handle(&self, mut request: Request<Body>) -> Result<Response<Body>, BoxError> {
+    async fn handle(&self, mut request: Request<Body>) -> Result<Response<Body>, Unanswered> {
         let switched = hyper::upgrade::on(&mut request);
         self.0.spawn(async move {
             let mut io = TokioIo::new(switched.await.unwrap());
@@ -283,7 +318,7 @@ struct Slow {
 
 #[async_trait]
 impl HttpHandler for Slow {
-    async fn handle(&self, _: Request<Body>) -> Result<Response<Body>, BoxError> {
+    async fn handle(&self, _: Request<Body>) -> Result<Response<Body>, Unanswered> {
         self.begun.fetch_add(1, Ordering::SeqCst);
         let _permit = self.gate.acquire().await?;
         Ok(Response::new(full_body("slow")))

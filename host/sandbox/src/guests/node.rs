@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use wherry_base::Drain;
-use wherry_vnet::{DialError, Protocol, Resolution, Way};
+use wherry_vnet::{DialError, PortKind, Resolution, Way};
 
 use super::locked;
 use crate::message::{Dialed, NameError, PORTS_A_MESSAGE, Refusal, ToNode, WireProtocol};
@@ -88,8 +88,8 @@ impl Node {
         Some(send(&node, message))
     }
 
-    pub(crate) fn bound(&self, protocol: Protocol, at: SocketAddr, is_bound: bool) {
-        let protocol = protocol.into();
+    pub(crate) fn bound(&self, kind: PortKind, at: SocketAddr, is_bound: bool) {
+        let protocol = kind.into();
         let mut bound = locked(&self.bound);
         if is_bound {
             bound.insert((at, protocol))

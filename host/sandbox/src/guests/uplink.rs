@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use wherry_vnet::{DialError, Protocol, Resolution, Uplink, Way};
+use wherry_vnet::{DialError, PortKind, Resolution, Uplink, Way};
 
 use super::node::Node;
 use crate::message::ToNode;
@@ -23,8 +23,8 @@ impl Uplink for Up {
         self.0.resolve(pod, name).await
     }
 
-    fn bound(&self, protocol: Protocol, at: SocketAddr, is_bound: bool) {
-        self.0.bound(protocol, at, is_bound);
+    fn bound(&self, kind: PortKind, at: SocketAddr, is_bound: bool) {
+        self.0.bound(kind, at, is_bound);
     }
 
     fn send(&self, from: SocketAddr, to: SocketAddr, payload: Bytes) -> io::Result<()> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use wherry_vnet::{Namespace, UdpSocket, Way};
+use wherry_vnet::{HttpHandler, Namespace, UdpSocket, Way};
 
 use super::link::Link;
 use crate::message::{Dialed, NameError, Refusal, ToSandbox, WireProtocol};
@@ -61,15 +61,18 @@ impl Link {
     pub(super) fn bound(self: &Arc<Self>, protocol: WireProtocol, at: SocketAddr, is_bound: bool) {
         let Some(pod) = self.pod(at.ip()) else { return self.bound_by_survivor(protocol, at, is_bound) };
         match (protocol, is_bound) {
-            (WireProtocol::Tcp, true) => {
-                let Some(holder) = self.holder() else { return };
-                if let Err(error) = pod.bind_held(at, holder) {
-                    tracing::warn!(sandbox = %self.name, %at, %error, "a port that a sandbox listens on is not reachable");
-                }
-            }
-            (WireProtocol::Tcp, false) => pod.unbind_held(at),
+            (WireProtocol::Tcp, true) => self.bind_tcp(&pod, at, None),
+            (WireProtocol::Http, true) => self.bind_tcp(&pod, at, self.requests(at)),
+            (WireProtocol::Tcp | WireProtocol::Http, false) => pod.unbind_held(at),
             (WireProtocol::Udp, true) => self.bind_udp(&pod, at),
             (WireProtocol::Udp, false) => drop(self.state().datagrams.remove(&at)),
+        }
+    }
+
+    fn bind_tcp(&self, pod: &Namespace, at: SocketAddr, handler: Option<Arc<dyn HttpHandler>>) {
+        let Some(holder) = self.holder() else { return };
+        if let Err(error) = pod.bind_held(at, holder, handler) {
+            tracing::warn!(sandbox = %self.name, %at, %error, "a port that a sandbox listens on is not reachable");
         }
     }
 

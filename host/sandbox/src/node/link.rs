@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use wherry_base::Drain;
@@ -18,6 +19,7 @@ use wherry_vnet::{DialError, Holder, Namespace};
 use super::container::Remote;
 use super::launch::Process;
 use super::runtime::POD_PREFIX;
+use crate::channel::Channel;
 use crate::message::{Failure, Ranges, SurvivingContainer, ToNode, ToSandbox, VERSION, WireExit, WireProtocol};
 use crate::wire::{Packet, TooLarge, Wire};
 
@@ -36,6 +38,8 @@ const FATE_MOST: Duration = Duration::from_millis(50);
 /// What holds for all sandboxes of a node.
 pub(crate) struct Terms {
     pub(crate) ranges: Ranges,
+    /// The threads that requests come from.
+    pub(crate) requests: Handle,
     /// What code is compiled for.
     pub(crate) engine: String,
 }
@@ -51,10 +55,13 @@ pub(crate) struct Link {
     state: Mutex<State>,
     /// What code the sandbox must run.
     engine: String,
+    /// The channel for requests, and the threads that carry it.
+    pub(super) channel: Mutex<Option<Arc<Channel>>>,
+    pub(super) requests: Handle,
     /// Cancelled when the sandbox has said what there is.
     introduced: CancellationToken,
     /// Cancelled when the sandbox is gone.
-    gone: CancellationToken,
+    pub(super) gone: CancellationToken,
 }
 
 #[derive(Default)]
@@ -86,6 +93,8 @@ impl Link {
             this: this.clone(),
             state: Mutex::default(),
             engine: terms.engine.clone(),
+            channel: Mutex::default(),
+            requests: terms.requests.clone(),
             introduced: CancellationToken::new(),
             gone: CancellationToken::new(),
         });
@@ -251,9 +260,13 @@ impl Link {
     async fn listen(self: Arc<Self>, wire: Arc<Wire>) {
         let heard = self.gone.run_until_cancelled(self.hear_all(&wire)).await;
         let Some(why) = heard else { return };
-        // How the process ended says more than that its connection did.
+        self.end_unless_gone(&why).await;
+    }
+
+    /// How the process ended says more than that its connection did.
+    pub(super) async fn end_unless_gone(&self, why: &str) {
         if tokio::time::timeout(FATE_MOST, self.gone()).await.is_err() {
-            self.end(&why);
+            self.end(why);
         }
     }
 

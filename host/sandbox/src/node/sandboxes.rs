@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 use wherry_base::{Backoff, Drain};
 use wherry_runtime::StartError;
@@ -44,6 +45,8 @@ pub struct SandboxConfig {
     pub directory: PathBuf,
     /// The node's address ranges.
     pub network: NetworkConfig,
+    /// The threads that requests to pods come from, which carry them to the sandboxes.
+    pub requests: Handle,
     /// Starts their processes.
     pub launcher: Arc<dyn Launcher>,
     /// What code is compiled for.
@@ -78,7 +81,7 @@ struct Crashes {
 impl Sandboxes {
     /// Those of an earlier process, which are found, and no others yet. `drain` owns the connections to them, and ends them.
     pub async fn open(config: SandboxConfig, drain: &Drain) -> io::Result<Arc<Self>> {
-        let SandboxConfig { directory, network, launcher, engine } = config;
+        let SandboxConfig { directory, network, requests, launcher, engine } = config;
         fs::create_dir_all(&directory)?;
         let ranges = Ranges {
             pods: network.pod_cidr,
@@ -86,7 +89,7 @@ impl Sandboxes {
             services: network.service_cidr,
             node: network.node_ip,
         };
-        let terms = Terms { ranges, engine };
+        let terms = Terms { ranges, requests, engine };
         let (slots, adopted) = (Mutex::default(), Mutex::default());
         let sandboxes = Arc::new(Self { launcher, directory, terms, slots, adopted, drain: drain.clone() });
         let names = notes(&sandboxes.directory);

@@ -176,7 +176,7 @@ mod tests {
         let (trigger, killed) = (Trigger::new(), CancellationToken::new());
         let range = "10.0.0.0/8".parse().unwrap();
         let ranges = Ranges { pods: range, cluster: range, services: range, node: [10, 0, 0, 1].into() };
-        let terms = Terms { ranges, engine: "this".into() };
+        let terms = Terms { ranges, requests: tokio::runtime::Handle::current(), engine: "this".into() };
         let process = Box::new(Stub(killed.clone()));
         let link = Link::open("namespace-shop", process, Wire::new(ours).unwrap(), &terms, &trigger.drain());
         let wire = Wire::new(theirs).unwrap();

@@ -10,6 +10,7 @@
 
 mod adoption;
 mod programs;
+mod requests;
 mod world;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

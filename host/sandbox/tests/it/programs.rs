@@ -6,12 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 use wherry_runtime::{
-    Code, Container, ContainerSpec, Exit, ExitReason, GivenCode, Image, ImageError, PullPolicy, Runtime, StartError,
-    StdStream, Usage,
+    Code, Container, ContainerSpec, Exit, ExitReason, GivenCode, Image, ImageError, LogSink, PullPolicy, Runtime,
+    StartError, StdStream, Usage,
 };
+use wherry_vnet::{Body, HttpHandler, Unanswered, full_body};
 
 /// What all code here is compiled for.
 pub const ENGINE: &str = "programs";
@@ -94,6 +99,12 @@ async fn run(spec: &ContainerSpec, bound: tokio::sync::oneshot::Sender<()>) -> i
             }
             0
         }
+        "web" => {
+            let mut listener = spec.network.listen_http(8080, Arc::new(Web(Arc::clone(&spec.logs)))).unwrap();
+            bound.send(()).unwrap();
+            while listener.accept().await.is_some() {}
+            0
+        }
         "udp-echo" => {
             let mut socket = spec.network.bind_udp("0.0.0.0:8080".parse().unwrap()).unwrap();
             bound.send(()).unwrap();
@@ -165,6 +176,56 @@ async fn client(spec: &ContainerSpec) -> i32 {
     let (_, read) = tokio::join!(write, reader.read_to_end(&mut answer));
     print(spec, format!("echoed {} bytes", read.unwrap()));
     0
+}
+
+/// Answers by the path that is asked for.
+struct Web(Arc<dyn LogSink>);
+
+/// Says so when it goes.
+struct Dropped(Arc<dyn LogSink>);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        self.0.write(StdStream::Out, b"dropped\n");
+    }
+}
+
+#[async_trait]
+impl HttpHandler for Web {
+    async fn handle(&self, request: Request<Body>) -> Result<Response<Body>, Unanswered> {
+        let (head, body) = request.into_parts();
+        let piece = |bytes: &'static [u8]| Ok(Frame::data(Bytes::from_static(bytes)));
+        let dropped = Dropped(Arc::clone(&self.0));
+        Ok(match head.uri.path() {
+            "/echo" => Response::new(body),
+            "/wait" => {
+                self.0.write(StdStream::Out, b"waits\n");
+                let _dropped = dropped;
+                std::future::pending().await
+            }
+            "/trap" => return Err("trapped".into()),
+            "/cut" => {
+                let pieces = [piece(b"begun"), Err("trapped".into())];
+                Response::new(StreamBody::new(futures::stream::iter(pieces)).boxed_unsync())
+            }
+            "/trailers" => {
+                let trailers = HeaderMap::from_iter([(HeaderName::from_static("x-sum"), HeaderValue::from(5))]);
+                let pieces = [piece(b"whole"), Ok(Frame::trailers(trailers))];
+                Response::new(StreamBody::new(futures::stream::iter(pieces)).boxed_unsync())
+            }
+            "/endless" => {
+                let pieces = futures::stream::repeat_with(move || {
+                    let _with_the_stream = &dropped;
+                    Ok(Frame::data(Bytes::from(vec![7; 10_000])))
+                });
+                Response::new(StreamBody::new(pieces).boxed_unsync())
+            }
+            path => {
+                let told = format!("{} {path} {:?}", head.method, head.headers);
+                Response::builder().status(201).header("x-a", "1").header("x-a", "2").body(full_body(told))?
+            }
+        })
+    }
 }
 
 struct Program {

@@ -20,7 +20,7 @@ use wherry_sandbox::{
     ADOPTION_GRACE, Grouping, GuestsConfig, Launch, Launcher, Process, RuntimeConfig, SandboxConfig, SandboxRuntime,
     Sandboxes, serve,
 };
-use wherry_vnet::{Egress, Namespace, Network, NetworkConfig, NoServices, PodIdentity, Stream};
+use wherry_vnet::{Egress, HttpHandler, Namespace, Network, NetworkConfig, NoServices, PodIdentity, Stream};
 
 use crate::programs::{ENGINE, Programs};
 
@@ -55,6 +55,7 @@ impl NodeProcess {
         let sandboxes = SandboxConfig {
             directory: scratch.join("sandboxes"),
             network: config.clone(),
+            requests: tokio.handle().clone(),
             launcher: launcher.clone(),
             engine: ENGINE.into(),
         };
@@ -195,6 +196,19 @@ impl World {
     pub async fn try_dial(&self, pod: &str, port: u16) -> Option<Stream> {
         let (network, to) = (Arc::clone(&self.node.network), SocketAddr::new(self.address(pod), port));
         self.node.run(async move { network.dial(to).await.ok() }).await
+    }
+
+    /// What takes requests for a pod, as soon as there is one.
+    pub async fn handler(&self, pod: &str) -> Arc<dyn HttpHandler> {
+        let at = SocketAddr::new(self.address(pod), 8080);
+        until(|| self.node.network.handler(at).is_some()).await;
+        self.node.network.handler(at).unwrap()
+    }
+
+    /// Nothing takes requests for a pod any more.
+    pub async fn handler_gone(&self, pod: &str) {
+        let at = SocketAddr::new(self.address(pod), 8080);
+        until(|| self.node.network.handler(at).is_none()).await;
     }
 
     pub fn log(&self, pod: &str) -> String {

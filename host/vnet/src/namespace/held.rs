@@ -9,19 +9,32 @@ use bytes::Bytes;
 use super::{BindError, Namespace};
 use crate::dial::DialError;
 use crate::egress;
+use crate::http::HttpHandler;
 use crate::ports::{Phase, Socket};
 use crate::route::Route;
 use crate::services::Protocol;
 use crate::socket::socket_pair;
 use crate::stream::Stream;
 use crate::udp::Datagram;
-use crate::uplink::{Holder, Uplink, Way};
+use crate::uplink::{Holder, PortKind, Uplink, Way};
 
 /// The node's side.
 impl Namespace {
-    /// A TCP port of the pod is listened on by another process, which is handed connections to it.
-    pub fn bind_held(&self, on: SocketAddr, holder: Arc<dyn Holder>) -> Result<(), BindError> {
-        self.lock().bind(self.local(on)?, Socket::Held(holder)).map(drop)
+    /// A TCP port of the pod is listened on by another process, which is handed connections to it, and requests by
+    /// `handler` where it takes those.
+    pub fn bind_held(
+        &self,
+        on: SocketAddr,
+        holder: Arc<dyn Holder>,
+        handler: Option<Arc<dyn HttpHandler>>,
+    ) -> Result<(), BindError> {
+        let mut ports = self.lock();
+        let local = ports.bind(self.local(on)?, Socket::Held(holder))?;
+        if let Some(handler) = handler {
+            self.network.add_handler(SocketAddr::new(self.address, local.port()), handler);
+        }
+        drop(ports);
+        Ok(())
     }
 
     /// Another process listens no more.
@@ -122,12 +135,12 @@ impl Namespace {
     }
 
     /// Tells the node of ports that others can reach.
-    pub(super) fn tell_bound(&self, protocol: Protocol, at: SocketAddr, is_bound: bool) {
+    pub(super) fn tell_bound(&self, kind: PortKind, at: SocketAddr, is_bound: bool) {
         if at.ip().is_loopback() {
             return;
         }
         if let Some(uplink) = self.network.uplink() {
-            uplink.bound(protocol, SocketAddr::new(self.address, at.port()), is_bound);
+            uplink.bound(kind, SocketAddr::new(self.address, at.port()), is_bound);
         }
     }
 }

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::*;
 use crate::network::NetworkConfig;
 use crate::services::{NoServices, Services, Translation};
-use crate::{Body, BoxError, LISTENER_BACKLOG_MAX, TryRead, full_body};
+use crate::{Body, LISTENER_BACKLOG_MAX, TryRead, Unanswered, full_body};
 
 const SERVICE: &str = "10.96.0.10";
 
@@ -187,7 +187,7 @@ struct Hello;
 
 #[async_trait]
 impl HttpHandler for Hello {
-    async fn handle(&self, _: ::http::Request<Body>) -> Result<::http::Response<Body>, BoxError> {
+    async fn handle(&self, _: ::http::Request<Body>) -> Result<::http::Response<Body>, Unanswered> {
         Ok(::http::Response::new(full_body("hello")))
     }
 }
