@@ -19,7 +19,8 @@ const POLL: Duration = Duration::from_millis(20);
 /// What `ports.json` says.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub struct Ports {
-    /// The API.
+    /// The API; 0 where there is no master.
+    #[serde(default)]
     pub api: u16,
     /// The ingress, http.
     pub http: u16,
@@ -27,7 +28,8 @@ pub struct Ports {
     pub https: u16,
     /// The node's endpoints.
     pub kubelet: u16,
-    /// The image registry.
+    /// The image registry; 0 where there is no master.
+    #[serde(default)]
     pub registry: u16,
 }
 
@@ -70,6 +72,16 @@ impl Cluster {
         let told = || errors.lock().map(|text| text.clone()).unwrap_or_default();
         until(&format!("wherry {verb} is ready"), || Ok(told().contains("ready").then_some(()))).with_context(told)?;
         Ok(beside)
+    }
+
+    /// The program.
+    pub fn binary(&self) -> &Path {
+        &self.binary
+    }
+
+    /// The API, as `https://HOST:PORT`.
+    pub fn server(&self) -> anyhow::Result<String> {
+        Ok(Kubeconfig::load(&self.kubeconfig())?.server)
     }
 
     /// The data directory.
@@ -136,14 +148,14 @@ impl Cluster {
 
     /// SIGTERM, and waits for the end. The exit code.
     pub fn terminate(&mut self) -> anyhow::Result<Option<i32>> {
-        self.signal(libc::SIGTERM);
+        signal(&self.process, libc::SIGTERM);
         let status = self.process.wait()?;
         Ok(status.code())
     }
 
     /// SIGKILL, as a power cut would.
     pub fn kill(&mut self) -> anyhow::Result<()> {
-        self.signal(libc::SIGKILL);
+        signal(&self.process, libc::SIGKILL);
         self.process.wait()?;
         Ok(())
     }
@@ -157,28 +169,6 @@ impl Cluster {
     /// What the process has written to stderr.
     pub fn errors(&self) -> String {
         self.errors.lock().map(|text| text.clone()).unwrap_or_default()
-    }
-
-    fn signal(&self, signal: i32) {
-        let pid = i32::try_from(self.process.id()).unwrap_or(0);
-        if pid > 0 {
-            // SAFETY: kill(2) takes no pointers; the pid is that of our own child, which has not been waited for.
-            unsafe { libc::kill(pid, signal) };
-        }
-    }
-
-    /// Sandboxes outlive the node's process, and would wait for the next one.
-    fn kill_sandboxes(&self) {
-        let notes = std::fs::read_dir(self.data().join("node/sandboxes")).into_iter().flatten().flatten();
-        for note in notes.filter(|note| note.path().extension().is_some_and(|extension| extension == "pid")) {
-            let text = std::fs::read_to_string(note.path()).unwrap_or_default();
-            let pid = text.split_whitespace().next().and_then(|pid| pid.parse::<i32>().ok()).filter(|pid| *pid > 0);
-            let command = |pid| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            if let Some(pid) = pid.filter(|pid| command(*pid).contains("\0sandbox\0")) {
-                // SAFETY: kill(2) takes no pointers; the process is a sandbox of this cluster's node.
-                unsafe { libc::kill(pid, libc::SIGKILL) };
-            }
-        }
     }
 
     fn await_ready(&mut self) -> anyhow::Result<()> {
@@ -195,10 +185,33 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         if matches!(self.process.try_wait(), Ok(None)) {
-            self.signal(libc::SIGKILL);
+            signal(&self.process, libc::SIGKILL);
             drop(self.process.wait());
         }
-        self.kill_sandboxes();
+        kill_sandboxes(self.data());
+    }
+}
+
+/// Sends a signal to a child.
+pub(crate) fn signal(process: &Child, signal: i32) {
+    let pid = i32::try_from(process.id()).unwrap_or(0);
+    if pid > 0 {
+        // SAFETY: kill(2) takes no pointers; the pid is that of our own child, which has not been waited for.
+        unsafe { libc::kill(pid, signal) };
+    }
+}
+
+/// Sandboxes outlive the node's process, and would wait for the next one.
+pub(crate) fn kill_sandboxes(data: &Path) {
+    let notes = std::fs::read_dir(data.join("node/sandboxes")).into_iter().flatten().flatten();
+    for note in notes.filter(|note| note.path().extension().is_some_and(|extension| extension == "pid")) {
+        let text = std::fs::read_to_string(note.path()).unwrap_or_default();
+        let pid = text.split_whitespace().next().and_then(|pid| pid.parse::<i32>().ok()).filter(|pid| *pid > 0);
+        let command = |pid| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        if let Some(pid) = pid.filter(|pid| command(*pid).contains("\0sandbox\0")) {
+            // SAFETY: kill(2) takes no pointers; the process is a sandbox of this directory's node.
+            unsafe { libc::kill(pid, libc::SIGKILL) };
+        }
     }
 }
 
@@ -208,9 +221,7 @@ pub struct Beside(Child);
 impl Beside {
     /// SIGTERM, and waits for the end. The exit code.
     pub fn terminate(mut self) -> anyhow::Result<Option<i32>> {
-        let pid = i32::try_from(self.0.id())?;
-        // SAFETY: kill(2) takes no pointers; the pid is that of our own child, which has not been waited for.
-        unsafe { libc::kill(pid, libc::SIGTERM) };
+        signal(&self.0, libc::SIGTERM);
         Ok(self.0.wait()?.code())
     }
 }
@@ -250,7 +261,12 @@ pub fn until<T>(what: &str, mut ask: impl FnMut() -> anyhow::Result<Option<T>>) 
     bail!("gave up waiting until {what}")
 }
 
-fn spawn(binary: &Path, verb: &str, data: &Path, arguments: &[String]) -> anyhow::Result<(Child, Arc<Mutex<String>>)> {
+pub(crate) fn spawn(
+    binary: &Path,
+    verb: &str,
+    data: &Path,
+    arguments: &[String],
+) -> anyhow::Result<(Child, Arc<Mutex<String>>)> {
     let mut command = Command::new(binary);
     command.arg(verb).arg("--data-dir").arg(data);
     for port in ["api", "http", "https", "kubelet", "registry"] {

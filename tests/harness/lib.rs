@@ -3,6 +3,7 @@
 mod cluster;
 mod http;
 mod kubectl;
+mod machine;
 mod outside;
 mod scenes;
 mod script;
@@ -11,6 +12,7 @@ mod tls;
 pub use cluster::{Beside, Cluster, PATIENCE, Ports, refused_start, until};
 pub use http::{Answer, get};
 pub use kubectl::{Following, Kubectl, Printed};
+pub use machine::Machine;
 pub use outside::{Connection, Wire, connect, tcp_exchange, udp_exchange};
 pub use scenes::{Scene, play};
 pub use script::{Line, Runner, script};

@@ -15,6 +15,7 @@ mod controllers;
 mod disk;
 mod faults;
 mod ingress;
+mod join;
 mod kubectl;
 mod manifests;
 mod net;

@@ -55,6 +55,8 @@ pub enum Subresource {
     Eviction,
     /// `finalize` of namespaces.
     Finalize,
+    /// `approval` of certificate signing requests.
+    Approval,
 }
 
 /// One row: a resource by its names, and what is done with its objects.
@@ -163,6 +165,9 @@ const PLAIN: Resource = Resource {
     objects_max: usize::MAX,
     admit: admit::<kinds::Pod>,
 };
+
+/// How many certificate signing requests are kept at the most: each is of use for as long as its sender waits.
+const REQUESTS_MAX: usize = 10_000;
 
 /// How many events are kept at the most, whatever their age: some 10 MiB.
 const EVENTS_MAX: usize = 10_000;
@@ -333,6 +338,29 @@ pub static RESOURCES: &[Resource] = &[
         singular: "ingressclass",
         namespaced: false,
         admit: admit::<kinds::IngressClass>,
+        ..PLAIN
+    },
+    Resource {
+        group: "certificates.k8s.io",
+        kind: "CertificateSigningRequest",
+        plural: "certificatesigningrequests",
+        singular: "certificatesigningrequest",
+        short_names: &["csr"],
+        namespaced: false,
+        subresources: &[Subresource::Status, Subresource::Approval],
+        selectable: &["spec.signerName"],
+        objects_max: REQUESTS_MAX,
+        admit: admit::<kinds::CertificateSigningRequest>,
+        ..PLAIN
+    },
+    Resource {
+        group: "policy",
+        kind: "PodDisruptionBudget",
+        plural: "poddisruptionbudgets",
+        singular: "poddisruptionbudget",
+        short_names: &["pdb"],
+        subresources: &[Subresource::Status],
+        admit: admit::<kinds::PodDisruptionBudget>,
         ..PLAIN
     },
     Resource {

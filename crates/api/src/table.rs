@@ -58,6 +58,8 @@ pub fn cells(resource: &Resource, object: &Value, now: Timestamp) -> Vec<Value> 
         "Event" => objects::event(object, now),
         "Lease" => objects::lease(object, now),
         "RuntimeClass" => objects::runtime_class(object, now),
+        "CertificateSigningRequest" => objects::signing_request(object, now),
+        "PodDisruptionBudget" => workloads::disruption_budget(object, now),
         _ => objects::plain(object, now),
     }
 }

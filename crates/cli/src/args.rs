@@ -3,6 +3,7 @@
 mod change;
 mod create;
 mod read;
+mod token;
 mod write;
 
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ pub use create::{
     RunArgs, SecretKind, ServiceKind, ServiceType,
 };
 pub use read::{ApiResourcesArgs, DescribeArgs, EventsArgs, ExplainArgs, GetArgs, LogsArgs, Output, WaitArgs};
+pub use token::{TokenCreateArgs, TokenDeleteArgs, TokenVerb};
 pub use write::{
     ApplyArgs, Cascade, DeleteArgs, HistoryArgs, ImageVerb, PatchArgs, PatchType, RegistryArgs, RolloutArgs,
     RolloutVerb, ScaleArgs, StatusArgs, UndoArgs,
@@ -83,6 +85,9 @@ pub enum Verb {
     Explain(ExplainArgs),
     /// Show where the cluster is
     ClusterInfo(ClusterArgs),
+    /// Make, list and delete the tokens by which machines join
+    #[command(subcommand)]
+    Token(TokenVerb),
     /// Load, list and remove images in the cluster's registry
     #[command(subcommand)]
     Image(ImageVerb),

@@ -3,14 +3,12 @@
 use std::path::Path;
 
 use anyhow::Context;
-use serde::Deserialize;
-use wherry_client::Https;
+use wherry_api::kinds::ConfigMap;
+use wherry_client::{Client, Https};
 use wherry_image::{Reference, RegistryClient, inspect};
 
-use crate::args::{ImageVerb, RegistryArgs, default_data_dir};
+use crate::args::{ImageVerb, RegistryArgs};
 use crate::grid::Grid;
-
-const REGISTRY_PORT_DEFAULT: u16 = 5000;
 
 /// Carries out a verb.
 pub async fn run(verb: ImageVerb) -> anyhow::Result<()> {
@@ -25,14 +23,14 @@ async fn load(file: &Path, name: &str, registry: &RegistryArgs) -> anyhow::Resul
     let reference: Reference = name.parse()?;
     let module = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     let inspected = inspect(&module).with_context(|| format!("{} cannot run here", file.display()))?;
-    open(registry)?.push(&reference, module.into()).await?;
+    open(registry).await?.push(&reference, module.into()).await?;
     sayln!("{reference} loaded ({:?})", inspected.kind);
     Ok(())
 }
 
 async fn list(registry: &RegistryArgs) -> anyhow::Result<()> {
     let mut grid = Grid::new(["IMAGE", "DIGEST"]);
-    for image in open(registry)?.list().await? {
+    for image in open(registry).await?.list().await? {
         grid.add([image.name, image.digest]);
     }
     say!("{grid}");
@@ -41,32 +39,25 @@ async fn list(registry: &RegistryArgs) -> anyhow::Result<()> {
 
 async fn remove(name: &str, registry: &RegistryArgs) -> anyhow::Result<()> {
     let reference: Reference = name.parse()?;
-    open(registry)?.remove(&reference).await.with_context(|| format!("cannot remove {reference}"))?;
+    open(registry).await?.remove(&reference).await.with_context(|| format!("cannot remove {reference}"))?;
     sayln!("{reference} removed");
     Ok(())
 }
 
-/// The registry runs beside the API, with the same certificates.
-fn open(args: &RegistryArgs) -> anyhow::Result<RegistryClient> {
+/// The registry takes the same certificates as the API.
+async fn open(args: &RegistryArgs) -> anyhow::Result<RegistryClient> {
     let mut kubeconfig = args.cluster.load()?;
-    kubeconfig.server = match &args.registry {
-        Some(address) => format!("https://{address}"),
-        None => {
-            let host = kubeconfig.server.rsplit_once(':').map(|(host, _)| host.to_owned()).unwrap_or_default();
-            format!("{host}:{}", port(args))
-        }
+    let address = match &args.registry {
+        Some(address) => address.clone(),
+        None => told(&args.cluster.client()?).await?,
     };
+    kubeconfig.server = format!("https://{address}");
     Ok(RegistryClient::new(Https::new(&kubeconfig)?))
 }
 
-/// What `ports.json` beside the kubeconfig says.
-fn port(args: &RegistryArgs) -> u16 {
-    #[derive(Deserialize)]
-    struct Ports {
-        registry: u16,
-    }
-    let kubeconfig = args.cluster.kubeconfig.clone().unwrap_or_else(|| default_data_dir().join("kubeconfig"));
-    let text = std::fs::read_to_string(kubeconfig.with_file_name("ports.json")).ok();
-    text.and_then(|text| serde_json::from_str::<Ports>(&text).ok())
-        .map_or(REGISTRY_PORT_DEFAULT, |ports| ports.registry)
+/// Where the cluster says that its registry is.
+async fn told(client: &Client) -> anyhow::Result<String> {
+    let info = client.namespaced::<ConfigMap>("kube-public").get("cluster-info").await?;
+    let registry = info.data.and_then(|mut data| data.remove("registry"));
+    registry.context("the cluster does not say where its image registry is; use --registry")
 }

@@ -28,10 +28,11 @@ mod rollout;
 mod scale;
 mod set;
 mod template;
+mod token;
 mod wait;
 
 pub use apply::{Applied, apply_manifests, read_manifests};
-pub use args::{ClusterArgs, Verb, default_data_dir};
+pub use args::{ClusterArgs, Verb, default_data_dir, duration};
 pub use rollout::{RolloutState, rollout_state};
 pub use say::error_line;
 
@@ -61,6 +62,7 @@ pub async fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::ApiResources(args) => cluster::resources(args).await,
         Verb::Explain(args) => explain::run(args).await,
         Verb::ClusterInfo(args) => cluster::info(args).await,
+        Verb::Token(verb) => token::run(verb).await,
         Verb::Image(verb) => images::run(verb).await,
     }
 }

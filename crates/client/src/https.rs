@@ -60,7 +60,7 @@ impl Https {
     pub fn new(kubeconfig: &Kubeconfig) -> Result<Self, ConnectError> {
         let Kubeconfig { server, token, .. } = kubeconfig;
         let https = Self::with_tls(server, tls_config(kubeconfig)?)?;
-        Ok(Self { token: token.clone(), ..https })
+        Ok(https.bearer(token))
     }
 
     /// The same, for a server (`https://host:port`) and certificates that no kubeconfig names.
@@ -74,6 +74,12 @@ impl Https {
         builder.pool_timer(TokioTimer::new()).timer(TokioTimer::new());
         let pool = builder.build(TlsConnector::new(tls));
         Ok(Self { pool, server: server.to_owned(), token: String::new(), strict: false })
+    }
+
+    /// The same, with a bearer token.
+    #[must_use]
+    pub fn bearer(self, token: &str) -> Self {
+        Self { token: token.to_owned(), ..self }
     }
 
     /// The same, for a person: what is written with a wrong field is refused (`fieldValidation=Strict`).

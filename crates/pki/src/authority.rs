@@ -1,19 +1,21 @@
 //! Making certificates.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose, SanType,
+    KeyPair, KeyUsagePurpose, PublicKeyData, SanType,
 };
 use rustls::pki_types::DnsName;
 
-/// How far back a certificate's validity reaches, for clocks that differ.
-const CLOCK_SKEW_HOURS: i64 = 1;
+use crate::request::{SigningRequest, Usage};
+use crate::validity::Validity;
+
 /// How long the authority is valid.
-const AUTHORITY_DAYS: i64 = 3650;
-/// How long an issued certificate is valid.
-const ISSUED_DAYS: i64 = 365;
+const AUTHORITY_LIFE: Duration = Duration::from_hours(10 * 365 * 24);
+/// How long a certificate is valid that vouches for itself.
+const SELF_SIGNED_LIFE: Duration = Duration::from_hours(365 * 24);
 
 /// Why a certificate could not be made or read.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +26,9 @@ pub enum PkiError {
     /// A name that is neither a DNS name nor an address.
     #[error("\"{0}\" is neither a DNS name nor an IP address")]
     BadName(String),
+    /// A request that asks for what is never signed, or that its own key did not sign.
+    #[error("the certificate signing request cannot be used: {0}")]
+    Request(String),
     /// PEM text that holds no certificate or no key.
     #[error("cannot read {what}: {why}")]
     Read {
@@ -32,6 +37,9 @@ pub enum PkiError {
         /// Why not.
         why: String,
     },
+    /// The machine gives no random numbers.
+    #[error("no random numbers are to be had")]
+    Random,
     /// rustls refused the certificate.
     #[error("unusable certificate: {0}")]
     Tls(#[from] rustls::Error),
@@ -75,7 +83,7 @@ impl Authority {
     }
 
     fn from_key(name: &str, key: KeyPair, now: jiff::Timestamp) -> Result<Self, PkiError> {
-        let mut params = base_params(name, None, now, AUTHORITY_DAYS)?;
+        let mut params = base_params(name, None, Validity::of(now, AUTHORITY_LIFE))?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages =
             vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
@@ -93,37 +101,47 @@ impl Authority {
     }
 
     /// Issues a certificate for a server (where names are given) and client.
-    pub fn issue(&self, subject: &Subject<'_>, now: jiff::Timestamp) -> Result<Issued, PkiError> {
+    pub fn issue(&self, subject: &Subject<'_>, validity: Validity) -> Result<Issued, PkiError> {
         let key = KeyPair::generate()?;
-        let mut params = base_params(subject.user, subject.group, now, ISSUED_DAYS)?;
+        let mut params = base_params(subject.user, subject.group, validity)?;
         params.subject_alt_names = subject.names.iter().map(|name| alt_name(name)).collect::<Result<_, _>>()?;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         if !subject.names.is_empty() {
             params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
         }
+        let certificate = self.sign(params, &key)?;
+        Ok(Issued { certificate, key: key.serialize_pem() })
+    }
+
+    /// Issues the certificate that somebody asks for, for one usage. Whether they may have it is not decided here.
+    pub fn grant(&self, request: &SigningRequest, usage: Usage, validity: Validity) -> Result<String, PkiError> {
+        let mut params = base_params(&request.user, request.group.as_deref(), validity)?;
+        params.subject_alt_names = request.names.iter().map(|name| alt_name(name)).collect::<Result<_, _>>()?;
+        params.extended_key_usages = vec![match usage {
+            Usage::Client => ExtendedKeyUsagePurpose::ClientAuth,
+            Usage::Server => ExtendedKeyUsagePurpose::ServerAuth,
+        }];
+        self.sign(params, &request.public_key)
+    }
+
+    fn sign(&self, mut params: CertificateParams, key: &impl PublicKeyData) -> Result<String, PkiError> {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.use_authority_key_identifier_extension = true;
-        let certificate = params.signed_by(&key, &self.issuer)?;
-        Ok(Issued { certificate: certificate.pem(), key: key.serialize_pem() })
+        Ok(params.signed_by(key, &self.issuer)?.pem())
     }
 }
 
 /// A certificate that vouches for itself: what the ingress shows where no Secret fits.
 pub fn self_signed(name: &str, names: &[String], now: jiff::Timestamp) -> Result<Issued, PkiError> {
     let key = KeyPair::generate()?;
-    let mut params = base_params(name, None, now, ISSUED_DAYS)?;
+    let mut params = base_params(name, None, Validity::of(now, SELF_SIGNED_LIFE))?;
     params.subject_alt_names = names.iter().map(|name| alt_name(name)).collect::<Result<_, _>>()?;
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let certificate = params.self_signed(&key)?;
     Ok(Issued { certificate: certificate.pem(), key: key.serialize_pem() })
 }
 
-fn base_params(
-    user: &str,
-    group: Option<&str>,
-    now: jiff::Timestamp,
-    days: i64,
-) -> Result<CertificateParams, PkiError> {
+fn base_params(user: &str, group: Option<&str>, validity: Validity) -> Result<CertificateParams, PkiError> {
     let mut params = CertificateParams::new(Vec::<String>::new())?;
     let mut name = DistinguishedName::new();
     if let Some(group) = group {
@@ -131,18 +149,17 @@ fn base_params(
     }
     name.push(DnType::CommonName, user);
     params.distinguished_name = name;
-    params.not_before = moment(now, -CLOCK_SKEW_HOURS);
-    params.not_after = moment(now, days * 24);
+    params.not_before = moment(validity.from);
+    params.not_after = moment(validity.until);
     Ok(params)
 }
 
-/// `hours` from `now`, in the type that rcgen takes.
-fn moment(now: jiff::Timestamp, hours: i64) -> time::OffsetDateTime {
-    let seconds = now.as_second().saturating_add(hours * 3600);
-    time::OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(time::OffsetDateTime::UNIX_EPOCH)
+/// A moment in the type that rcgen takes.
+fn moment(at: jiff::Timestamp) -> time::OffsetDateTime {
+    time::OffsetDateTime::from_unix_timestamp(at.as_second()).unwrap_or(time::OffsetDateTime::UNIX_EPOCH)
 }
 
-fn alt_name(name: &str) -> Result<SanType, PkiError> {
+pub(crate) fn alt_name(name: &str) -> Result<SanType, PkiError> {
     if let Ok(address) = name.parse::<IpAddr>() {
         return Ok(SanType::IpAddress(address));
     }

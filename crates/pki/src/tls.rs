@@ -2,33 +2,41 @@
 
 use std::sync::Arc;
 
+use rustls::client::ResolvesClientCert;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{ResolvesServerCert, WebPkiClientVerifier};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
-use crate::authority::{Issued, PkiError};
+use crate::authority::PkiError;
+use crate::live::LiveCertificate;
 
 /// A server that presents `own` and asks for client certificates of `authority`; a client without one is let in as
 /// anonymous where `anonymous` is true. Speaks HTTP/2 and HTTP/1.1.
-pub fn server_config(own: &Issued, authority: &str, anonymous: bool) -> Result<ServerConfig, PkiError> {
+pub fn server_config(own: &Arc<LiveCertificate>, authority: &str, anonymous: bool) -> Result<ServerConfig, PkiError> {
     let roots = Arc::new(roots(authority)?);
     let verifier = WebPkiClientVerifier::builder(roots);
     let verifier = if anonymous { verifier.allow_unauthenticated() } else { verifier };
     let verifier = verifier.build().map_err(|e| unreadable("the authority's certificate", &e))?;
     let mut config = ServerConfig::builder()
         .with_client_cert_verifier(verifier)
-        .with_single_cert(certificates(&own.certificate)?, private_key(&own.key)?)?;
+        .with_cert_resolver(Arc::clone(own) as Arc<dyn ResolvesServerCert>);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
 }
 
 /// A client that trusts `authority` and presents `own`.
-pub fn client_config(own: &Issued, authority: &str) -> Result<ClientConfig, PkiError> {
+pub fn client_config(own: &Arc<LiveCertificate>, authority: &str) -> Result<ClientConfig, PkiError> {
     let config = ClientConfig::builder()
         .with_root_certificates(roots(authority)?)
-        .with_client_auth_cert(certificates(&own.certificate)?, private_key(&own.key)?)?;
+        .with_client_cert_resolver(Arc::clone(own) as Arc<dyn ResolvesClientCert>);
     Ok(config)
+}
+
+/// The serial number of a certificate, in hexadecimal digits; `None` where it is no certificate.
+pub fn serial_of(certificate: &CertificateDer<'_>) -> Option<String> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    Some(parsed.raw_serial().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// The user and groups that a client's certificate names; `None` where it names no user.
@@ -48,13 +56,13 @@ fn roots(authority: &str) -> Result<RootCertStore, PkiError> {
     Ok(roots)
 }
 
-fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, PkiError> {
+pub(crate) fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, PkiError> {
     let read = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>();
     let read = read.map_err(|e| unreadable("a certificate", &e))?;
     if read.is_empty() { Err(unreadable("a certificate", &"the text holds none")) } else { Ok(read) }
 }
 
-fn private_key(pem: &str) -> Result<PrivateKeyDer<'static>, PkiError> {
+pub(crate) fn private_key(pem: &str) -> Result<PrivateKeyDer<'static>, PkiError> {
     PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|e| unreadable("a private key", &e))
 }
 

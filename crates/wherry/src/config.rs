@@ -2,11 +2,14 @@
 
 mod check;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
+use wherry_pki::JoinToken;
 
 /// Runs pods of WASI modules with the semantics, and the API, of Kubernetes.
 #[derive(Debug, Parser)]
@@ -16,6 +19,10 @@ pub struct Cli {
     #[command(subcommand)]
     pub verb: Verb,
 }
+
+const NODE_EXAMPLES: &str = "Examples:
+  wherry node --name n2 --join https://MASTER:6443 --token \"$(ssh MASTER wherry token create)\"
+  wherry node --data-dir /srv/wherry                beside a master of that directory";
 
 const EXAMPLES: &str = "Examples:
   wherry up --demo                                  a cluster with two example apps
@@ -29,7 +36,7 @@ pub enum Verb {
     Up(UpArgs),
     /// Start a master here, for nodes beside it
     Master(MasterArgs),
-    /// Start a node beside the master of the same data directory
+    /// Start a node, of a cluster that it joins or of the master of the same data directory
     Node(NodeArgs),
     /// Run guests for the node that starts this process
     #[command(hide = true)]
@@ -49,9 +56,12 @@ pub struct UpArgs {
     /// Apply these manifests (files or directories) once the API answers
     #[arg(short = 'f', long = "filename", value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// The node's name
-    #[arg(long, env = "WHERRY_NODE_NAME", default_value = "wherry")]
-    pub name: String,
+    /// What every master takes.
+    #[command(flatten)]
+    pub cluster: ClusterFlags,
+    /// What every node takes.
+    #[command(flatten)]
+    pub node: NodeFlags,
     /// What every role takes.
     #[command(flatten)]
     pub common: CommonArgs,
@@ -60,21 +70,78 @@ pub struct UpArgs {
 /// How to start a master.
 #[derive(Clone, Debug, Args)]
 pub struct MasterArgs {
+    /// What every master takes.
+    #[command(flatten)]
+    pub cluster: ClusterFlags,
     /// What every role takes.
     #[command(flatten)]
     pub common: CommonArgs,
 }
 
-/// How to start a node.
+/// What a master decides for its whole cluster.
 #[derive(Clone, Debug, Args)]
-#[command(after_help = "Example:\n  wherry master --data-dir /srv/wherry &\n  wherry node --data-dir /srv/wherry")]
-pub struct NodeArgs {
+pub struct ClusterFlags {
+    /// The part of --cluster-cidr that one node has, as the length of its prefix
+    #[arg(long, env = "WHERRY_NODE_CIDR_MASK_SIZE", default_value_t = 18)]
+    pub node_cidr_mask_size: u8,
+    /// How long the certificates of masters and nodes are valid; they are renewed at two thirds of it
+    #[arg(long, env = "WHERRY_CLUSTER_SIGNING_DURATION", default_value = "8760h", value_parser = wherry_cli::duration)]
+    pub cluster_signing_duration: Duration,
+}
+
+/// What a node says of itself.
+#[derive(Clone, Debug, Args)]
+pub struct NodeFlags {
     /// The node's name
     #[arg(long, env = "WHERRY_NODE_NAME", default_value = "wherry")]
     pub name: String,
+    /// The zone that the node is in: its label topology.kubernetes.io/zone
+    #[arg(long, env = "WHERRY_ZONE")]
+    pub zone: Option<String>,
+    /// Further labels of the node
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
+    pub labels: Vec<(String, String)>,
+}
+
+impl NodeFlags {
+    /// The labels that the flags name.
+    pub fn labels(&self) -> BTreeMap<String, String> {
+        let zone = self.zone.iter().map(|zone| (ZONE.to_owned(), zone.clone()));
+        self.labels.iter().cloned().chain(zone).collect()
+    }
+}
+
+const ZONE: &str = "topology.kubernetes.io/zone";
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or_else(|| format!("\"{text}\" is no label; write KEY=VALUE"))?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// How to start a node.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = NODE_EXAMPLES)]
+pub struct NodeArgs {
+    /// What every node takes.
+    #[command(flatten)]
+    pub node: NodeFlags,
+    /// How to enter a cluster.
+    #[command(flatten)]
+    pub join: JoinFlags,
     /// What every role takes.
     #[command(flatten)]
     pub common: CommonArgs,
+}
+
+/// How to enter a cluster whose master is elsewhere.
+#[derive(Clone, Debug, Args)]
+pub struct JoinFlags {
+    /// The API of the cluster to join, https://HOST:PORT (else a master of the same data directory is waited for)
+    #[arg(long, env = "WHERRY_JOIN", value_name = "URL")]
+    pub join: Option<String>,
+    /// What `wherry token create` printed; of use at the first start only
+    #[arg(long, env = "WHERRY_TOKEN", hide_env_values = true)]
+    pub token: Option<JoinToken>,
 }
 
 /// How a node starts a sandbox.
@@ -111,6 +178,9 @@ pub struct CommonArgs {
     /// The address that all ports are bound to
     #[arg(long, env = "WHERRY_BIND_ADDRESS", default_value = "127.0.0.1")]
     pub bind_address: IpAddr,
+    /// The address that other machines reach this one at (else --bind-address; else that of the default route)
+    #[arg(long, env = "WHERRY_ADVERTISE_ADDRESS")]
+    pub advertise_address: Option<IpAddr>,
     /// The API's port (0: a free one, see DATA/ports.json)
     #[arg(long, env = "WHERRY_API_PORT", default_value_t = 6443)]
     pub api_port: u16,
@@ -126,12 +196,12 @@ pub struct CommonArgs {
     /// The image registry's port
     #[arg(long, env = "WHERRY_REGISTRY_PORT", default_value_t = 5000)]
     pub registry_port: u16,
-    /// The addresses of all pods
-    #[arg(long, env = "WHERRY_CLUSTER_CIDR", default_value = "10.128.0.0/10")]
-    pub cluster_cidr: IpNet,
-    /// The addresses of all Services
-    #[arg(long, env = "WHERRY_SERVICE_CIDR", default_value = "10.96.0.0/12")]
-    pub service_cidr: IpNet,
+    /// The addresses of all pods (the master says, and is 10.128.0.0/10 where nobody does)
+    #[arg(long, env = "WHERRY_CLUSTER_CIDR")]
+    pub cluster_cidr: Option<IpNet>,
+    /// The addresses of all Services (the master says, and is 10.96.0.0/12 where nobody does)
+    #[arg(long, env = "WHERRY_SERVICE_CIDR")]
+    pub service_cidr: Option<IpNet>,
     /// Where modules run (pods of class wasm-isolated have a process to themselves in any case)
     #[arg(long, env = "WHERRY_ISOLATION", value_enum, default_value_t = Isolation::Namespace)]
     pub isolation: Isolation,

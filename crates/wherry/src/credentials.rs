@@ -1,35 +1,47 @@
-//! Who is who in this cluster: the authority and the certificates made of it, kept under DATA/pki.
+//! The master's certificates: the authority, kept under DATA/pki, and what it issues for this process.
 //!
-//! The authority's key is made once. Leaf certificates are made anew at each start, so that none expires in a
-//! process that is restarted within a year, and server names follow the flags.
+//! The authority's key is made once. Leaf certificates are made anew at each start and at two thirds of their life; who
+//! connects afterwards sees the new one. The administrator's is in the kubeconfig, which is written anew each time.
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
-use wherry_pki::{Authority, Issued, Subject};
+use wherry_pki::{Authority, Issued, LiveCertificate, Subject, Validity};
 
 use crate::data_dir::DataDir;
 
 const AUTHORITY_NAME: &str = "wherry-ca";
 const AUTHORITY_KEY: &str = "pki/ca.key";
 const AUTHORITY_CERTIFICATE: &str = "pki/ca.crt";
+/// How long certificates are valid where nobody says otherwise.
+pub const LIFE: Duration = Duration::from_hours(365 * 24);
 
-/// The credentials of all roles in this process.
+/// What a master presents, and whom it trusts.
 pub struct Credentials {
-    /// The authority's certificate, as PEM.
-    pub authority: String,
-    /// What the API server, the registry and the kubelet endpoints present.
-    pub server: Issued,
-    /// The first administrator, for the kubeconfig.
-    pub admin: Issued,
+    /// Signs certificates.
+    pub authority: Arc<Authority>,
+    /// What the API server and the registry present.
+    pub server: Arc<LiveCertificate>,
     /// The API server as a client of kubelets.
-    pub apiserver: Issued,
-    /// The node as a client of the API server.
-    pub node: Issued,
+    pub apiserver: Arc<LiveCertificate>,
+    names: Vec<String>,
+    life: Duration,
+}
+
+/// The authority of a data directory; made where there is none.
+pub fn authority(data: &DataDir, now: Timestamp) -> anyhow::Result<Authority> {
+    let authority = match data.read(AUTHORITY_KEY)? {
+        Some(key) => Authority::from_pem(AUTHORITY_NAME, &key, now).context("DATA/pki/ca.key cannot be used")?,
+        None => Authority::generate(AUTHORITY_NAME, now)?,
+    };
+    data.write(AUTHORITY_KEY, &authority.key())?;
+    data.write(AUTHORITY_CERTIFICATE, &authority.certificate())?;
+    Ok(authority)
 }
 
 impl Credentials {
@@ -38,61 +50,74 @@ impl Credentials {
         data: &DataDir,
         address: IpAddr,
         service: IpAddr,
-        node: &str,
+        life: Duration,
         now: Timestamp,
     ) -> anyhow::Result<Self> {
-        let authority = match data.read(AUTHORITY_KEY)? {
-            Some(key) => Authority::from_pem(AUTHORITY_NAME, &key, now).context("DATA/pki/ca.key cannot be used")?,
-            None => Authority::generate(AUTHORITY_NAME, now)?,
-        };
-        data.write(AUTHORITY_KEY, &authority.key())?;
-        data.write(AUTHORITY_CERTIFICATE, &authority.certificate())?;
-        let names = server_names(address, service, node);
-        let issue = |user, group, names: &[String]| authority.issue(&Subject { user, group, names }, now);
-        Ok(Self {
-            authority: authority.certificate(),
-            server: issue("wherry", None, &names)?,
-            admin: issue("kubernetes-admin", Some("system:masters"), &[])?,
-            node: issue(&format!("system:node:{node}"), Some("system:nodes"), &[])?,
-            apiserver: issue("kube-apiserver-kubelet-client", Some("system:masters"), &[])?,
-        })
+        let authority = Arc::new(authority(data, now)?);
+        let (server, apiserver) = (Arc::default(), Arc::default());
+        let own = Self { authority, server, apiserver, names: server_names(address, service), life };
+        own.renew(now)?;
+        Ok(own)
     }
 
-    /// TLS of the API: a client without a certificate is let in as anonymous, for health and version.
+    /// Issues the certificates of this process anew.
+    pub fn renew(&self, now: Timestamp) -> anyhow::Result<()> {
+        let server = self.issue("wherry", None, &self.names, now)?;
+        // Who joins knows of the authority only a hash: it must be shown.
+        let certificate = server.certificate + &self.authority.certificate();
+        self.server.replace(&Issued { certificate, key: server.key })?;
+        self.apiserver.replace(&self.issue("kube-apiserver-kubelet-client", Some("system:masters"), &[], now)?)?;
+        Ok(())
+    }
+
+    fn issue(&self, user: &str, group: Option<&str>, names: &[String], now: Timestamp) -> anyhow::Result<Issued> {
+        Ok(self.authority.issue(&Subject { user, group, names }, Validity::of(now, self.life))?)
+    }
+
+    /// TLS of the API: a client without a certificate is let in as anonymous, for health and version, and to join.
     pub fn api_tls(&self) -> anyhow::Result<Arc<rustls::ServerConfig>> {
-        Ok(Arc::new(wherry_pki::server_config(&self.server, &self.authority, true)?))
+        Ok(Arc::new(wherry_pki::server_config(&self.server, &self.authority.certificate(), true)?))
     }
 
-    /// TLS of the kubelet endpoints and the registry: nobody without a certificate.
-    pub fn closed_tls(&self) -> anyhow::Result<Arc<rustls::ServerConfig>> {
-        Ok(Arc::new(wherry_pki::server_config(&self.server, &self.authority, false)?))
+    /// TLS of the registry: nobody without a certificate.
+    pub fn registry_tls(&self) -> anyhow::Result<Arc<rustls::ServerConfig>> {
+        Ok(Arc::new(wherry_pki::server_config(&self.server, &self.authority.certificate(), false)?))
     }
 
     /// How the API server calls kubelets.
     pub fn kubelet_client(&self) -> anyhow::Result<Arc<rustls::ClientConfig>> {
-        Ok(Arc::new(wherry_pki::client_config(&self.apiserver, &self.authority)?))
+        Ok(Arc::new(wherry_pki::client_config(&self.apiserver, &self.authority.certificate())?))
     }
 
-    /// The administrator's kubeconfig for an API server at `url`.
-    pub fn kubeconfig(&self, url: &str) -> String {
-        let encode = |pem: &str| BASE64_STANDARD.encode(pem);
+    /// A kubeconfig of an API server at `url` that says where it is, and not who asks.
+    pub fn kubeconfig_without_user(&self, url: &str) -> String {
         format!(
+            "apiVersion: v1\nkind: Config\nclusters:\n- name: \"\"\n  cluster:\n    server: {url}\n    certificate-authority-data: {}\n",
+            BASE64_STANDARD.encode(self.authority.certificate())
+        )
+    }
+
+    /// The administrator's kubeconfig for an API server at `url`, with a new certificate.
+    pub fn kubeconfig(&self, url: &str, now: Timestamp) -> anyhow::Result<String> {
+        let admin = self.issue("kubernetes-admin", Some("system:masters"), &[], now)?;
+        let encode = |pem: &str| BASE64_STANDARD.encode(pem);
+        Ok(format!(
             "apiVersion: v1\nkind: Config\ncurrent-context: wherry\n\
              clusters:\n- name: wherry\n  cluster:\n    server: {url}\n    certificate-authority-data: {ca}\n\
              contexts:\n- name: wherry\n  context:\n    cluster: wherry\n    user: kubernetes-admin\n\
              users:\n- name: kubernetes-admin\n  user:\n    client-certificate-data: {certificate}\n    client-key-data: {key}\n",
-            ca = encode(&self.authority),
-            certificate = encode(&self.admin.certificate),
-            key = encode(&self.admin.key),
-        )
+            ca = encode(&self.authority.certificate()),
+            certificate = encode(&admin.certificate),
+            key = encode(&admin.key),
+        ))
     }
 }
 
-fn server_names(address: IpAddr, service: IpAddr, node: &str) -> Vec<String> {
+fn server_names(address: IpAddr, service: IpAddr) -> Vec<String> {
     let mut names: Vec<String> =
         ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"].map(str::to_owned).into();
     names.push("kubernetes.default.svc.cluster.local".to_owned());
-    names.extend([node.to_owned(), "127.0.0.1".to_owned(), address.to_string(), service.to_string()]);
+    names.extend(["127.0.0.1".to_owned(), address.to_string(), service.to_string()]);
     names.sort();
     names.dedup();
     names

@@ -2,13 +2,17 @@
 //!
 //! Carries the guest examples (`wherry-guests`) and the demo's manifests, so that `wherry up --demo` needs no file beside it.
 
+mod cluster_info;
 mod config;
 mod credentials;
 mod data_dir;
 mod demo;
+mod join;
 mod listeners;
 mod master;
 mod node;
+mod node_credentials;
+mod renewal;
 mod roles;
 mod sandbox;
 mod serve_tls;

@@ -1,19 +1,20 @@
 //! The master's role: store, API, controllers, image registry.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
 use wherry_apiserver::{Identity, Readiness, Registry, RegistryConfig, ServeConfig};
-use wherry_base::{Clock, Trigger};
+use wherry_base::{Clock, Drain, Trigger};
 use wherry_client::Client;
 use wherry_controllers::ControllersConfig;
 use wherry_registry::ImageStore;
 use wherry_store::{Limits, Store};
 
-use crate::config::CommonArgs;
+use crate::cluster_info::ClusterInfo;
+use crate::config::ClusterFlags;
 use crate::credentials::Credentials;
 use crate::data_dir::DataDir;
 use crate::serve_tls::serve_tls;
@@ -32,12 +33,14 @@ pub struct Master {
 
 /// What a master is started from.
 pub struct Parts<'a> {
-    /// The flags.
-    pub args: &'a CommonArgs,
+    /// What the flags say of the cluster.
+    pub flags: &'a ClusterFlags,
+    /// What the cluster agrees on.
+    pub info: ClusterInfo,
     /// Where the store and the images are.
     pub data: &'a DataDir,
     /// Certificates.
-    pub credentials: &'a Credentials,
+    pub credentials: &'a Arc<Credentials>,
     /// The machine's clock.
     pub clock: Arc<dyn Clock>,
     /// Where kubeconfigs point.
@@ -51,9 +54,16 @@ pub struct Parts<'a> {
 impl Master {
     /// Opens the store and starts to serve.
     pub async fn start(parts: Parts<'_>) -> anyhow::Result<Self> {
-        let Parts { args, data, credentials, clock, advertise, api, images } = parts;
+        let Parts { flags, info, data, credentials, clock, advertise, api, images } = parts;
         let store = Store::open(&data.join("store"), Limits::default())?;
-        let config = RegistryConfig { service_cidr: args.service_cidr, advertise };
+        let url = format!("https://{advertise}");
+        let config = RegistryConfig {
+            service_cidr: info.service_cidr,
+            cluster_cidr: info.cluster_cidr,
+            node_prefix: flags.node_cidr_mask_size,
+            advertise,
+            cluster_info: info.data(credentials.kubeconfig_without_user(&url))?,
+        };
         let registry = Registry::new(store, config, clock.clone());
         registry.bootstrap().await.context("the cluster's first objects cannot be made")?;
         let (tasks, readiness) = (Trigger::new(), Readiness::default());
@@ -61,16 +71,27 @@ impl Master {
         let serve = ServeConfig {
             tls: credentials.api_tls()?,
             kubelet_tls: credentials.kubelet_client()?,
-            advertise_url: format!("https://{advertise}"),
+            advertise_url: url,
             readiness: readiness.clone(),
         };
         drain.spawn_graceful(wherry_apiserver::serve(api, registry.clone(), serve, drain.clone()));
         let image_store = ImageStore::open(&data.join("images")).context("the image registry cannot be opened")?;
         let router = wherry_registry::router(image_store);
-        drain.spawn_graceful(serve_tls(images, credentials.closed_tls()?, router, drain.clone()));
+        drain.spawn_graceful(serve_tls(images, credentials.registry_tls()?, router, drain.clone()));
         let client = registry.client(Identity::component("kube-controller-manager"));
-        wherry_controllers::start(client, controllers_config(credentials, advertise.ip()), clock, &drain);
+        let config = ControllersConfig {
+            authority: Arc::clone(&credentials.authority),
+            certificate_life: flags.cluster_signing_duration,
+            ingress_address: advertise.ip(),
+            node_grace: NODE_GRACE,
+        };
+        wherry_controllers::start(client, config, clock, &drain);
         Ok(Self { registry, readiness, tasks })
+    }
+
+    /// Under which the master's tasks run.
+    pub fn drain(&self) -> Drain {
+        self.tasks.drain()
     }
 
     /// An in-process client.
@@ -85,8 +106,4 @@ impl Master {
             tracing::warn!("some of the master's tasks did not end in time");
         }
     }
-}
-
-fn controllers_config(credentials: &Credentials, ingress_address: IpAddr) -> ControllersConfig {
-    ControllersConfig { ca_certificate: credentials.authority.clone(), ingress_address, node_grace: NODE_GRACE }
 }

@@ -1,15 +1,16 @@
 //! The node's role: pod network, proxy, wasm runtime, agent. Speaks to the master through the API alone.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 use tokio::net::TcpListener;
 use tokio::runtime::{Handle, Runtime};
 use wherry_agent::{Agent, AgentConfig, PODS_MAX_DEFAULT, Runtimes, SHUTDOWN_GRACE_MAX};
-use wherry_base::{Clock, Trigger};
+use wherry_api::kinds::Node as NodeObject;
+use wherry_base::{Backoff, Clock, Trigger};
 use wherry_client::Client;
 use wherry_image::ImageSource;
 use wherry_proxy::{Proxy, Table};
@@ -17,15 +18,18 @@ use wherry_sandbox::{Grouping, Processes, RuntimeConfig, SandboxConfig, SandboxR
 use wherry_vnet::{Network, NetworkConfig};
 use wherry_wasm::{WasmConfig, WasmRuntime};
 
-use crate::config::{CommonArgs, Isolation};
+use crate::cluster_info::{ClusterInfo, remember_range, remembered_range};
+use crate::config::{CommonArgs, Isolation, NodeFlags};
 use crate::data_dir::DataDir;
 
 /// How many requests and commands run at once in the node's process: as many as the 65,530 memory maps suffice for that Linux
 /// gives a process by default.
 const REQUESTS_MAX: u32 = 4096;
 const COMMANDS_MAX: u32 = 3072;
-/// The part of the cluster's range that one node takes: 65,533 pods.
-const NODE_PREFIX: u8 = 16;
+/// How long a master may take to register a node that has a range of before.
+const REGISTER_MOST: Duration = Duration::from_secs(3);
+/// The first and the longest wait before a node asks again for a range of its pods.
+const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 const STOP_MORE: Duration = Duration::from_secs(5);
 
 /// A running node.
@@ -61,8 +65,10 @@ impl Drop for Guests {
 pub struct Parts<'a> {
     /// The flags.
     pub args: &'a CommonArgs,
-    /// The node's name.
-    pub name: &'a str,
+    /// What the flags say of this node.
+    pub flags: &'a NodeFlags,
+    /// What the cluster agrees on.
+    pub info: ClusterInfo,
     /// Where volumes, logs and modules are.
     pub data: &'a DataDir,
     /// The machine's clock.
@@ -86,10 +92,20 @@ pub struct Parts<'a> {
 impl Node {
     /// Starts everything, and adopts the sandboxes of an earlier process; the agent registers the node by itself.
     pub async fn start(parts: Parts<'_>) -> anyhow::Result<Self> {
-        let Parts { args, name, data, clock, client, images, tls, address, kubelet, http, https } = parts;
+        let Parts { args, flags, info, data, clock, client, images, tls, address, kubelet, http, https } = parts;
+        let config = AgentConfig {
+            node_name: flags.name.clone(),
+            node_ip: address,
+            kubelet_port: kubelet.local_addr()?.port(),
+            data_dir: data.join("node"),
+            pods_max: PODS_MAX_DEFAULT,
+            labels: flags.labels(),
+            confinement_lacking: confinement_lacking(args.isolation),
+        };
+        let range = pod_range(data, &client, &config).await?;
         let (guests, threads) = Guests::start()?;
         let table = Table::new();
-        let network = Network::new(network_config(args)?, Arc::clone(&table) as _);
+        let network = Network::new(network_config(info, range)?, Arc::clone(&table) as _);
         let proxy = Proxy::new(client.clone(), table, Arc::clone(&network), clock.as_ref(), args.bind_address)?;
         let proxy_tasks = Trigger::new();
         {
@@ -97,33 +113,24 @@ impl Node {
             let listeners = wherry_proxy::Listeners { http: Some(moved(http)?), https: Some(moved(https)?) };
             proxy.run(listeners, &proxy_tasks.drain());
         }
-        let config = WasmConfig {
+        let wasm = WasmConfig {
             directory: data.join("wasm"),
             requests_max: REQUESTS_MAX,
             commands_max: COMMANDS_MAX,
             guests: threads.clone(),
         };
-        let wasm = Arc::new(WasmRuntime::new(config, images)?);
+        let wasm = Arc::new(WasmRuntime::new(wasm, images)?);
         let sandbox_tasks = Trigger::new();
         let processes = Arc::new(Processes::new(data.join("")));
-        let config = SandboxConfig {
+        let sandboxes = SandboxConfig {
             directory: data.join("node/sandboxes"),
             network: network.config().clone(),
             requests: threads.clone(),
             launcher: Arc::clone(&processes) as _,
             engine: wherry_runtime::Compiler::engine(&*wasm),
         };
-        let sandboxes = Sandboxes::open(config, &sandbox_tasks.drain()).await;
+        let sandboxes = Sandboxes::open(sandboxes, &sandbox_tasks.drain()).await;
         let runtimes = runtimes(args.isolation, data, &wasm, &sandboxes.context("sandboxes cannot be set up")?)?;
-        let config = AgentConfig {
-            node_name: name.to_owned(),
-            node_ip: address,
-            kubelet_port: kubelet.local_addr()?.port(),
-            data_dir: data.join("node"),
-            pods_max: PODS_MAX_DEFAULT,
-            labels: std::collections::BTreeMap::new(),
-            confinement_lacking: confinement_lacking(args.isolation),
-        };
         let agent = Agent::new(config, client, runtimes, network, clock)?;
         let agent_tasks = Trigger::new();
         let drain = agent_tasks.drain();
@@ -181,17 +188,40 @@ fn moved(listener: TcpListener) -> anyhow::Result<TcpListener> {
     Ok(TcpListener::from_std(listener.into_std()?)?)
 }
 
+/// Registers the node, and is told the range of its pods; where no master answers, the range of before is good.
+async fn pod_range(data: &DataDir, client: &Client, config: &AgentConfig) -> anyhow::Result<IpNet> {
+    let before = remembered_range(data)?;
+    let mut backoff = Backoff::new(RETRY.0, RETRY.1);
+    loop {
+        let registered = tokio::time::timeout(REGISTER_MOST, wherry_agent::register(client, config, before)).await;
+        let why = match registered {
+            Ok(Ok(node)) => match range_of(&node) {
+                Some(range) if before == Some(range) => return Ok(range),
+                Some(range) => {
+                    remember_range(data, range)?;
+                    return Ok(range);
+                }
+                None => "the cluster has no range of addresses left for the pods of this node".to_owned(),
+            },
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "no answer".to_owned(),
+        };
+        if let Some(before) = before {
+            tracing::warn!(%why, range = %before, "the node is not registered yet, and starts with the range of before");
+            return Ok(before);
+        }
+        tracing::warn!(%why, "the node waits for a range of its pods");
+        tokio::time::sleep(backoff.fail()).await;
+    }
+}
+
+fn range_of(node: &NodeObject) -> Option<IpNet> {
+    node.spec.as_ref()?.pod_cidr.as_ref()?.parse().ok()
+}
+
 /// The node is the gateway of its pods, at the first address of their range, wherever else it may be reached.
-fn network_config(args: &CommonArgs) -> anyhow::Result<NetworkConfig> {
-    let IpNet::V4(cluster) = args.cluster_cidr else { anyhow::bail!("--cluster-cidr must be an IPv4 range") };
-    let first = Ipv4Addr::from(u32::from(cluster.network()));
-    let prefix = NODE_PREFIX.max(cluster.prefix_len());
-    let pod_cidr = Ipv4Net::new(first, prefix).context("--cluster-cidr")?;
-    let gateway = pod_cidr.hosts().next().context("--cluster-cidr")?;
-    Ok(NetworkConfig {
-        pod_cidr: pod_cidr.into(),
-        cluster_cidr: args.cluster_cidr,
-        service_cidr: args.service_cidr,
-        node_ip: gateway.into(),
-    })
+fn network_config(info: ClusterInfo, pod_cidr: IpNet) -> anyhow::Result<NetworkConfig> {
+    let gateway = pod_cidr.hosts().next().context("the range of the node's pods is too small")?;
+    let ClusterInfo { cluster_cidr, service_cidr, .. } = info;
+    Ok(NetworkConfig { pod_cidr, cluster_cidr, service_cidr, node_ip: gateway })
 }

@@ -1,6 +1,7 @@
-//! `wherry master` and `wherry node`: each role in a process of its own, on one data directory; `wherry up` is both in one.
+//! `wherry master` and `wherry node`: each role in a process of its own, on one data directory or on two machines; `wherry
+//! up` is both in one.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,38 +10,45 @@ use futures::StreamExt;
 use tokio::signal::unix::{SignalKind, signal};
 use wherry_api::kinds::Node as NodeObject;
 use wherry_apiserver::Identity;
-use wherry_base::{Backoff, Clock, SystemClock};
+use wherry_base::{Backoff, Clock, Drain, SystemClock, Trigger};
 use wherry_client::{Client, Event, Https, Kubeconfig, WatchOptions};
 use wherry_image::RegistryClient;
+use wherry_pki::Authority;
 
-use crate::config::{CommonArgs, MasterArgs, NodeArgs};
-use crate::credentials::Credentials;
+use crate::cluster_info::{ClusterInfo, SERVICE_CIDR};
+use crate::config::{ClusterFlags, CommonArgs, JoinFlags, MasterArgs, NodeArgs, NodeFlags};
+use crate::credentials::{self, Credentials};
 use crate::data_dir::{DataDir, Role};
+use crate::join::{self, Invitation};
 use crate::listeners::{MasterListeners, MasterPorts, NodeListeners, master_ports, publish};
 use crate::master::{self, Master};
 use crate::node::{self, Node};
+use crate::node_credentials::{NodeCredentials, Own};
+use crate::renewal::Renewal;
 
-const KUBECONFIG: &str = "kubeconfig";
+pub const KUBECONFIG: &str = "kubeconfig";
 /// How long a node waits before it looks again whether the master knows it.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+/// How long the renewal of certificates may take to end.
+const STOP_MOST: Duration = Duration::from_secs(1);
 
 /// What the roles of a process share.
 pub struct Setting<'a> {
     common: &'a CommonArgs,
-    data: &'a DataDir,
-    /// The node's name.
-    name: &'a str,
-    credentials: Credentials,
+    data: Arc<DataDir>,
+    /// Where others reach this machine.
+    address: IpAddr,
     clock: Arc<dyn Clock>,
 }
 
 /// Runs a master until SIGINT or SIGTERM.
 pub async fn master(args: MasterArgs) -> anyhow::Result<()> {
-    args.common.check()?;
-    let data = DataDir::open(&args.common.data_dir, &[Role::Master])?;
+    args.check()?;
+    let setting = Setting::new(&args.common, &[Role::Master])?;
     let listeners = MasterListeners::bind(&args.common).await?;
     let ports = listeners.ports()?;
-    let master = Setting::new(&args.common, &data, "localhost")?.start_master(listeners).await?;
+    let credentials = setting.credentials(&args.cluster)?;
+    let master = setting.start_master(&args.cluster, &credentials, listeners).await?;
     eprintln!("ready for nodes: API on port {}", ports.api);
     let admin = master.client(Identity::admin());
     until_stopped(async {
@@ -53,20 +61,26 @@ pub async fn master(args: MasterArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs a node beside the master of the same data directory until SIGINT or SIGTERM.
+/// Runs a node until SIGINT or SIGTERM: of the cluster that it joins or has joined, or else of the master of the same data
+/// directory.
 pub async fn node(args: NodeArgs) -> anyhow::Result<()> {
     args.check()?;
-    let data = DataDir::open(&args.common.data_dir, &[Role::Node])?;
+    let setting = Setting::new(&args.common, &[Role::Node])?;
     let listeners = NodeListeners::bind(&args.common).await?;
-    let ports = listeners.ports()?;
-    // Before there are certificates, which the master makes and this process only adds to.
-    let registry = first_master(&data).await?.registry;
-    let setting = Setting::new(&args.common, &data, &args.name)?;
-    let client = setting.client_of_node()?;
-    let node = setting.start_node(client.clone(), registry, listeners).await?;
+    let (ports, name) = (listeners.ports()?, args.node.name.as_str());
+    let Membership { server, credentials, authority } = setting.membership(&args.join, name).await?;
+    let client = Client::new(Arc::new(Https::with_tls(&server, credentials.client_tls()?)?));
+    let info = cluster_info(&setting.data, &client).await?;
+    info.check(&args.common)?;
+    let node = setting.start_node(&args.node, &credentials, client.clone(), info, listeners).await?;
+    let renewals = Trigger::new();
+    match authority {
+        Some(authority) => setting.keep(&credentials, authority, &renewals.drain()),
+        None => credentials.keep_by_requests(&setting.data, &client, &setting.clock, &renewals.drain()),
+    }
     until_stopped(async {
         let mut backoff = Backoff::new(RETRY.0, RETRY.1);
-        while let Err(error) = node_ready(&client, Some(&args.name)).await {
+        while let Err(error) = node_ready(&client, Some(name)).await {
             tracing::debug!(%error, "the master does not know this node yet");
             tokio::time::sleep(backoff.fail()).await;
         }
@@ -75,44 +89,108 @@ pub async fn node(args: NodeArgs) -> anyhow::Result<()> {
     })
     .await?;
     node.stop().await;
+    renewals.stop(STOP_MOST).await;
     Ok(())
 }
 
+/// A node's place in a cluster.
+struct Membership {
+    /// Where the API is.
+    server: String,
+    credentials: Arc<NodeCredentials>,
+    /// Signs the node's certificates, where it is here.
+    authority: Option<Arc<Authority>>,
+}
+
 impl<'a> Setting<'a> {
-    /// With certificates made anew.
-    pub fn new(common: &'a CommonArgs, data: &'a DataDir, name: &'a str) -> anyhow::Result<Self> {
-        let clock = SystemClock::shared();
-        let first_service = common.service_cidr.hosts().next().context("--service-cidr is too small")?;
-        let address = reachable(common.bind_address);
-        let credentials = Credentials::prepare(data, address, first_service, name, clock.now())?;
-        Ok(Self { common, data, name, credentials, clock })
+    /// Takes the data directory for these roles.
+    pub fn new(common: &'a CommonArgs, roles: &[Role]) -> anyhow::Result<Self> {
+        let data = Arc::new(DataDir::open(&common.data_dir, roles)?);
+        Ok(Self { common, data, address: reachable(common), clock: SystemClock::shared() })
+    }
+
+    /// The data directory.
+    pub fn data(&self) -> &DataDir {
+        &self.data
+    }
+
+    /// A master's certificates, made anew.
+    pub fn credentials(&self, flags: &ClusterFlags) -> anyhow::Result<Arc<Credentials>> {
+        let services = self.common.service_cidr.unwrap_or(SERVICE_CIDR);
+        let first_service = services.hosts().next().context("--service-cidr is too small")?;
+        let (life, now) = (flags.cluster_signing_duration, self.clock.now());
+        Ok(Arc::new(Credentials::prepare(&self.data, self.address, first_service, life, now)?))
     }
 
     /// Starts a master, and tells where it is.
-    pub async fn start_master(&self, listeners: MasterListeners) -> anyhow::Result<Master> {
-        let Self { common, data, credentials, clock, .. } = self;
+    pub async fn start_master(
+        &self,
+        flags: &ClusterFlags,
+        credentials: &Arc<Credentials>,
+        listeners: MasterListeners,
+    ) -> anyhow::Result<Master> {
         let ports = listeners.ports()?;
-        let advertise = SocketAddr::new(reachable(common.bind_address), ports.api);
-        data.write(KUBECONFIG, &credentials.kubeconfig(&format!("https://{advertise}")))?;
-        publish(data, &ports)?;
+        let advertise = SocketAddr::new(self.address, ports.api);
+        let url = format!("https://{advertise}");
+        let (info, clock) = (self.cluster_info(ports), Arc::clone(&self.clock));
+        self.data.write(KUBECONFIG, &credentials.kubeconfig(&url, clock.now())?)?;
+        publish(&self.data, &ports)?;
         let MasterListeners { api, registry: images } = listeners;
-        let clock = Arc::clone(clock);
-        Master::start(master::Parts { args: common, data, credentials, clock, advertise, api, images }).await
+        let data = self.data();
+        let parts = master::Parts { flags, info, data, credentials, clock, advertise, api, images };
+        let master = Master::start(parts).await?;
+        let mut renewal = Renewal::new("master", &credentials.server, &self.clock);
+        let (credentials, data) = (Arc::clone(credentials), Arc::clone(&self.data));
+        let renew = move |now| {
+            credentials.renew(now)?;
+            Ok(data.write(KUBECONFIG, &credentials.kubeconfig(&url, now)?)?)
+        };
+        master.drain().spawn(async move {
+            loop {
+                let now = renewal.due().await;
+                renewal.done(renew(now)).await;
+            }
+        });
+        Ok(master)
+    }
+
+    /// What the cluster of the master here agrees on.
+    pub fn cluster_info(&self, ports: MasterPorts) -> ClusterInfo {
+        ClusterInfo::of(self.common, SocketAddr::new(self.address, ports.registry))
+    }
+
+    /// The certificates of a node beside a master, by its authority.
+    pub fn node_credentials(&self, name: &str, authority: &Authority) -> anyhow::Result<Arc<NodeCredentials>> {
+        NodeCredentials::issue(Own::new(name, self.address), authority, credentials::LIFE, self.clock.now())
+    }
+
+    /// Renews a node's certificates by the authority beside it.
+    pub fn keep(&self, credentials: &Arc<NodeCredentials>, authority: Arc<Authority>, drain: &Drain) {
+        Arc::clone(credentials).keep(authority, credentials::LIFE, &self.clock, drain);
     }
 
     /// Starts a node, and tells where it is.
-    pub async fn start_node(&self, client: Client, registry: u16, listeners: NodeListeners) -> anyhow::Result<Node> {
-        publish(self.data, &listeners.ports()?)?;
+    pub async fn start_node(
+        &self,
+        flags: &NodeFlags,
+        credentials: &NodeCredentials,
+        client: Client,
+        info: ClusterInfo,
+        listeners: NodeListeners,
+    ) -> anyhow::Result<Node> {
+        publish(&self.data, &listeners.ports()?)?;
         let NodeListeners { http, https, kubelet } = listeners;
+        let images = Https::with_tls(&format!("https://{}", info.registry), credentials.client_tls()?)?;
         let parts = node::Parts {
             args: self.common,
-            name: self.name,
-            data: self.data,
+            flags,
+            info,
+            data: &self.data,
             clock: Arc::clone(&self.clock),
             client,
-            images: Arc::new(registry_client(self.data, registry)?),
-            tls: self.credentials.closed_tls()?,
-            address: reachable(self.common.bind_address),
+            images: Arc::new(RegistryClient::new(images)),
+            tls: credentials.server_tls()?,
+            address: self.address,
             kubelet,
             http,
             https,
@@ -120,12 +198,28 @@ impl<'a> Setting<'a> {
         Node::start(parts).await
     }
 
-    /// The API over HTTPS, as the node.
-    fn client_of_node(&self) -> anyhow::Result<Client> {
-        let admin = Kubeconfig::load(&self.data.join(KUBECONFIG))?;
-        let own = &self.credentials.node;
-        let kubeconfig = Kubeconfig { certificate: own.certificate.clone(), key: own.key.clone(), ..admin };
-        Ok(Client::from_kubeconfig(&kubeconfig)?)
+    /// Joins where the flags say so and the node has no certificate that is still good.
+    async fn membership(&self, flags: &JoinFlags, name: &str) -> anyhow::Result<Membership> {
+        let own = Own::new(name, self.address);
+        let present = NodeCredentials::read(own.clone(), &self.data)?;
+        let is_member = present.is_some_and(|present| present.are_valid(self.clock.now()));
+        let has_joined = join::server(&self.data)?.is_some();
+        if let Some(url) = flags.join.as_deref().filter(|_| !is_member || !has_joined) {
+            let token = flags.token.as_ref().context("--join needs --token: what `wherry token create` prints")?;
+            join::join(Invitation { url, token }, &own, self.common, &self.data, self.clock.as_ref()).await?;
+        }
+        match (join::server(&self.data)?, NodeCredentials::read(own, &self.data)?) {
+            (Some(server), Some(credentials)) => Ok(Membership { server, credentials, authority: None }),
+            _ => self.beside_master(name).await,
+        }
+    }
+
+    async fn beside_master(&self, name: &str) -> anyhow::Result<Membership> {
+        // Before there are certificates, which the master makes and this process only adds to.
+        first_master(&self.data).await?;
+        let authority = Arc::new(credentials::authority(&self.data, self.clock.now())?);
+        let server = Kubeconfig::load(&self.data.join(KUBECONFIG))?.server;
+        Ok(Membership { server, credentials: self.node_credentials(name, &authority)?, authority: Some(authority) })
     }
 }
 
@@ -138,18 +232,30 @@ async fn first_master(data: &DataDir) -> anyhow::Result<MasterPorts> {
             return Ok(ports);
         }
         if !std::mem::replace(&mut is_told, true) {
-            eprintln!("waiting for `wherry master` to be started with this --data-dir");
+            eprintln!("waiting for `wherry master` to be started with this --data-dir; or use --join");
         }
         tokio::time::sleep(backoff.fail()).await;
     }
 }
 
-/// The image registry over TLS, as any node or person reaches it.
-pub fn registry_client(data: &DataDir, port: u16) -> anyhow::Result<RegistryClient> {
-    let mut kubeconfig = Kubeconfig::load(&data.join(KUBECONFIG))?;
-    let host = kubeconfig.server.rsplit_once(':').map(|(host, _)| host.to_owned()).unwrap_or_default();
-    kubeconfig.server = format!("{host}:{port}");
-    Ok(RegistryClient::new(Https::new(&kubeconfig)?))
+/// What the cluster agrees on: as the master says, or as it said the last time.
+async fn cluster_info(data: &DataDir, client: &Client) -> anyhow::Result<ClusterInfo> {
+    let before = ClusterInfo::remembered(data)?;
+    let mut backoff = Backoff::new(RETRY.0, RETRY.1);
+    loop {
+        match (ClusterInfo::read(client).await, before) {
+            (Ok(info), _) => {
+                info.remember(data)?;
+                return Ok(info);
+            }
+            (Err(error), Some(before)) => {
+                tracing::warn!(error = format!("{error:#}"), "the node starts with what the master said the last time");
+                return Ok(before);
+            }
+            (Err(error), None) => tracing::warn!(error = format!("{error:#}"), "the node waits for its master"),
+        }
+        tokio::time::sleep(backoff.fail()).await;
+    }
 }
 
 /// Does its work, tells what went wrong in it, and resolves on SIGINT or SIGTERM.
@@ -194,7 +300,15 @@ fn is_ready(node: &NodeObject) -> bool {
     conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
-/// The address that a client on this machine uses.
-fn reachable(bound: IpAddr) -> IpAddr {
-    if bound.is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { bound }
+/// The address that other machines use: as the flags say, or else that of the default route.
+fn reachable(common: &CommonArgs) -> IpAddr {
+    let bound = common.advertise_address.unwrap_or(common.bind_address);
+    if bound.is_unspecified() { default_route().unwrap_or(Ipv4Addr::LOCALHOST.into()) } else { bound }
+}
+
+/// The address that the kernel would send from. Connecting a datagram socket sends nothing.
+fn default_route() -> Option<IpAddr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+    socket.local_addr().ok().map(|address| address.ip())
 }

@@ -1,29 +1,39 @@
 //! `wherry up`: a master and a node in one process, from the data directory to the last hint.
 
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
 use wherry_apiserver::Identity;
 use wherry_cli::{ClusterArgs, apply_manifests, read_manifests};
+use wherry_client::{Https, Kubeconfig};
+use wherry_image::RegistryClient;
 
 use crate::config::UpArgs;
-use crate::data_dir::{DataDir, Role};
+use crate::data_dir::Role;
 use crate::demo;
 use crate::listeners::{MasterListeners, NodeListeners};
-use crate::roles::{Setting, node_ready, registry_client, until_stopped};
+use crate::roles::{KUBECONFIG, Setting, node_ready, until_stopped};
 
 /// Starts everything, and stops it on SIGINT or SIGTERM.
 pub async fn up(args: UpArgs) -> anyhow::Result<()> {
     args.check()?;
     let manifests = if args.files.is_empty() { Vec::new() } else { read_manifests(&args.files)? };
-    let data = DataDir::open(&args.common.data_dir, &[Role::Master, Role::Node])?;
+    let setting = Setting::new(&args.common, &[Role::Master, Role::Node])?;
     let (of_master, of_node) = (MasterListeners::bind(&args.common).await?, NodeListeners::bind(&args.common).await?);
     let (master_ports, node_ports) = (of_master.ports()?, of_node.ports()?);
-    let setting = Setting::new(&args.common, &data, &args.name)?;
-    let master = setting.start_master(of_master).await?;
-    let client = master.client(Identity::node(&args.name));
-    let node = setting.start_node(client, master_ports.registry, of_node).await?;
+    let (info, name) = (setting.cluster_info(master_ports), args.node.name.as_str());
+    let credentials = setting.credentials(&args.cluster)?;
+    let master = setting.start_master(&args.cluster, &credentials, of_master).await?;
+    let authority = Arc::clone(&credentials.authority);
+    let node_credentials = setting.node_credentials(name, &authority)?;
+    let client = master.client(Identity::node(name));
+    let node = setting.start_node(&args.node, &node_credentials, client, info, of_node).await?;
+    setting.keep(&node_credentials, authority, &master.drain());
     let admin = master.client(Identity::admin());
-    let kubeconfig = data.join("kubeconfig");
+    let kubeconfig = setting.data().join(KUBECONFIG);
     until_stopped(async {
-        node_ready(&admin, Some(&args.name)).await?;
+        node_ready(&admin, Some(name)).await?;
         master.readiness.set(true);
         let (api, http, https) = (master_ports.api, node_ports.http, node_ports.https);
         eprintln!("ready: API on port {api}, ingress on {http} (https {https})");
@@ -33,7 +43,7 @@ pub async fn up(args: UpArgs) -> anyhow::Result<()> {
         apply_manifests(&person, "default", &manifests, |applied| eprintln!("{} {}", applied.name, applied.outcome))
             .await?;
         if args.demo {
-            demo::load_images(&registry_client(&data, master_ports.registry)?).await?;
+            demo::load_images(&registry(&kubeconfig, info.registry)?).await?;
             demo::run(&admin).await?;
             demo::hints(node_ports, &kubeconfig.display().to_string());
         }
@@ -43,4 +53,10 @@ pub async fn up(args: UpArgs) -> anyhow::Result<()> {
     node.stop().await;
     master.stop().await;
     Ok(())
+}
+
+/// The image registry, as any person reaches it.
+fn registry(kubeconfig: &Path, registry: SocketAddr) -> anyhow::Result<RegistryClient> {
+    let kubeconfig = Kubeconfig { server: format!("https://{registry}"), ..Kubeconfig::load(kubeconfig)? };
+    Ok(RegistryClient::new(Https::new(&kubeconfig)?))
 }

@@ -25,3 +25,4 @@ mod worker;
 
 pub use agent::{Agent, AgentHandle, SHUTDOWN_GRACE_MAX};
 pub use config::{AgentConfig, PODS_MAX_DEFAULT, Runtimes};
+pub use node::{VERSION, register};

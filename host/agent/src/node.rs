@@ -1,10 +1,14 @@
 //! The Node object and its Lease: registration, capacity, heartbeats.
+//!
+//! A node is registered twice: first with no more than its name and where it is, for the answer tells the range of its
+//! pods, which all else rests on; then in full, by the heartbeat.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::LeaseSpec;
 use k8s_openapi::api::core::v1::{
@@ -16,7 +20,9 @@ use serde_json::json;
 use wherry_api::kinds::{Lease, Node, ObjectMeta, OwnerReference, Time};
 use wherry_api::{Error, Reason};
 use wherry_base::Backoff;
+use wherry_client::Client;
 
+use crate::config::AgentConfig;
 use crate::context::Context;
 use crate::downward::Machine;
 
@@ -28,6 +34,8 @@ const LEASE_SECONDS: i32 = 40;
 const HEARTBEAT_RENEWALS: u32 = 30;
 /// The first and the longest wait before a failed registration is tried again.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+/// The release of Kubernetes whose kubelet this is, and our own.
+pub const VERSION: &str = concat!("v1.36.0+wherry-", env!("CARGO_PKG_VERSION"));
 const LEASE_NAMESPACE: &str = "kube-node-lease";
 
 /// What this machine has.
@@ -71,6 +79,51 @@ pub fn spawn(context: Arc<Context>) {
     });
 }
 
+/// Registers a node with what is known before it has a network: its labels, where it is, and the range of its pods that
+/// it had before, if it had one. The answer has the range that it has now, unless none is free.
+pub async fn register(client: &Client, config: &AgentConfig, before: Option<IpNet>) -> Result<Node, Error> {
+    match register_with(client, config, before).await {
+        // Somebody else has that range by now.
+        Err(error) if error.reason == Reason::Invalid && before.is_some() => register_with(client, config, None).await,
+        registered => registered,
+    }
+}
+
+async fn register_with(client: &Client, config: &AgentConfig, range: Option<IpNet>) -> Result<Node, Error> {
+    let (labels, addresses) = (config.node_labels(), config.addresses());
+    let metadata =
+        ObjectMeta { name: Some(config.node_name.clone()), labels: Some(labels.clone()), ..ObjectMeta::default() };
+    let status = NodeStatus { addresses: Some(addresses.clone()), ..NodeStatus::default() };
+    let nodes = client.all::<Node>();
+    let spec = range.map(spec);
+    match nodes.create(&Node { metadata, spec, status: Some(status) }).await {
+        Err(error) if error.reason == Reason::AlreadyExists => {
+            nodes.merge_status(&config.node_name, &json!({ "status": { "addresses": addresses } })).await?;
+            nodes.merge(&config.node_name, &json!({ "metadata": { "labels": labels } })).await
+        }
+        created => created,
+    }
+}
+
+impl AgentConfig {
+    /// The labels of the Node that do not depend on its runtimes.
+    fn node_labels(&self) -> BTreeMap<String, String> {
+        let own = [
+            ("kubernetes.io/os", "linux"),
+            ("kubernetes.io/arch", architecture()),
+            ("kubernetes.io/hostname", &self.node_name),
+        ];
+        let mut labels = self.labels.clone();
+        labels.extend(own.map(|(key, value)| (key.to_owned(), value.to_owned())));
+        labels
+    }
+
+    fn addresses(&self) -> Vec<NodeAddress> {
+        let address = |kind: &str, address: String| NodeAddress { type_: kind.into(), address };
+        vec![address("InternalIP", self.node_ip.to_string()), address("Hostname", self.node_name.clone())]
+    }
+}
+
 impl Context {
     async fn beat(&self, uid: &mut String, whole: bool) -> Result<(), Error> {
         if whole || self.is_doubted().await? {
@@ -100,13 +153,12 @@ impl Context {
                 labels: Some(self.labels()),
                 ..ObjectMeta::default()
             },
-            spec: Some(self.spec()),
+            spec: Some(spec(self.network.config().pod_cidr)),
             status: Some(self.status(None)),
         };
         match nodes.create(&node).await {
             Err(error) if error.reason == Reason::AlreadyExists => {
-                let spec = self.spec();
-                let patch = json!({ "metadata": { "labels": self.labels() }, "spec": { "podCIDR": spec.pod_cidr, "podCIDRs": spec.pod_cidrs } });
+                let patch = json!({ "metadata": { "labels": self.labels() } });
                 nodes.merge(&self.config.node_name, &patch).await
             }
             created => created,
@@ -153,21 +205,10 @@ impl Context {
     }
 
     fn labels(&self) -> BTreeMap<String, String> {
-        let mut labels = self.config.labels.clone();
-        let own = [
-            ("kubernetes.io/os", "linux"),
-            ("kubernetes.io/arch", architecture()),
-            ("kubernetes.io/hostname", &self.config.node_name),
-        ];
-        labels.extend(own.map(|(key, value)| (key.to_owned(), value.to_owned())));
+        let mut labels = self.config.node_labels();
         labels
             .extend(self.runtimes.names().iter().map(|name| (format!("wherry.dev/runtime.{name}"), "true".to_owned())));
         labels
-    }
-
-    fn spec(&self) -> NodeSpec {
-        let cidr = self.network.config().pod_cidr.to_string();
-        NodeSpec { pod_cidr: Some(cidr.clone()), pod_cidrs: Some(vec![cidr]), ..NodeSpec::default() }
     }
 
     fn status(&self, before: Option<&NodeStatus>) -> NodeStatus {
@@ -179,15 +220,11 @@ impl Context {
             ("pods".to_owned(), Quantity(self.config.pods_max.to_string())),
         ]);
         let is_pressed = *self.storage.pressure().borrow();
-        let address = |kind: &str, address: String| NodeAddress { type_: kind.into(), address };
         NodeStatus {
             allocatable: Some(capacity.clone()),
             capacity: Some(capacity),
             conditions: Some(conditions(before, self.clock.now(), is_pressed, &self.config.confinement_lacking)),
-            addresses: Some(vec![
-                address("InternalIP", self.config.node_ip.to_string()),
-                address("Hostname", self.config.node_name.clone()),
-            ]),
+            addresses: Some(self.config.addresses()),
             daemon_endpoints: Some(NodeDaemonEndpoints {
                 kubelet_endpoint: Some(DaemonEndpoint { port: i32::from(self.config.kubelet_port) }),
             }),
@@ -208,10 +245,15 @@ impl Context {
             boot_id: read("/proc/sys/kernel/random/boot_id"),
             machine_id: read("/etc/machine-id"),
             container_runtime_version: format!("{}://{version}", self.runtimes.names().first().unwrap_or(&"none")),
-            kubelet_version: format!("v1.36.0+wherry-{version}"),
+            kubelet_version: VERSION.to_owned(),
             ..NodeSystemInfo::default()
         }
     }
+}
+
+fn spec(range: IpNet) -> NodeSpec {
+    let range = range.to_string();
+    NodeSpec { pod_cidr: Some(range.clone()), pod_cidrs: Some(vec![range]), ..NodeSpec::default() }
 }
 
 fn os_name(release: &str) -> String {

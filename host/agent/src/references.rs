@@ -20,6 +20,9 @@ use crate::worker::Worker;
 /// The first and the longest wait before a watch that ended is opened again.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
+/// The Secrets that pods may use: a node may not see the tokens by which others join the cluster.
+const OF_PODS: &str = "type!=bootstrap.kubernetes.io/token";
+
 /// The pods by what they use.
 #[derive(Default)]
 pub struct References {
@@ -78,7 +81,9 @@ impl References {
     }
 
     async fn follow(&self, client: &Client, resource: &'static Resource, backoff: &mut Backoff) -> Result<(), Error> {
-        let mut events = client.transport().watch(resource, None, WatchOptions::default()).await?;
+        let fields = if resource.plural == Secret::resource().plural { OF_PODS } else { "" };
+        let options = WatchOptions { fields: fields.to_owned(), ..WatchOptions::default() };
+        let mut events = client.transport().watch(resource, None, options).await?;
         while let Some(event) = events.next().await {
             let event = event?;
             backoff.reset();

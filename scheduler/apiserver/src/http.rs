@@ -21,13 +21,13 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
 use wherry_api::{Error, Reason};
 use wherry_base::Drain;
 
-use crate::identity::Identity;
+use crate::authenticate::{Authenticator, Peer};
 use crate::registry::Registry;
 
 /// How many requests are worked on at once, watches not counted; more are told to come again.
@@ -59,6 +59,7 @@ pub(crate) struct Context {
     pub(crate) kubelets: logs::Kubelets,
     pub(crate) advertise_url: Arc<str>,
     pub(crate) drain: Drain,
+    authenticator: Arc<Authenticator>,
     requests: Arc<Semaphore>,
     large: Arc<Semaphore>,
 }
@@ -74,7 +75,17 @@ impl Context {
         let kubelets = logs::Kubelets::new(kubelet_tls);
         let requests = Arc::new(Semaphore::new(REQUESTS_MAX));
         let large = Arc::new(Semaphore::new(LARGE_BODIES_MAX));
-        Self { registry, readiness, kubelets, advertise_url: advertise_url.into(), drain, requests, large }
+        let authenticator = Arc::default();
+        Self {
+            registry,
+            readiness,
+            kubelets,
+            advertise_url: advertise_url.into(),
+            drain,
+            authenticator,
+            requests,
+            large,
+        }
     }
 }
 
@@ -95,7 +106,8 @@ async fn route(context: &Context, request: Request) -> Result<Response, Error> {
     if let Some(response) = health::answer(context, &path) {
         return Ok(response);
     }
-    let identity = request.extensions().get::<Identity>().cloned();
+    let peer = request.extensions().get::<Peer>().cloned().unwrap_or_default();
+    let identity = context.authenticator.identify(&context.registry, &peer, bearer(request.headers()))?;
     let identity = identity.ok_or_else(|| Error::new(Reason::Unauthorized, "Unauthorized"))?;
     let _permit = context.requests.try_acquire().map_err(|_| busy())?;
     if let Some(answer) = discovery::answer(context, &path, request.method(), request.headers()) {
@@ -105,6 +117,13 @@ async fn route(context: &Context, request: Request) -> Result<Response, Error> {
         return review::answer(context, review, &identity, request).await;
     }
     verbs::carry_out(context, &identity, path::parse(&path)?, request).await
+}
+
+/// The token of `Authorization: Bearer TOKEN` (RFC 6750).
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(http::header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 fn busy() -> Error {
@@ -121,16 +140,14 @@ fn text(status: StatusCode, content_type: &'static str, body: impl Into<Body>) -
     response
 }
 
-/// The router as hyper wants it, for one connection's identity.
+/// The router as hyper wants it, for one connection's peer.
 pub(crate) async fn call(
     router: Router,
-    identity: Option<Identity>,
+    peer: Peer,
     request: http::Request<hyper::body::Incoming>,
 ) -> Result<Response, std::convert::Infallible> {
     let mut request = request.map(Body::new);
-    if let Some(identity) = identity {
-        request.extensions_mut().insert(identity);
-    }
+    request.extensions_mut().insert(peer);
     router.oneshot(request).await
 }
 

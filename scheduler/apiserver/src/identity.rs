@@ -1,5 +1,9 @@
 //! Who asks: what authentication found out, and what authorization decides on.
 
+use serde_json::{Value, json};
+use wherry_api::Resource;
+use wherry_api::kinds::{CertificateSigningRequest, Kind};
+
 /// An authenticated user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
@@ -10,6 +14,18 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// Puts who asks into a new object of a kind that has it: a certificate signing request.
+    pub(crate) fn stamp(&self, resource: &'static Resource, object: &mut Value) {
+        if !std::ptr::eq(resource, CertificateSigningRequest::resource()) {
+            return;
+        }
+        if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
+            spec.insert("username".into(), self.user.as_str().into());
+            spec.insert("groups".into(), json!(self.groups));
+            ["uid", "extra"].into_iter().for_each(|field| drop(spec.remove(field)));
+        }
+    }
+
     /// May do everything: the group `system:masters`.
     pub fn admin() -> Self {
         Self { user: "kubernetes-admin".into(), groups: vec!["system:masters".into()] }

@@ -3,6 +3,7 @@
 //! [`Registry`] carries out verbs for an [`Identity`]; [`serve`] speaks HTTP for it; [`Registry::client`] is the way
 //! of in-process clients, with the same admission and identity but no HTTP. The only crate that knows HTTP routes.
 
+mod authenticate;
 mod authorize;
 mod http;
 mod identity;

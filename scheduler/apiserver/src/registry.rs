@@ -3,11 +3,13 @@
 //! Stamps what is random or timed (uid, times, generated names, addresses) once, before the store's command.
 //! Reads are snapshots of bytes; writes are read-modify-propose, repeated where somebody else was quicker.
 
+mod addresses;
 mod bootstrap;
 mod create;
 mod delete;
 mod ingress;
 mod modify;
+mod node_range;
 mod object;
 mod patch;
 mod read;
@@ -16,9 +18,11 @@ mod subresource;
 mod transport;
 mod watch;
 
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use tokio::sync::Mutex;
 use wherry_api::resource::FieldValidation;
 use wherry_api::{Error, ObjectKey, Reason, Resource};
@@ -44,8 +48,28 @@ const WRITE_TRIES_MAX: usize = 16;
 pub struct RegistryConfig {
     /// Where Services get their addresses; the first is the Service `kubernetes`.
     pub service_cidr: IpNet,
+    /// Where Nodes get the ranges of their pods.
+    pub cluster_cidr: IpNet,
+    /// How long the prefix of a Node's range is.
+    pub node_prefix: u8,
     /// Where the API itself is reached: the endpoint of the Service `kubernetes`.
-    pub advertise: std::net::SocketAddr,
+    pub advertise: SocketAddr,
+    /// What who joins is told: the data of the ConfigMap `cluster-info` in `kube-public`.
+    pub cluster_info: BTreeMap<String, String>,
+}
+
+impl Default for RegistryConfig {
+    /// A cluster of one machine, with the ranges that the flags have by default.
+    fn default() -> Self {
+        let range = |first, prefix| IpNet::V4(Ipv4Net::new_assert(first, prefix));
+        Self {
+            service_cidr: range(Ipv4Addr::new(10, 96, 0, 0), 12),
+            cluster_cidr: range(Ipv4Addr::new(10, 128, 0, 0), 10),
+            node_prefix: 18,
+            advertise: SocketAddr::from((Ipv4Addr::LOCALHOST, 6443)),
+            cluster_info: BTreeMap::new(),
+        }
+    }
 }
 
 /// Carries out verbs; cheap to clone.
@@ -59,8 +83,8 @@ struct Inner {
     config: RegistryConfig,
     clock: Arc<dyn Clock>,
     rng: Rng,
-    /// Held from choosing a Service's address until it is stored.
-    services: Mutex<()>,
+    /// Held from choosing an address or a range until it is stored.
+    addresses: Mutex<()>,
 }
 
 /// One object by its resource, namespace and name.
@@ -87,7 +111,7 @@ pub(crate) struct Written {
 impl Registry {
     /// A registry over a store.
     pub fn new(store: Store, config: RegistryConfig, clock: Arc<dyn Clock>) -> Self {
-        let inner = Inner { store, config, clock, rng: Rng::from_entropy(), services: Mutex::new(()) };
+        let inner = Inner { store, config, clock, rng: Rng::from_entropy(), addresses: Mutex::new(()) };
         Self { inner: Arc::new(inner) }
     }
 
@@ -109,7 +133,7 @@ impl Registry {
         &self.inner.store
     }
 
-    fn entry(&self, target: &Target) -> Option<Arc<Entry>> {
+    pub(crate) fn entry(&self, target: &Target) -> Option<Arc<Entry>> {
         self.inner.store.snapshot(target.resource).objects.get(&target.key).cloned()
     }
 }

@@ -12,6 +12,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use wherry_base::{Accepted, Acceptor, Drain};
 
+use crate::authenticate::Peer;
 use crate::http::{Context, Readiness, call, router};
 use crate::identity::Identity;
 use crate::registry::Registry;
@@ -61,9 +62,9 @@ pub async fn serve(listener: TcpListener, registry: Registry, config: ServeConfi
 
 async fn connection(stream: TcpStream, tls: TlsAcceptor, router: Router, drain: Drain) {
     let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_MOST, tls.accept(stream)).await else { return };
-    let identity = identity(&stream);
-    let is_stranger = identity.is_none();
-    let service = service_fn(move |request| call(router.clone(), identity.clone(), request));
+    let peer = Peer { certificate: certificate(&stream) };
+    let is_stranger = peer.certificate.is_none();
+    let service = service_fn(move |request| call(router.clone(), peer.clone(), request));
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_MOST).max_buf_size(HEAD_BYTES_MAX as usize);
     builder
@@ -88,11 +89,11 @@ async fn connection(stream: TcpStream, tls: TlsAcceptor, router: Router, drain: 
     let _finished = tokio::time::timeout(FINISH_MOST, connection).await;
 }
 
-/// Who the client's certificate says it is.
-fn identity(stream: &TlsStream<TcpStream>) -> Option<Identity> {
+/// Who the client's certificate says it is, and its serial number.
+fn certificate(stream: &TlsStream<TcpStream>) -> Option<(Identity, String)> {
     let (_, session) = stream.get_ref();
     let certificate = session.peer_certificates()?.first()?;
     let (user, mut groups) = wherry_pki::subject_of(certificate)?;
     groups.push("system:authenticated".to_owned());
-    Some(Identity { user, groups })
+    Some((Identity { user, groups }, wherry_pki::serial_of(certificate)?))
 }

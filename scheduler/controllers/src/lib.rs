@@ -16,6 +16,7 @@ mod nodes;
 mod plan;
 mod pods;
 mod replicaset;
+mod signing;
 mod world;
 
 use std::net::IpAddr;
@@ -24,15 +25,18 @@ use std::time::Duration;
 
 use wherry_base::{Clock, Drain};
 use wherry_client::Client;
+use wherry_pki::Authority;
 
 use crate::driver::{Driver, Events};
 use crate::world::World;
 
 /// What the controllers need to know of the cluster.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ControllersConfig {
-    /// The cluster's authority, for `kube-root-ca.crt` in each namespace.
-    pub ca_certificate: String,
+    /// The cluster's authority: signs certificates, and is `kube-root-ca.crt` in each namespace.
+    pub authority: Arc<Authority>,
+    /// How long the certificates that it signs are valid.
+    pub certificate_life: Duration,
     /// Where the ingress is reached.
     pub ingress_address: IpAddr,
     /// How long a node may be silent before it counts as unreachable.
@@ -51,7 +55,8 @@ pub fn start(client: Client, config: ControllersConfig, clock: Arc<dyn Clock>, d
     driver.run(deployment::Deployments);
     driver.run(replicaset::ReplicaSets);
     driver.run(endpoints::ServiceEndpoints);
-    driver.run(namespace::Namespaces { ca_certificate: config.ca_certificate });
+    driver.run(namespace::Namespaces { ca_certificate: config.authority.certificate() });
+    driver.run(signing::Signing { authority: config.authority, life: config.certificate_life });
     driver.run(garbage::Garbage);
     driver.run(ingress::IngressStatus { address: config.ingress_address });
     driver.run(nodes::NodeLifecycle { grace: config.node_grace });

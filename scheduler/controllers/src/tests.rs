@@ -7,4 +7,5 @@ mod nodes;
 mod others;
 mod replicasets;
 mod scene;
+mod signing;
 mod whole;

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use imbl::OrdMap;
 use jiff::Timestamp;
 use wherry_api::kinds::{
-    ConfigMap, Deployment, EndpointSlice, Endpoints, Ingress, IngressClass, Kind, Lease, Namespace, Node, ObjectMeta,
-    Pod, ReplicaSet, RuntimeClass, Secret, Service, ServiceAccount,
+    CertificateSigningRequest, ConfigMap, Deployment, EndpointSlice, Endpoints, Ingress, IngressClass, Kind, Lease,
+    Namespace, Node, ObjectMeta, Pod, PodDisruptionBudget, ReplicaSet, RuntimeClass, Secret, Service, ServiceAccount,
 };
 use wherry_api::{ObjectKey, Resource};
 use wherry_base::Drain;
@@ -166,6 +166,8 @@ world! {
     service_accounts: ServiceAccount => Bare,
     ingress_classes: IngressClass => Arc<IngressClass>,
     runtime_classes: RuntimeClass => Bare,
+    requests: CertificateSigningRequest => Arc<CertificateSigningRequest>,
+    budgets: PodDisruptionBudget => Arc<PodDisruptionBudget>,
 }
 
 impl View {

@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 use super::Admit;
 use crate::default;
 use crate::kinds::{
-    ConfigMap, Deployment, EndpointSlice, Endpoints, Event, Ingress, IngressClass, Lease, Namespace, Node, Pod,
-    ReplicaSet, RuntimeClass, Secret, Service, ServiceAccount,
+    CertificateSigningRequest, ConfigMap, Deployment, EndpointSlice, Endpoints, Event, Ingress, IngressClass, Lease,
+    Namespace, Node, Pod, PodDisruptionBudget, ReplicaSet, RuntimeClass, Secret, Service, ServiceAccount,
 };
 use crate::validate::names::{self, Faults as Sentences};
 use crate::validate::path::Faults;
-use crate::validate::{cluster, config, endpoints, ingress, pod, service, workload};
+use crate::validate::{certificates, cluster, config, disruption, endpoints, ingress, pod, service, workload};
 
 impl Admit for Namespace {
     const NAME: fn(&str) -> Sentences = names::dns1123_label;
@@ -246,5 +246,23 @@ impl Admit for RuntimeClass {
 
     fn validate_update(&self, old: &Self, faults: &mut Faults) {
         cluster::runtime_class_update(self, old, faults);
+    }
+}
+
+impl Admit for CertificateSigningRequest {
+    fn validate(&self, faults: &mut Faults) {
+        certificates::request(self, faults);
+    }
+
+    fn validate_update(&self, old: &Self, faults: &mut Faults) {
+        certificates::request_update(self, old, faults);
+    }
+}
+
+impl Admit for PodDisruptionBudget {
+    const GENERATION: bool = true;
+
+    fn validate(&self, faults: &mut Faults) {
+        disruption::budget(self, faults);
     }
 }

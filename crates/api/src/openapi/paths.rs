@@ -171,6 +171,7 @@ fn add_subresource(
     let (name, about) = match subresource {
         Subresource::Status => ("status", own.clone()),
         Subresource::Finalize => ("finalize", own.clone()),
+        Subresource::Approval => ("approval", own.clone()),
         Subresource::Log => ("log", own.clone()),
         Subresource::Scale => ("scale", gvk("autoscaling", "v1", "Scale")),
         Subresource::Binding => ("binding", gvk("", "v1", "Binding")),
@@ -178,7 +179,7 @@ fn add_subresource(
     };
     let kind = schemas.kind(&about);
     let operations = match subresource {
-        Subresource::Status | Subresource::Scale => object_operations(schemas, &about, &kind),
+        Subresource::Status | Subresource::Scale | Subresource::Approval => object_operations(schemas, &about, &kind),
         Subresource::Finalize => vec![writing("put", "put", &about, &kind)],
         Subresource::Binding | Subresource::Eviction => vec![writing("post", "post", &about, &kind)],
         Subresource::Log => {

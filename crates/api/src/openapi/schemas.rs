@@ -143,6 +143,8 @@ fn reference(kind: &str, generator: &mut SchemaGenerator) -> Value {
         "Ingress" => of::<kinds::Ingress>(generator),
         "IngressClass" => of::<kinds::IngressClass>(generator),
         "RuntimeClass" => of::<kinds::RuntimeClass>(generator),
+        "CertificateSigningRequest" => of::<kinds::CertificateSigningRequest>(generator),
+        "PodDisruptionBudget" => of::<kinds::PodDisruptionBudget>(generator),
         "Scale" => of::<Scale>(generator),
         "Binding" => of::<Binding>(generator),
         "Eviction" => of::<Eviction>(generator),

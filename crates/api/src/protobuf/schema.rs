@@ -97,6 +97,7 @@ pub(crate) fn root(api_version: &str, kind: &str) -> Option<&'static Message> {
         "networking.k8s.io/v1" => "networking",
         "discovery.k8s.io/v1" => "discovery",
         "coordination.k8s.io/v1" => "coordination",
+        "certificates.k8s.io/v1" => "certificates",
         "node.k8s.io/v1" => "node",
         "policy/v1" => "policy",
         "autoscaling/v1" => "autoscaling",

@@ -43,6 +43,8 @@ pub(super) fn of(kind: &str) -> &'static [Column] {
         "Event" => EVENT,
         "Lease" => LEASE,
         "RuntimeClass" => RUNTIME_CLASS,
+        "CertificateSigningRequest" => SIGNING_REQUEST,
+        "PodDisruptionBudget" => DISRUPTION_BUDGET,
         _ => PLAIN,
     }
 }
@@ -157,3 +159,20 @@ static EVENT: &[Column] = &[
 static LEASE: &[Column] = &[NAME, text("Holder", "Who holds the lease."), AGE];
 
 static RUNTIME_CLASS: &[Column] = &[NAME, text("Handler", "What runs the pods of this class."), AGE];
+
+static SIGNING_REQUEST: &[Column] = &[
+    NAME,
+    AGE,
+    text("SignerName", "Who is asked to sign."),
+    text("Requestor", "Who asked."),
+    text("RequestedDuration", "How long the certificate is to be valid."),
+    text("Condition", "Whether the request was approved, denied or issued."),
+];
+
+static DISRUPTION_BUDGET: &[Column] = &[
+    NAME,
+    text("Min Available", "How many of the pods must be available."),
+    text("Max Unavailable", "How many of the pods may be unavailable."),
+    integer("Allowed Disruptions", "How many pods may be evicted now."),
+    AGE,
+];

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use super::age::{UNKNOWN, since};
+use super::age::{UNKNOWN, human, since};
 use super::view::{NONE, age_of, condition, flag, list, name, number, pairs, size, text, text_or};
 
 const ROLE_PREFIX: &str = "node-role.kubernetes.io/";
@@ -41,6 +41,32 @@ pub(super) fn lease(object: &Value, now: Timestamp) -> Vec<Value> {
 
 pub(super) fn runtime_class(object: &Value, now: Timestamp) -> Vec<Value> {
     one(object, text(object, "/handler"), now)
+}
+
+pub(super) fn signing_request(object: &Value, now: Timestamp) -> Vec<Value> {
+    let asked = object.pointer("/spec/expirationSeconds").and_then(Value::as_i64);
+    let asked = asked.and_then(|seconds| Some(human(now.checked_add(SignedDuration::from_secs(seconds)).ok()?, now)));
+    vec![
+        name(object),
+        age_of(object, now),
+        text(object, "/spec/signerName").into(),
+        text(object, "/spec/username").into(),
+        asked.unwrap_or_else(|| NONE.to_owned()).into(),
+        request_condition(object).into(),
+    ]
+}
+
+/// As `kubectl` words it: a request that was decided on may have been issued, or have failed.
+fn request_condition(request: &Value) -> String {
+    let has = |kind: &str| list(request, "/status/conditions").iter().any(|one| text(one, "/type") == kind);
+    let decided = match (has("Approved"), has("Denied")) {
+        (_, true) => "Denied",
+        (true, false) => "Approved",
+        (false, false) => "Pending",
+    };
+    let failed = if has("Failed") { ",Failed" } else { "" };
+    let issued = if text(request, "/status/certificate").is_empty() { "" } else { ",Issued" };
+    format!("{decided}{failed}{issued}")
 }
 
 pub(super) fn node(object: &Value, now: Timestamp) -> Vec<Value> {

@@ -35,6 +35,21 @@ pub(super) fn replica_set(object: &Value, now: Timestamp) -> Vec<Value> {
     ]
 }
 
+pub(super) fn disruption_budget(object: &Value, now: Timestamp) -> Vec<Value> {
+    let limit = |pointer: &str| match object.pointer(pointer) {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Number(number)) => number.to_string(),
+        _ => "N/A".to_owned(),
+    };
+    vec![
+        name(object),
+        limit("/spec/minAvailable").into(),
+        limit("/spec/maxUnavailable").into(),
+        number(object, "/status/disruptionsAllowed").into(),
+        age_of(object, now),
+    ]
+}
+
 fn template(object: &Value) -> [Value; 2] {
     let containers = list(object, "/spec/template/spec/containers");
     [joined(containers, "/name").into(), joined(containers, "/image").into()]

@@ -25,6 +25,8 @@ fn object(text: &str) -> Value {
         "EndpointSlice" => "discovery.k8s.io/v1",
         "Lease" => "coordination.k8s.io/v1",
         "RuntimeClass" => "node.k8s.io/v1",
+        "CertificateSigningRequest" => "certificates.k8s.io/v1",
+        "PodDisruptionBudget" => "policy/v1",
         _ => "v1",
     };
     let mut object = yaml::parse(&format!("{{{rest}}}")).unwrap().remove(0);
@@ -326,6 +328,31 @@ fn network() {
         &["addresses: Required", "ports[0].port", "ports[1].name: Duplicate"],
     );
     check("EndpointSlice addressType: IPv5, endpoints: []", &["addressType: Unsupported"]);
+}
+
+#[test]
+fn certificates() {
+    // "-----BEGIN CERTIFICATE REQUEST-----", as far as is looked at here.
+    let request = "request: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0=";
+    let named = |spec: &str| format!("CertificateSigningRequest metadata: {{name: a}}, spec: {{{spec}}}");
+    let good = named(&format!("{request}, usages: [client auth], signerName: a.b/c"));
+    check(&good, &[]);
+    check(
+        &named("request: eA==, usages: [], signerName: '', expirationSeconds: 599"),
+        &["spec.request: Invalid", "spec.usages: Required", "spec.signerName: Required", "spec.expirationSeconds"],
+    );
+    change(&good, &named(&format!("{request}, usages: [server auth], signerName: a.b/c")), &["spec: Invalid"]);
+}
+
+#[test]
+fn disruption_budgets() {
+    check("PodDisruptionBudget spec: {minAvailable: 50%, selector: {matchLabels: {a: b}}}", &[]);
+    check("PodDisruptionBudget spec: {minAvailable: 1, maxUnavailable: 1}", &["spec: Invalid value"]);
+    check(
+        "PodDisruptionBudget spec: {minAvailable: 101%, selector: {matchLabels: {'a b': c}}, unhealthyPodEvictionPolicy: x}",
+        &["spec.minAvailable: Invalid", "spec.selector: Invalid", "spec.unhealthyPodEvictionPolicy: Unsupported"],
+    );
+    check("PodDisruptionBudget spec: {maxUnavailable: -1}", &["spec.maxUnavailable: Invalid"]);
 }
 
 #[test]

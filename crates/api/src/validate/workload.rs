@@ -105,7 +105,7 @@ fn strategy(strategy: &DeploymentStrategy, at: &Path<'_>, faults: &mut Faults) {
     }
 }
 
-fn count(value: Option<&IntOrString>, at: &Path<'_>, faults: &mut Faults) {
+pub(super) fn count(value: Option<&IntOrString>, at: &Path<'_>, faults: &mut Faults) {
     match value {
         Some(IntOrString::Int(number)) => faults.not_negative(at, Some(i64::from(*number))),
         Some(IntOrString::String(text)) => {

@@ -226,7 +226,7 @@ pub enum ImageVerb {
 /// Which registry.
 #[derive(Clone, Debug, Args)]
 pub struct RegistryArgs {
-    /// HOST:PORT of the registry (else what DATA/ports.json beside the kubeconfig says, else the API's host and port 5000)
+    /// HOST:PORT of the registry (else what the cluster's ConfigMap kube-public/cluster-info says)
     #[arg(long, env = "WHERRY_REGISTRY")]
     pub registry: Option<String>,
     /// Which cluster.

@@ -2,7 +2,8 @@
 
 use ipnet::IpNet;
 
-use super::{CommonArgs, NodeArgs, UpArgs};
+use super::{ClusterFlags, CommonArgs, MasterArgs, NodeArgs, NodeFlags, UpArgs};
+use crate::cluster_info::{CLUSTER_CIDR, SERVICE_CIDR};
 
 /// Kubernetes' limit of a node's name.
 const NAME_BYTES_MAX: usize = 253;
@@ -21,7 +22,7 @@ pub enum FlagError {
         /// Its value.
         range: IpNet,
         /// Its default.
-        example: &'static str,
+        example: IpNet,
     },
     /// An address would be a pod's and a Service's.
     #[error("--service-cidr {services} and --cluster-cidr {pods} overlap; choose ranges apart from each other")]
@@ -31,6 +32,9 @@ pub enum FlagError {
         /// The pods' range.
         pods: IpNet,
     },
+    /// Not a part of the pods' range.
+    #[error("--node-cidr-mask-size {0} is no part of the pods' range that pods fit in; choose one up to {PREFIX_MAX}")]
+    NodeRange(u8),
     /// Not a name of a node.
     #[error(
         "--name {0:?} is no name of a node: lower case letters, digits, \"-\" and \".\" between them, up to {NAME_BYTES_MAX}"
@@ -42,7 +46,16 @@ impl UpArgs {
     /// The first fault.
     pub fn check(&self) -> Result<(), FlagError> {
         self.common.check()?;
-        check_name(&self.name)
+        self.cluster.check()?;
+        self.node.check()
+    }
+}
+
+impl MasterArgs {
+    /// The first fault.
+    pub fn check(&self) -> Result<(), FlagError> {
+        self.common.check()?;
+        self.cluster.check()
     }
 }
 
@@ -50,16 +63,30 @@ impl NodeArgs {
     /// The first fault.
     pub fn check(&self) -> Result<(), FlagError> {
         self.common.check()?;
-        check_name(&self.name)
+        self.node.check()
+    }
+}
+
+impl ClusterFlags {
+    fn check(&self) -> Result<(), FlagError> {
+        let prefix = self.node_cidr_mask_size;
+        if prefix <= PREFIX_MAX { Ok(()) } else { Err(FlagError::NodeRange(prefix)) }
+    }
+}
+
+impl NodeFlags {
+    fn check(&self) -> Result<(), FlagError> {
+        if is_node_name(&self.name) { Ok(()) } else { Err(FlagError::Name(self.name.clone())) }
     }
 }
 
 impl CommonArgs {
     /// The first fault.
     pub fn check(&self) -> Result<(), FlagError> {
-        let (pods, services) = (self.cluster_cidr, self.service_cidr);
-        check_range("--cluster-cidr", pods, "10.128.0.0/10")?;
-        check_range("--service-cidr", services, "10.96.0.0/12")?;
+        let pods = self.cluster_cidr.unwrap_or(CLUSTER_CIDR);
+        let services = self.service_cidr.unwrap_or(SERVICE_CIDR);
+        check_range("--cluster-cidr", pods, CLUSTER_CIDR)?;
+        check_range("--service-cidr", services, SERVICE_CIDR)?;
         if pods.contains(&services) || services.contains(&pods) {
             return Err(FlagError::Overlap { services, pods });
         }
@@ -67,11 +94,7 @@ impl CommonArgs {
     }
 }
 
-fn check_name(name: &str) -> Result<(), FlagError> {
-    if is_node_name(name) { Ok(()) } else { Err(FlagError::Name(name.to_owned())) }
-}
-
-fn check_range(flag: &'static str, range: IpNet, example: &'static str) -> Result<(), FlagError> {
+fn check_range(flag: &'static str, range: IpNet, example: IpNet) -> Result<(), FlagError> {
     let usable = matches!(range, IpNet::V4(_)) && range.prefix_len() <= PREFIX_MAX;
     if usable { Ok(()) } else { Err(FlagError::Range { flag, range, example }) }
 }

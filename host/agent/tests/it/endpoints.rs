@@ -1,6 +1,7 @@
 //! The kubelet's endpoints over mutual TLS.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
@@ -9,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 use wherry_agent::server::serve;
 use wherry_base::{Clock, SystemClock, Trigger};
-use wherry_pki::{Authority, Subject};
+use wherry_pki::{Authority, LiveCertificate, Subject, Validity};
 use wherry_runtime::fake::Script;
 
 use crate::world::{World, is_ready};
@@ -22,7 +23,8 @@ struct Caller {
 impl Caller {
     /// Status and body of a GET by a client of this name and group.
     async fn get(&self, user: &str, group: Option<&str>, path: &str) -> (u16, String) {
-        let issued = self.authority.issue(&Subject { user, group, names: &[] }, SystemClock.now()).unwrap();
+        let issued = self.authority.issue(&Subject { user, group, names: &[] }, validity()).unwrap();
+        let issued = LiveCertificate::of(&issued).unwrap();
         let config = wherry_pki::client_config(&issued, &self.authority.certificate()).unwrap();
         let stream = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
         let name = "127.0.0.1".try_into().unwrap();
@@ -41,6 +43,10 @@ impl Caller {
     }
 }
 
+fn validity() -> Validity {
+    Validity::of(SystemClock.now(), Duration::from_secs(3600))
+}
+
 #[tokio::test]
 async fn logs_pods_and_usage_for_administrators_only() {
     let data = tempfile::tempdir().unwrap();
@@ -50,7 +56,7 @@ async fn logs_pods_and_usage_for_administrators_only() {
     world.wait("web", is_ready).await;
     let authority = Authority::generate("test", SystemClock.now()).unwrap();
     let own = Subject { user: "system:node:n1", group: Some("system:nodes"), names: &["127.0.0.1".into()] };
-    let own = authority.issue(&own, SystemClock.now()).unwrap();
+    let own = LiveCertificate::of(&authority.issue(&own, validity()).unwrap()).unwrap();
     let tls = wherry_pki::server_config(&own, &authority.certificate(), false).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let caller = Caller { port: listener.local_addr().unwrap().port(), authority };

@@ -47,10 +47,7 @@ impl World {
 
     /// A node over a store that may have pods already.
     pub async fn over(store: Store, runtime: Arc<FakeRuntime>, data: &Path) -> Self {
-        let config = RegistryConfig {
-            service_cidr: "10.96.0.0/12".parse().unwrap(),
-            advertise: "127.0.0.1:6443".parse().unwrap(),
-        };
+        let config = RegistryConfig::default();
         let registry = Registry::new(store.clone(), config, SystemClock::shared());
         registry.bootstrap().await.unwrap();
         let client = registry.client(Identity::admin());

@@ -180,6 +180,7 @@ const fn form(subresource: Subresource, resource: &Resource) -> Form {
         Subresource::Status => own_form(resource, "status", CHANGE),
         Subresource::Log => own_form(resource, "log", &["get"]),
         Subresource::Finalize => own_form(resource, "finalize", &["update"]),
+        Subresource::Approval => own_form(resource, "approval", CHANGE),
         Subresource::Scale => Form { name: "scale", group: "autoscaling", version: "v1", kind: "Scale", verbs: CHANGE },
         Subresource::Binding => Form { name: "binding", group: "", version: "v1", kind: "Binding", verbs: &["create"] },
         Subresource::Eviction => {

@@ -58,7 +58,7 @@ fn access(identity: &Identity, review: &Value) -> Value {
         Some(resource) => {
             let namespace = Some(text("namespace")).filter(|n| !n.is_empty());
             let (verb, subresource, name) = (text("verb"), text("subresource"), text("name"));
-            authorize(identity, &Attributes { verb, resource, subresource, namespace, name }).is_ok()
+            authorize(identity, &Attributes { verb, resource, subresource, namespace, name, fields: "" }).is_ok()
         }
         None => identity.groups.iter().any(|group| group == "system:masters"),
     };

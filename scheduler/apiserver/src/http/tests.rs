@@ -11,11 +11,11 @@ use wherry_base::{SystemClock, Trigger};
 use wherry_store::{Limits, Store};
 
 use super::{Context, Readiness, router};
+use crate::authenticate::Peer;
 use crate::{Identity, Registry, RegistryConfig};
 
 async fn ask(identity: Option<Identity>, request: Request<Body>) -> (StatusCode, Value) {
-    let config =
-        RegistryConfig { service_cidr: "10.96.0.0/12".parse().unwrap(), advertise: "127.0.0.1:6443".parse().unwrap() };
+    let config = RegistryConfig::default();
     let registry = Registry::new(Store::in_memory(Limits::default()), config, SystemClock::shared());
     registry.bootstrap().await.unwrap();
     let _installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -25,7 +25,7 @@ async fn ask(identity: Option<Identity>, request: Request<Body>) -> (StatusCode,
     let context = Context::new(registry, Readiness::default(), Arc::new(tls), "https://127.0.0.1:6443", drain);
     let mut request = request;
     if let Some(identity) = identity {
-        request.extensions_mut().insert(identity);
+        request.extensions_mut().insert(Peer { certificate: Some((identity, "01".to_owned())) });
     }
     let response = router(context).oneshot(request).await.unwrap();
     let status = response.status();

@@ -20,6 +20,7 @@ use crate::registry::{WriteOptions, Written, named_subresource};
 /// A request to a resource, taken apart.
 struct Call<'a> {
     context: &'a Context,
+    identity: &'a Identity,
     place: Place,
     subresource: Option<Subresource>,
     parameters: Parameters,
@@ -40,10 +41,11 @@ pub(super) async fn carry_out(
     let verb = verb(&parts.method, &place, &parameters)?;
     check_verb(verb, &place, named)?;
     let Place { resource, subresource, namespace, name, .. } = &place;
-    authorize(identity, &Attributes { verb, resource, subresource, namespace: namespace.as_deref(), name })?;
+    let (namespace, fields) = (namespace.as_deref(), parameters.get("fieldSelector"));
+    authorize(identity, &Attributes { verb, resource, subresource, namespace, name, fields })?;
     let is_log = named == Some(Subresource::Log);
     let form = if is_log { Form::Whole } else { Form::of(&parts.headers, parameters.get("includeObject"))? };
-    let call = Call { context, place, subresource: named, parameters, form };
+    let call = Call { context, identity, place, subresource: named, parameters, form };
     match verb {
         "get" if is_log => call.log(query).await,
         "get" => call.get().await,
@@ -99,7 +101,7 @@ impl Call<'_> {
         }
     }
 
-    async fn create(&self, sent: Parsed) -> Result<Response, Error> {
+    async fn create(&self, mut sent: Parsed) -> Result<Response, Error> {
         let Place { resource, namespace, .. } = &self.place;
         let registry = &self.context.registry;
         let options = self.options()?;
@@ -108,6 +110,7 @@ impl Call<'_> {
             return Ok(encode::json(StatusCode::CREATED, json, &[]));
         }
         let warnings = self.duplicates(&sent, &options)?;
+        self.identity.stamp(resource, &mut sent.value);
         let written = registry.create(resource, namespace.as_deref(), sent.value, &options).await?;
         Ok(self.written(StatusCode::CREATED, written, warnings))
     }

@@ -1,7 +1,7 @@
 //! What every cluster has from the start. Made where it is missing, at each start; what exists is left alone.
 
 use serde_json::{Value, json};
-use wherry_api::kinds::{EndpointSlice, Endpoints, IngressClass, Kind, Namespace, RuntimeClass, Service};
+use wherry_api::kinds::{ConfigMap, EndpointSlice, Endpoints, IngressClass, Kind, Namespace, RuntimeClass, Service};
 use wherry_api::{Error, Reason, Resource};
 
 use super::modify::ours;
@@ -23,6 +23,7 @@ impl Registry {
             let class = json!({"metadata": {"name": name}, "handler": name});
             self.ensure(RuntimeClass::resource(), None, class).await?;
         }
+        self.ensure(ConfigMap::resource(), Some("kube-public"), self.cluster_info()).await?;
         self.ensure(Service::resource(), Some("default"), self.kubernetes_service()).await?;
         self.ensure(Endpoints::resource(), Some("default"), self.kubernetes_endpoints()).await?;
         self.ensure(EndpointSlice::resource(), Some("default"), self.kubernetes_slice()).await
@@ -32,7 +33,7 @@ impl Registry {
         let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
         let target = Target::new(resource, namespace, name);
         let outcome = if self.entry(&target).is_some() {
-            self.update_address(&target, object).await
+            self.follow_flags(&target, object).await
         } else {
             self.create(resource, namespace, object, &ours()).await.map(drop)
         };
@@ -42,12 +43,16 @@ impl Registry {
         }
     }
 
-    /// The API's own endpoints follow the address that it is started with.
-    async fn update_address(&self, target: &Target, object: Value) -> Result<(), Error> {
-        if matches!(target.resource.kind, "Endpoints" | "EndpointSlice") {
+    /// The API's own endpoints, and what who joins is told, follow the flags that it is started with.
+    async fn follow_flags(&self, target: &Target, object: Value) -> Result<(), Error> {
+        if matches!(target.resource.kind, "Endpoints" | "EndpointSlice" | "ConfigMap") {
             self.update(target, "", object, &ours()).await?;
         }
         Ok(())
+    }
+
+    fn cluster_info(&self) -> Value {
+        json!({"metadata": {"name": "cluster-info"}, "data": self.inner.config.cluster_info})
     }
 
     fn kubernetes_service(&self) -> Value {

@@ -7,7 +7,7 @@ use wherry_api::{Error, ObjectKey, Reason, Resource};
 use wherry_store::{Command, Conflict, Expect, ProposeError};
 
 use super::object::{check_type, is_deleting, meta, refused, set_meta};
-use super::{Registry, Target, WRITE_TRIES_MAX, WriteOptions, Written, encoded, ingress, service, unwritten};
+use super::{Registry, Target, WRITE_TRIES_MAX, WriteOptions, Written, addresses, encoded, ingress, unwritten};
 
 /// How long a generated name may be: the suffix comes on top.
 const GENERATED_PREFIX_CHARS_MAX: usize = 58;
@@ -53,8 +53,8 @@ impl Registry {
         let mut admitted = admitted.map_err(|e| refused(resource, &name, e))?;
         self.check_references(resource, &admitted.object)?;
         ingress::name_class(self, resource, &mut admitted.object);
-        let _held = service::hold(self, resource).await;
-        service::allocate(self, resource, &mut admitted.object, None)?;
+        let _held = addresses::hold(self, resource, None).await;
+        addresses::allocate(self, resource, &mut admitted.object, None)?;
         let key = ObjectKey::new(namespace.filter(|_| resource.namespaced).unwrap_or_default(), &name);
         let target = Target { resource, key };
         let json = self.put_new(&target, &admitted.object, options.dry_run).await?;

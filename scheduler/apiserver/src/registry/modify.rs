@@ -8,7 +8,7 @@ use wherry_store::{Command, Conflict, Entry, Expect, ProposeError};
 
 use super::object::{check_type, decode, is_deleting, may_go, meta, refused, set_meta};
 use super::patch::patched;
-use super::{Registry, Target, WRITE_TRIES_MAX, WriteOptions, Written, encoded, service, unwritten};
+use super::{Registry, Target, WRITE_TRIES_MAX, WriteOptions, Written, addresses, encoded, service, unwritten};
 
 /// What only the server writes: a client's version of it is replaced by the present one.
 const SERVERS_OWN: [&str; 6] =
@@ -48,13 +48,13 @@ impl Registry {
         options: &WriteOptions,
         change: impl Fn(&Value) -> Result<Value, Error>,
     ) -> Result<Written, Error> {
-        let write = if subresource == "status" { Write::UpdateStatus } else { Write::Update };
+        let write = if matches!(subresource, "status" | "approval") { Write::UpdateStatus } else { Write::Update };
         for _ in 0..WRITE_TRIES_MAX {
             let entry = self.entry(target).ok_or_else(|| target.not_found())?;
             let present = decode(&entry)?;
             let wanted = change(&present)?;
             check_identity(target, &present, &wanted)?;
-            let _held = service::hold(self, target.resource).await;
+            let _held = addresses::hold(self, target.resource, Some(&present)).await;
             let (object, warnings) = self.admit_change(target, write, &present, wanted, options)?;
             if is_same(&present, &object) {
                 return Ok(Written { json: entry.json.clone(), warnings });
@@ -83,7 +83,7 @@ impl Registry {
         let name = &target.key.name;
         let admitted = (target.resource.admit)(write, options.field_validation, Some(present), wanted);
         let mut admitted = admitted.map_err(|e| refused(target.resource, name, e))?;
-        service::allocate(self, target.resource, &mut admitted.object, Some(present))?;
+        addresses::allocate(self, target.resource, &mut admitted.object, Some(present))?;
         Ok((admitted.object, admitted.warnings))
     }
 

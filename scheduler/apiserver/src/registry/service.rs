@@ -5,7 +5,6 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 use serde_json::{Value, json};
-use tokio::sync::MutexGuard;
 use wherry_api::kinds::{Kind, Service};
 use wherry_api::{Cause, Error, Resource};
 use wherry_store::Entry;
@@ -21,11 +20,6 @@ const NODE_PORTS: std::ops::RangeInclusive<u16> = 30_000..=32_767;
 struct Taken {
     addresses: BTreeSet<String>,
     ports: BTreeSet<(u16, String)>,
-}
-
-/// Holds the choice of addresses for this write; `None` for other resources.
-pub(super) async fn hold<'a>(registry: &'a Registry, resource: &'static Resource) -> Option<MutexGuard<'a, ()>> {
-    if is_service(resource) { Some(registry.inner.services.lock().await) } else { None }
 }
 
 /// A Service keeps its addresses when a client leaves them out of an update.
@@ -50,9 +44,6 @@ pub(super) fn allocate(
     object: &mut Value,
     present: Option<&Value>,
 ) -> Result<(), Error> {
-    if !is_service(resource) {
-        return Ok(());
-    }
     let kind = text(object, "/spec/type").to_owned();
     let own = (meta(object, "namespace").to_owned(), meta(object, "name").to_owned());
     let taken = taken(registry, &own)?;
@@ -66,7 +57,7 @@ pub(super) fn allocate(
     Ok(())
 }
 
-fn is_service(resource: &'static Resource) -> bool {
+pub(super) fn is_service(resource: &'static Resource) -> bool {
     std::ptr::eq(resource, Service::resource())
 }
 
@@ -216,7 +207,7 @@ fn protocol(port: &Value) -> String {
     port.get("protocol").and_then(Value::as_str).unwrap_or("TCP").to_owned()
 }
 
-fn invalid(resource: &Resource, object: &Value, field: &str, value: &str, why: &str) -> Error {
+pub(super) fn invalid(resource: &Resource, object: &Value, field: &str, value: &str, why: &str) -> Error {
     let message = format!("Invalid value: \"{value}\": {why}");
     let cause = Cause { reason: "FieldValueInvalid", field: field.to_owned(), message };
     refused(resource, meta(object, "name"), wherry_api::resource::AdmitError::Invalid(vec![cause]))

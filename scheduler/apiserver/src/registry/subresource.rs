@@ -20,6 +20,7 @@ pub(crate) fn named(target: &Target, name: &str) -> Result<Option<Subresource>, 
         "binding" => Subresource::Binding,
         "eviction" => Subresource::Eviction,
         "finalize" => Subresource::Finalize,
+        "approval" => Subresource::Approval,
         _ => return Err(unknown()),
     };
     if target.resource.subresources.contains(&found) { Ok(Some(found)) } else { Err(unknown()) }

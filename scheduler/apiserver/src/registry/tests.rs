@@ -11,8 +11,7 @@ use wherry_store::{Limits, Store};
 use super::*;
 
 async fn cluster() -> Client {
-    let config =
-        RegistryConfig { service_cidr: "10.96.0.0/12".parse().unwrap(), advertise: "127.0.0.1:6443".parse().unwrap() };
+    let config = RegistryConfig::default();
     let registry = Registry::new(Store::in_memory(Limits::default()), config, SystemClock::shared());
     registry.bootstrap().await.unwrap();
     registry.bootstrap().await.unwrap();

@@ -31,7 +31,8 @@ impl InProcess {
         let verb = verb_word(&request.verb);
         let namespace = request.namespace.as_deref();
         let Request { resource, name, subresource, .. } = request;
-        authorize(&self.identity, &Attributes { verb, resource, subresource, namespace, name })
+        let fields = if let Verb::List(list) = &request.verb { list.fields.as_str() } else { "" };
+        authorize(&self.identity, &Attributes { verb, resource, subresource, namespace, name, fields })
     }
 }
 
@@ -51,7 +52,9 @@ impl Transport for InProcess {
             }
             (Verb::Create(body), Some(subresource)) => registry.post(&target, subresource, &parse(&body)?, false).await,
             (Verb::Create(body), None) => {
-                Ok(registry.create(request.resource, namespace, parse(&body)?, &options).await?.json)
+                let mut object = parse(&body)?;
+                self.identity.stamp(request.resource, &mut object);
+                Ok(registry.create(request.resource, namespace, object, &options).await?.json)
             }
             (Verb::Update(body), Some(Subresource::Scale)) => {
                 registry.set_scale(&target, None, &parse(&body)?, &options).await.map(encode)
@@ -85,7 +88,8 @@ impl Transport for InProcess {
         options: WatchOptions,
     ) -> Result<RawWatch, Error> {
         let namespace = namespace.as_deref();
-        authorize(&self.identity, &Attributes { verb: "watch", resource, subresource: "", namespace, name: "" })?;
+        let (verb, fields) = ("watch", options.fields.as_str());
+        authorize(&self.identity, &Attributes { verb, resource, subresource: "", namespace, name: "", fields })?;
         self.registry.watch(resource, namespace, &options, None).map(View::stream)
     }
 }

@@ -38,6 +38,7 @@ impl Clock for TestClock {
 
 pub(super) struct Scene {
     pub(super) client: Client,
+    registry: Registry,
     clock: Arc<TestClock>,
     executor: Executor,
     /// Owners that were seen: a garbage collector is told when they go.
@@ -49,19 +50,21 @@ impl Scene {
     /// A world with these objects.
     pub(super) async fn of(objects: &str) -> Self {
         let clock = Arc::new(TestClock(Mutex::new("2026-01-01T00:00:00Z".parse().unwrap())));
-        let config = RegistryConfig {
-            service_cidr: "10.96.0.0/12".parse().unwrap(),
-            advertise: "127.0.0.1:6443".parse().unwrap(),
-        };
+        let config = RegistryConfig::default();
         let registry = Registry::new(Store::in_memory(Limits::default()), config, clock.clone());
         registry.bootstrap().await.unwrap();
         let client = registry.client(Identity::admin());
         let tasks = Trigger::new();
         let events = Events::start(client.clone(), clock.clone(), &tasks.drain());
         let executor = Executor { source: "scene", client: client.clone(), events, notes: Arc::new(Notes::default()) };
-        let scene = Self { client, clock, executor, seen: Mutex::default(), _tasks: tasks };
+        let scene = Self { client, registry, clock, executor, seen: Mutex::default(), _tasks: tasks };
         scene.add(objects).await;
         scene
+    }
+
+    /// A client of somebody else.
+    pub(super) fn client_of(&self, user: &str, group: &str) -> Client {
+        self.registry.client(Identity { user: user.to_owned(), groups: vec![group.to_owned()] })
     }
 
     /// Creates objects, with their statuses.

@@ -6,8 +6,9 @@ use std::time::Duration;
 use serde_json::json;
 use wherry_api::kinds::{ConfigMap, Deployment, EndpointSlice, Event, Kind, Namespace, Node, Pod, ReplicaSet, Service};
 use wherry_apiserver::{Identity, Registry, RegistryConfig};
-use wherry_base::{SystemClock, Trigger};
+use wherry_base::{Clock, SystemClock, Trigger};
 use wherry_client::{Client, DeleteOptions, Informer, ListOptions};
+use wherry_pki::Authority;
 use wherry_store::{Limits, Store};
 
 use crate::{ControllersConfig, start};
@@ -18,13 +19,13 @@ struct Cluster {
 }
 
 async fn cluster() -> Cluster {
-    let config =
-        RegistryConfig { service_cidr: "10.96.0.0/12".parse().unwrap(), advertise: "127.0.0.1:6443".parse().unwrap() };
+    let config = RegistryConfig::default();
     let registry = Registry::new(Store::in_memory(Limits::default()), config, SystemClock::shared());
     registry.bootstrap().await.unwrap();
     let tasks = Trigger::new();
     let config = ControllersConfig {
-        ca_certificate: "PEM".into(),
+        authority: Arc::new(Authority::generate("test", SystemClock.now()).unwrap()),
+        certificate_life: Duration::from_secs(3600),
         ingress_address: "127.0.0.1".parse().unwrap(),
         node_grace: Duration::from_secs(40),
     };

@@ -1,0 +1,101 @@
+//! Who asks: by a client certificate, or by a bootstrap token. Whom the ConfigMap `kube-system/revoked-certificates`
+//! names is refused, from the next request on.
+//!
+//! Bootstrap tokens are Secrets of type `bootstrap.kubernetes.io/token`, as Kubernetes has them
+//! (`k8s.io/cluster-bootstrap`). Other bearer tokens are not served yet.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use jiff::Timestamp;
+use serde_json::Value;
+use wherry_api::kinds::{ConfigMap, Kind, Secret};
+use wherry_api::{Error, Reason, Revision};
+
+use crate::identity::Identity;
+use crate::registry::{Registry, Target};
+
+const NAMESPACE: &str = "kube-system";
+const REVOKED: &str = "revoked-certificates";
+const SECRET_PREFIX: &str = "bootstrap-token-";
+const SECRET_TYPE: &str = "bootstrap.kubernetes.io/token";
+const BOOTSTRAPPERS: &str = "system:bootstrappers";
+
+/// What the connection says of who asks.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Peer {
+    /// The certificate's subject and serial number; nothing of a stranger.
+    pub(crate) certificate: Option<(Identity, String)>,
+}
+
+/// Finds out who asks; remembers what is revoked until that changes.
+#[derive(Default)]
+pub(crate) struct Authenticator {
+    revoked: Mutex<(Revision, Arc<BTreeSet<String>>)>,
+}
+
+impl Authenticator {
+    /// Who asks; `None` is anonymous. `bearer` is the token of the request's `Authorization`.
+    pub(crate) fn identify(
+        &self,
+        registry: &Registry,
+        peer: &Peer,
+        bearer: Option<&str>,
+    ) -> Result<Option<Identity>, Error> {
+        if let Some((identity, serial)) = &peer.certificate {
+            let revoked = self.revoked(registry);
+            if revoked.contains(serial) || revoked.contains(&identity.user) {
+                return Err(Error::new(Reason::Unauthorized, "the certificate is revoked"));
+            }
+            return Ok(Some(identity.clone()));
+        }
+        let Some(token) = bearer else { return Ok(None) };
+        let found = bootstrapper(registry, token, registry.clock().now());
+        found.map(Some).ok_or_else(|| Error::new(Reason::Unauthorized, "Unauthorized"))
+    }
+
+    /// Serial numbers and users, as the ConfigMap's values name them, separated by white space.
+    fn revoked(&self, registry: &Registry) -> Arc<BTreeSet<String>> {
+        let target = Target::new(ConfigMap::resource(), Some(NAMESPACE), REVOKED);
+        let Some(entry) = registry.entry(&target) else { return Arc::default() };
+        let mut known = self.revoked.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.0 != entry.revision {
+            let map: Value = serde_json::from_slice(&entry.json).unwrap_or_default();
+            let values =
+                map.get("data").and_then(Value::as_object).into_iter().flatten().filter_map(|(_, v)| v.as_str());
+            let all = values.flat_map(str::split_whitespace).map(str::to_owned).collect();
+            *known = (entry.revision, Arc::new(all));
+        }
+        Arc::clone(&known.1)
+    }
+}
+
+/// The user of a bootstrap token, if it is known, may authenticate, and has not expired.
+fn bootstrapper(registry: &Registry, token: &str, now: Timestamp) -> Option<Identity> {
+    let (id, secret) = token.split_once('.')?;
+    let target = Target::new(Secret::resource(), Some(NAMESPACE), &format!("{SECRET_PREFIX}{id}"));
+    let stored: Value = serde_json::from_slice(&registry.entry(&target)?.json).ok()?;
+    let text = |field: &str| {
+        let data = stored.get("data")?.get(field)?.as_str()?;
+        String::from_utf8(BASE64_STANDARD.decode(data).ok()?).ok()
+    };
+    let is_alive = text("expiration").is_none_or(|until| until.parse::<Timestamp>().is_ok_and(|until| now < until));
+    let is_it = text("token-id")? == id && is_same_secret(&text("token-secret")?, secret);
+    let is_usable = stored.get("type")? == SECRET_TYPE && text("usage-bootstrap-authentication")? == "true";
+    if !(is_alive && is_it && is_usable) {
+        return None;
+    }
+    // Of further groups, only those below the bootstrappers' may be had so.
+    let extra = text("auth-extra-groups").unwrap_or_default();
+    let extra = extra.split(',').filter(|group| group.starts_with("system:bootstrappers:")).map(str::to_owned);
+    let groups = [BOOTSTRAPPERS.to_owned(), "system:authenticated".to_owned()].into_iter().chain(extra).collect();
+    Some(Identity { user: format!("system:bootstrap:{id}"), groups })
+}
+
+/// Takes as long whatever differs.
+fn is_same_secret(a: &str, b: &str) -> bool {
+    let differences = a.bytes().zip(b.bytes()).fold(0, |differences, (a, b)| differences | (a ^ b));
+    a.len() == b.len() && differences == 0
+}

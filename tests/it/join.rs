@@ -1,0 +1,168 @@
+//! Machines that join a master with a token: what they become, who may not, and how certificates live and end.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use wherry_api::kinds::{ConfigMap, Node, Pod};
+use wherry_client::{Client, DeleteOptions, Kubeconfig, ListOptions};
+use wherry_tests::{Cluster, Machine, play, until};
+
+use crate::WHERRY;
+
+/// Runs a verb that must succeed; what it printed.
+fn verb(cluster: &Cluster, line: &str) -> String {
+    let words: Vec<&str> = line.split(' ').collect();
+    let output = cluster.wherry(&words).unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{line}: {error}");
+    String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+}
+
+fn token(cluster: &Cluster, flags: &str) -> String {
+    verb(cluster, format!("token create {flags}").trim_end())
+}
+
+async fn nodes(cluster: &Cluster) -> Vec<Node> {
+    cluster.client().unwrap().all::<Node>().list(ListOptions::default()).await.unwrap().items
+}
+
+#[test]
+fn machines_join_a_master() {
+    let cluster = Cluster::start_as("master", WHERRY, &[]).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let token = token(&cluster, "--description two-machines");
+    let listed = verb(&cluster, "token list");
+    assert!(listed.contains("two-machines") && !listed.contains(token.split('.').nth(1).unwrap()), "{listed}");
+    let zone = ["--zone", "left", "--label", "disk=fast", "--service-cidr", "10.96.0.0/12"];
+    let mut second = Machine::join(&cluster, "n2", "127.0.0.2", &token, &zone).unwrap();
+    let third = Machine::join(&cluster, "n3", "127.0.0.3", &token, &[]).unwrap();
+    let before = runtime.block_on(nodes(&cluster));
+    let facts: Vec<String> = before.iter().map(fact).collect();
+    assert_eq!(facts, ["n2 127.0.0.2 10.128.0.0/18 left fast", "n3 127.0.0.3 10.128.64.0/18 - -"]);
+    for (node, machine) in before.iter().zip([&second, &third]) {
+        let endpoints = node.status.as_ref().unwrap().daemon_endpoints.as_ref().unwrap();
+        let port = endpoints.kubelet_endpoint.as_ref().unwrap().port;
+        assert_eq!(port, i32::from(machine.ports().unwrap().kubelet));
+    }
+    for guest in ["hello-http", "batch"] {
+        cluster.load_guest(guest).unwrap();
+    }
+    cluster.apply("default", include_str!("join/pods.yaml")).unwrap();
+    verb(&cluster, "wait --for condition=Ready pod/on-n2 --timeout 60s");
+    verb(&cluster, "wait --for jsonpath={.status.phase}=Succeeded pod/on-n3 --timeout 60s");
+    let address = verb(&cluster, "get pod on-n2 -o jsonpath={.status.podIP}");
+    assert!(address.starts_with("10.128.0."), "{address}");
+    assert_eq!(verb(&cluster, "logs on-n3"), "127.0.0.3", "through the endpoints of that node");
+    assert_eq!(verb(&cluster, "logs on-n2"), "");
+    // It comes back under its name, without its token, with the same range and pods.
+    verb(&cluster, &format!("token delete {token}"));
+    assert_eq!(second.terminate().unwrap(), Some(0), "{}", second.errors());
+    second.restart().unwrap();
+    verb(&cluster, "wait --for condition=Ready pod/on-n2 --timeout 60s");
+    assert_eq!(runtime.block_on(nodes(&cluster)).iter().map(fact).collect::<Vec<_>>(), facts);
+}
+
+/// Name, address, range, zone and disk.
+fn fact(node: &Node) -> String {
+    let labels = node.metadata.labels.as_ref().unwrap();
+    let label = |key: &str| labels.get(key).map_or("-", String::as_str);
+    assert_eq!(
+        (label("kubernetes.io/os"), label("kubernetes.io/hostname")),
+        ("linux", node.metadata.name.as_deref().unwrap())
+    );
+    let addresses = node.status.as_ref().unwrap().addresses.as_ref().unwrap();
+    let address = &addresses.iter().find(|address| address.type_ == "InternalIP").unwrap().address;
+    let range = node.spec.as_ref().unwrap().pod_cidr.as_deref().unwrap();
+    let (name, zone, disk) = (label("kubernetes.io/hostname"), label("topology.kubernetes.io/zone"), label("disk"));
+    format!("{name} {address} {range} {zone} {disk}")
+}
+
+#[test]
+fn who_may_not_join_is_told_why() {
+    let cluster = Cluster::start_as("master", WHERRY, &[]).unwrap();
+    let good = token(&cluster, "");
+    let _second = Machine::join(&cluster, "n2", "127.0.0.2", &good, &[]).unwrap();
+    let refused = |name: &str, token: &str, more: &[&str], expected: &str| {
+        let error = Machine::refused(&cluster, name, "127.0.0.3", token, more).unwrap();
+        assert!(error.contains(expected) && !error.contains("panicked"), "wanted {expected:?} in {error}");
+    };
+    let (secret, hash) = good.rsplit_once('.').unwrap();
+    let other_hash: String = hash.chars().rev().collect();
+    play(&[
+        ("another authority", &|| refused("n3", &format!("{secret}.{other_hash}"), &[], "another hash")),
+        ("another secret", &|| {
+            let wrong = format!("{}.{}.{hash}", secret.split('.').next().unwrap(), "0".repeat(16));
+            refused("n3", &wrong, &[], "does not know the token");
+        }),
+        ("no token's form", &|| refused("n3", "abc", &[], "wherry token create")),
+        ("expired", &|| {
+            let short = token(&cluster, "--ttl 1ms");
+            refused("n3", &short, &[], "does not know the token");
+            assert!(verb(&cluster, "token list").contains("<expired>"));
+        }),
+        ("deleted", &|| {
+            let gone = token(&cluster, "");
+            verb(&cluster, &format!("token delete {}", gone.split('.').next().unwrap()));
+            refused("n3", &gone, &[], "does not know the token");
+        }),
+        ("other ranges", &|| {
+            refused(
+                "n3",
+                &good,
+                &["--service-cidr", "10.0.0.0/16"],
+                "--service-cidr 10.0.0.0/16 is not this cluster's",
+            );
+        }),
+        ("a name that lives", &|| refused("n2", &good, &[], "a node named \"n2\" is alive")),
+    ]);
+}
+
+#[test]
+fn a_revoked_certificate_is_worth_nothing() {
+    let cluster = Cluster::start_as("master", WHERRY, &[]).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let second = Machine::join(&cluster, "n2", "127.0.0.2", &token(&cluster, ""), &[]).unwrap();
+    let as_node = client_of(&cluster, &second);
+    let read = || runtime.block_on(as_node.all::<Pod>().list(ListOptions::default()));
+    assert!(read().is_ok());
+    cluster
+        .apply(
+            "kube-system",
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: revoked-certificates}\ndata: {n2: 'system:node:n2'}",
+        )
+        .unwrap();
+    assert_eq!(read().unwrap_err().to_string(), "the certificate is revoked");
+    let maps = cluster.client().unwrap().namespaced::<ConfigMap>("kube-system");
+    runtime.block_on(maps.delete("revoked-certificates", DeleteOptions::default())).unwrap();
+    assert!(read().is_ok());
+}
+
+/// The API with the client certificate of a machine's node.
+fn client_of(cluster: &Cluster, machine: &Machine) -> Client {
+    let read = |name: &str| fs::read_to_string(machine.data().join("pki").join(name)).unwrap();
+    let (certificate, key) = (read("node.crt"), read("node.key"));
+    let kubeconfig = Kubeconfig { certificate, key, ..Kubeconfig::load(&cluster.kubeconfig()).unwrap() };
+    Client::from_kubeconfig(&kubeconfig).unwrap()
+}
+
+#[test]
+fn certificates_are_renewed_without_a_restart() {
+    let cluster = Cluster::start_as("master", WHERRY, &["--cluster-signing-duration", "3s"]).unwrap();
+    let second = Machine::join(&cluster, "n2", "127.0.0.2", &token(&cluster, ""), &["--zone", "left"]).unwrap();
+    for guest in ["hello-http", "batch"] {
+        cluster.load_guest(guest).unwrap();
+    }
+    let files = [second.data().join("pki/node.crt"), second.data().join("pki/kubelet.crt"), cluster.kubeconfig()];
+    for file in files {
+        let mut seen = BTreeSet::new();
+        until("a third certificate", || {
+            seen.extend(fs::read_to_string(&file).ok());
+            Ok((seen.len() > 2).then_some(()))
+        })
+        .unwrap();
+    }
+    // Two lives later, all still speak with all.
+    cluster.apply("default", include_str!("join/pods.yaml")).unwrap();
+    verb(&cluster, "wait --for condition=Ready pod/on-n2 --timeout 60s");
+    assert_eq!(verb(&cluster, "logs on-n2"), "");
+}
