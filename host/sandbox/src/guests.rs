@@ -232,7 +232,7 @@ impl Guests {
             told.retain(|id, _| containers.contains_key(id));
             for (id, running) in containers.iter().filter_map(|(id, entry)| Some((id, entry.running.as_ref()?))) {
                 let usage = running.container.usage();
-                if told.insert(id.clone(), usage.cpu_nanos) != Some(usage.cpu_nanos) {
+                if told.insert(id.clone(), usage.cpu_nanos).unwrap_or_default() != usage.cpu_nanos {
                     let _told_again_when_it_grows = self.node.try_tell(&ToNode::usage(id, usage));
                 }
             }

@@ -45,18 +45,25 @@ impl Packet {
 /// One end of the socket.
 #[derive(Debug)]
 pub(crate) struct Wire {
+    /// Watched for something to receive.
     socket: AsyncFd<OwnedFd>,
 }
 
 impl Wire {
     /// Takes a connected `SOCK_SEQPACKET` socket that does not block.
     pub(crate) fn new(socket: OwnedFd) -> io::Result<Self> {
-        Ok(Self { socket: wherry_base::watched(socket, Interest::READABLE | Interest::WRITABLE)? })
+        Ok(Self { socket: wherry_base::watched(socket, Interest::READABLE)? })
     }
 
     /// Sends a message, waiting until the other end has room for it.
     pub(crate) async fn send(&self, packet: &Packet) -> io::Result<()> {
-        self.socket.async_io(Interest::WRITABLE, |socket| send(socket.as_fd(), packet)).await
+        match send(self.socket.get_ref().as_fd(), packet) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            sent => return sent,
+        }
+        // Only while there is none: a Unix socket that is watched for room tells of each message that is taken from it.
+        let room = wherry_base::watched(self.socket.get_ref().try_clone()?, Interest::WRITABLE)?;
+        room.async_io(Interest::WRITABLE, |socket| send(socket.as_fd(), packet)).await
     }
 
     /// Receives a message; `None` at the end. One that is too long or not of this protocol is an error.

@@ -1,18 +1,19 @@
-//! Compiled code in memory, by the digest of its module: loaded from files that this release made.
+//! Compiled code, by the digest of its module: files that this release made, loaded when the first container needs them. A
+//! node whose modules run in sandboxes loads none.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::OnceCell;
 use wasmtime::Module;
 use wasmtime::component::{Component, InstancePre, Linker};
 use wherry_image::{Inspected, ModuleKind};
 
-use crate::engine::{Engines, Needs};
+use crate::engine::{Engines, Needs, World};
 use crate::state::State;
 
 /// A module's code.
@@ -50,12 +51,19 @@ const KINDS: [(ModuleKind, &str); 5] = [
 const CONCURRENT: &str = "+concurrent";
 const EPOCHS: &str = "+epochs";
 
+/// A module's code in its file.
+pub(crate) struct Compiled {
+    pub(crate) form: Form,
+    file: File,
+    loaded: OnceLock<Code>,
+}
+
 /// The code of all modules that were compiled or given; one task compiles, the others wait.
 pub(crate) struct Codes {
     pub(crate) engines: Arc<Engines>,
     /// Whether what is compiled here counts epochs.
     epochs: bool,
-    by_digest: Mutex<HashMap<String, Arc<OnceCell<Code>>>>,
+    by_digest: Mutex<HashMap<String, Arc<OnceCell<Compiled>>>>,
 }
 
 impl Form {
@@ -85,12 +93,17 @@ impl FromStr for Form {
     }
 }
 
-impl Code {
-    pub(crate) fn form(&self) -> Form {
-        match self {
-            Self::Core(_, form) => *form,
-            Self::Component(code) => code.form,
+impl Compiled {
+    pub(crate) const fn new(form: Form, file: File) -> Self {
+        Self { form, file, loaded: OnceLock::new() }
+    }
+
+    fn load(&self, engines: &Engines) -> wasmtime::Result<Code> {
+        if let Some(code) = self.loaded.get() {
+            return Ok(code.clone());
         }
+        let code = load(self.form, &self.file, engines)?;
+        Ok(self.loaded.get_or_init(|| code).clone())
     }
 }
 
@@ -123,46 +136,60 @@ impl Codes {
     }
 
     /// Where a module's code is, or will be.
-    pub(crate) fn cell(&self, digest: &str) -> Arc<OnceCell<Code>> {
-        let mut codes = self.by_digest.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(codes.entry(digest.to_owned()).or_default())
+    pub(crate) fn cell(&self, digest: &str) -> Arc<OnceCell<Compiled>> {
+        Arc::clone(self.by_digest().entry(digest.to_owned()).or_default())
+    }
+
+    /// The form of code that is there.
+    pub(crate) fn form(&self, digest: &str) -> Option<Form> {
+        Some(self.by_digest().get(digest)?.get()?.form)
     }
 
     /// Code that is there.
-    pub(crate) fn get(&self, digest: &str) -> Option<Code> {
-        let codes = self.by_digest.lock().unwrap_or_else(PoisonError::into_inner);
-        codes.get(digest).and_then(|cell| cell.get().cloned())
+    pub(crate) fn code(&self, digest: &str) -> Option<wasmtime::Result<Code>> {
+        let cell = self.by_digest().get(digest).cloned()?;
+        Some(cell.get()?.load(&self.engines))
     }
 
     /// Takes code that another process of this release has compiled.
-    pub(crate) fn install(&self, digest: &str, form: Form, file: File) -> wasmtime::Result<()> {
-        let cell = self.cell(digest);
-        if cell.get().is_none() {
-            let _another_was_first = cell.set(self.load(form, &file)?);
-        }
-        Ok(())
+    pub(crate) fn install(&self, digest: &str, form: Form, file: File) {
+        let _another_was_first = self.cell(digest).set(Compiled::new(form, file));
+    }
+
+    /// What names the engine that such code is compiled for, with or without a pool.
+    pub(crate) fn key(&self, form: Form) -> wasmtime::Result<String> {
+        Ok(self.compiler(form)?.key())
     }
 
     pub(crate) fn compile(&self, form: Form, module: &[u8]) -> wasmtime::Result<Vec<u8>> {
-        let engine = &self.engines.world(form.needs)?.engine;
+        let engine = &self.compiler(form)?.engine;
         let is_core = form.kind == ModuleKind::CoreCommand;
         if is_core { engine.precompile_module(module) } else { engine.precompile_component(module) }
     }
 
-    /// Loads code from its file.
-    pub(crate) fn load(&self, form: Form, file: &File) -> wasmtime::Result<Code> {
-        let engine = &self.engines.world(form.needs)?.engine;
-        // The open file, whatever has become of its name.
-        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-        // SAFETY: the file was written by the node, in a directory that only the node can write, with this very engine
-        // (wasmtime checks its version and settings), and the node has checked its signature when it opened it.
-        unsafe {
-            if form.kind == ModuleKind::CoreCommand {
-                Module::deserialize_file(engine, path).map(|module| Code::Core(module, form))
-            } else {
-                let component = Component::deserialize_file(engine, path)?;
-                Ok(Code::Component(ComponentCode::new(component, form)))
-            }
+    /// Code is the same for an engine with a pool, which only those need that run it.
+    fn compiler(&self, form: Form) -> wasmtime::Result<Arc<World>> {
+        self.engines.world(Needs { pool: false, ..form.needs })
+    }
+
+    fn by_digest(&self) -> MutexGuard<'_, HashMap<String, Arc<OnceCell<Compiled>>>> {
+        self.by_digest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Loads code from its file.
+fn load(form: Form, file: &File, engines: &Engines) -> wasmtime::Result<Code> {
+    let engine = &engines.world(form.needs)?.engine;
+    // The open file, whatever has become of its name.
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    // SAFETY: the file was written by the node, in a directory that only the node can write, with this very engine
+    // (wasmtime checks its version and settings), and the node has checked its signature when it opened it.
+    unsafe {
+        if form.kind == ModuleKind::CoreCommand {
+            Module::deserialize_file(engine, path).map(|module| Code::Core(module, form))
+        } else {
+            let component = Component::deserialize_file(engine, path)?;
+            Ok(Code::Component(ComponentCode::new(component, form)))
         }
     }
 }

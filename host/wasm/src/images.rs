@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use wherry_image::{FetchError, ImageSource, InspectError, ModuleKind, Reference, inspect};
 use wherry_runtime::{Image, ImageError, ImageKind, PullPolicy};
 
-use crate::codes::{Code, Codes};
+use crate::codes::{Codes, Compiled, Form};
 use crate::signature::Key;
 
 /// How many names are remembered with their digests; the file is the truth for the rest.
@@ -52,7 +52,7 @@ impl Images {
     ) -> Result<Image, ImageError> {
         let reference: Reference = name.parse().map_err(|_| ImageError::BadName(name.to_owned()))?;
         let digest = self.digest(&reference, policy).await?;
-        let kind = match self.code(codes, &reference, &digest, policy).await?.form().kind {
+        let kind = match self.form(codes, &reference, &digest, policy).await?.kind {
             ModuleKind::Http2 | ModuleKind::Http3 => ImageKind::Http,
             _ => ImageKind::Command,
         };
@@ -61,8 +61,8 @@ impl Images {
 
     /// The file with the code of a module that was prepared before, its signature checked.
     pub(crate) fn compiled(&self, codes: &Codes, digest: &str) -> io::Result<wherry_runtime::Code> {
-        let form = codes.get(digest).map(|code| code.form()).ok_or(io::ErrorKind::NotFound)?;
-        let engine = codes.engines.world(form.needs).map_err(io::Error::other)?.key();
+        let form = codes.form(digest).ok_or(io::ErrorKind::NotFound)?;
+        let engine = codes.key(form).map_err(io::Error::other)?;
         let path = compiled_file(&self.directory, &engine, digest);
         Ok(wherry_runtime::Code { file: self.checked(path)?, form: form.to_string() })
     }
@@ -118,15 +118,15 @@ impl Images {
         }
     }
 
-    async fn code(
+    async fn form(
         &self,
         codes: &Arc<Codes>,
         reference: &Reference,
         digest: &str,
         policy: PullPolicy,
-    ) -> Result<Code, ImageError> {
+    ) -> Result<Form, ImageError> {
         let cell = codes.cell(digest);
-        let code = cell.get_or_try_init(|| async {
+        let compiled = cell.get_or_try_init(|| async {
             let module = self.module(reference, digest, policy).await?;
             let (codes, key, name) = (Arc::clone(codes), self.key.clone(), reference.to_string());
             let (directory, digest) = (self.directory.clone(), digest.to_owned());
@@ -137,7 +137,7 @@ impl Images {
             let compiled = tokio::task::spawn_blocking(compile).await;
             compiled.map_err(|e| ImageError::Unusable(format!("{reference}: compiling failed: {e}")))?
         });
-        code.await.cloned()
+        Ok(compiled.await?.form)
     }
 
     async fn module(&self, reference: &Reference, digest: &str, policy: PullPolicy) -> Result<Bytes, ImageError> {
@@ -175,17 +175,16 @@ fn pull_error(name: &str, error: &FetchError) -> ImageError {
 }
 
 /// The code of a module: from the cache, or compiled and cached. The error is a sentence.
-fn compile(codes: &Codes, key: &Key, module: &[u8], place: impl Fn(&str) -> PathBuf) -> Result<Code, String> {
+fn compile(codes: &Codes, key: &Key, module: &[u8], place: impl Fn(&str) -> PathBuf) -> Result<Compiled, String> {
     let text = |e: wasmtime::Error| format!("{e:#}");
     let form = codes.form_of(&inspect(module).map_err(|e: InspectError| e.to_string())?);
-    let file = place(&codes.engines.world(form.needs).map_err(text)?.key());
+    let file = place(&codes.key(form).map_err(text)?);
     if !key.has_signed(&file) {
         let compiled = codes.compile(form, module).map_err(text)?;
         let cached = write(&file, &compiled).and_then(|()| key.sign(&file, &compiled));
         cached.map_err(|e| format!("its code cannot be kept: {e}"))?;
     }
-    let opened = File::open(file).map_err(|e| e.to_string())?;
-    codes.load(form, &opened).map_err(text)
+    Ok(Compiled::new(form, File::open(file).map_err(|e| e.to_string())?))
 }
 
 /// Where the code of a module for an engine is.

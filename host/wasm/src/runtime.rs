@@ -214,7 +214,7 @@ impl Runtime for WasmRuntime {
             reason: "CreateContainerError",
             message: format!("the image {} is not prepared", spec.image.reference),
         };
-        let code = self.codes.get(&spec.image.digest).ok_or_else(gone)?;
+        let code = self.codes.code(&spec.image.digest).ok_or_else(gone)?.map_err(|e| unstartable(&e))?;
         let resources = self.resources(&mut spec)?;
         let spec = Arc::new(spec);
         match code {
@@ -264,7 +264,8 @@ impl Compiler for WithoutEpochs {
 impl GivenCode for WasmRuntime {
     fn install(&self, digest: &str, code: wherry_runtime::Code) -> Result<(), ImageError> {
         let form = code.form.parse().map_err(ImageError::Unusable)?;
-        self.codes.install(digest, form, code.file).map_err(|error| ImageError::Unusable(format!("{error:#}")))
+        self.codes.install(digest, form, code.file);
+        Ok(())
     }
 
     fn engine(&self) -> String {
