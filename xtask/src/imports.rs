@@ -32,6 +32,7 @@ const SOLE_IMPORTERS: &[(&str, &[&str])] = &[
     ("wasmtime-wasi", &["wasm"]),
     ("wasmtime-wasi-http", &["wasm"]),
     ("redb", &["store"]),
+    ("openraft", &["store"]),
     ("rcgen", &["pki"]),
     ("landlock", &["confine"]),
     ("seccompiler", &["confine"]),

@@ -136,6 +136,9 @@ pub enum MemberError {
         /// Where it was to be reached.
         address: String,
     },
+    /// The log did not take the change.
+    #[error("the masters were not changed: {0}")]
+    Refused(Arc<str>),
     /// One change at a time.
     #[error("another change of the masters is under way")]
     Busy,

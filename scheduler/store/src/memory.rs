@@ -119,8 +119,34 @@ impl Memory {
             let objects = objects.get(*place).cloned().unwrap_or_default();
             shelf.published.store(Arc::new(Snapshot { revision, objects: Arc::new(objects) }));
         }
-        self.revision.store(revision.0, Ordering::Release);
+        self.advance(revision);
         for (_, shelf) in &touched {
+            shelf.changed.send_replace(());
+        }
+    }
+
+    /// Shows that nothing changed up to a revision beyond what is shown.
+    pub(crate) fn advance(&self, revision: Revision) {
+        self.revision.fetch_max(revision.0, Ordering::AcqRel);
+    }
+
+    /// Shows other objects of some resources, with no history: whoever watches them must list again. `oldest` is the
+    /// first revision from which they can be watched.
+    pub(crate) fn replace(
+        &self,
+        shelves: impl Fn(usize) -> bool,
+        objects: &[Objects],
+        shown: Revision,
+        oldest: Revision,
+    ) {
+        let replaced: Vec<_> = self.shelves.iter().enumerate().filter(|(place, _)| shelves(*place)).collect();
+        for (place, shelf) in &replaced {
+            self.with_history(*place, |history| history.forget_all(oldest));
+            let objects = objects.get(*place).cloned().unwrap_or_default();
+            shelf.published.store(Arc::new(Snapshot { revision: shown, objects: Arc::new(objects) }));
+        }
+        self.advance(shown);
+        for (_, shelf) in &replaced {
             shelf.changed.send_replace(());
         }
     }
@@ -161,6 +187,11 @@ impl History {
             self.forgotten = change.revision;
         }
     }
+
+    fn forget_all(&mut self, oldest: Revision) {
+        self.changes.clear();
+        self.forgotten = oldest;
+    }
 }
 
 /// How much history there is, over all resources, and whose turn it is to be forgotten.
@@ -179,6 +210,12 @@ impl Keep {
         let bytes = change.entry.json.len();
         self.bytes += bytes;
         self.order.push_back((place, bytes));
+    }
+
+    /// Some resources have no history any more.
+    pub(crate) fn forget(&mut self, shelves: impl Fn(usize) -> bool) {
+        self.order.retain(|(place, _)| !shelves(*place));
+        self.bytes = self.order.iter().map(|(_, bytes)| bytes).sum();
     }
 
     /// Whose oldest change must go, if any.

@@ -63,6 +63,13 @@ impl Entry {
         Self { revision, json, index: self.index.clone() }
     }
 
+    /// The object without its revision, to be written again.
+    pub(crate) fn encoded(&self) -> Option<Encoded> {
+        let range = scan::revision_range(&self.json)?;
+        let revision_at = u32::try_from(range.start).ok()?;
+        Some(Encoded { json: encode::without(&self.json, range), revision_at })
+    }
+
     /// An object as it was stored.
     pub(crate) fn stored(resource: &Resource, revision: Revision, json: Bytes, interner: &mut Interner) -> Arc<Self> {
         let mut index = Index::of(resource, &json);

@@ -54,10 +54,9 @@ pub(crate) struct Plan {
     pub(crate) changes: Vec<Shelved>,
     /// Who waits for each change; nobody for what a bound pushes out.
     pub(crate) accepted: Vec<Option<Answer>>,
-    /// Conflicts with what stands already: true whatever becomes of the group.
+    /// Who asked for what conflicts with the state, or with changes of the same group: that is true only once the plan
+    /// has taken effect, which shows that the state was the newest.
     pub(crate) refused: Vec<(Answer, Conflict)>,
-    /// Conflicts with changes of the same group: true only if it is written.
-    pub(crate) refused_by_group: Vec<(Answer, Conflict)>,
     /// The durable changes, as the log has them.
     pub(crate) group: Vec<u8>,
     /// The revision of the last change.
@@ -71,7 +70,6 @@ pub(crate) fn plan(base: &[Objects], revision: Revision, proposals: Vec<Proposal
         changes: Vec::with_capacity(proposals.len()),
         accepted: Vec::with_capacity(proposals.len()),
         refused: Vec::new(),
-        refused_by_group: Vec::new(),
         group: Vec::new(),
         revision,
     };
@@ -79,21 +77,37 @@ pub(crate) fn plan(base: &[Objects], revision: Revision, proposals: Vec<Proposal
         if let Some((_, index)) = &mut proposal.object {
             interner.share(index);
         }
-        plan.decide(base, proposal);
+        plan.decide(proposal);
     }
     plan
 }
 
 impl Plan {
-    fn decide(&mut self, base: &[Objects], proposal: Proposal) {
+    /// Answers everyone: the plan took effect.
+    pub(crate) fn accept(self) {
+        let accepted = self.changes.iter().zip(self.accepted);
+        for ((_, change), answer) in accepted.filter_map(|(change, answer)| Some((change, answer?))) {
+            let _ = answer.send(Ok(Applied { revision: change.revision, entry: Arc::clone(&change.entry) }));
+        }
+        for (answer, conflict) in self.refused {
+            let _ = answer.send(Err(ProposeError::Conflict(conflict)));
+        }
+    }
+
+    /// Answers everyone: the plan took no effect, or it is not known whether it did.
+    pub(crate) fn refuse(self, error: &ProposeError) {
+        let refused = self.refused.into_iter().map(|(answer, _)| answer);
+        for answer in self.accepted.into_iter().flatten().chain(refused) {
+            let _ = answer.send(Err(error.clone()));
+        }
+    }
+
+    fn decide(&mut self, proposal: Proposal) {
         let Proposal { shelf, key, expect, object, answer } = proposal;
         let (Some(objects), Some(resource)) = (self.objects.get(shelf), RESOURCES.get(shelf)) else { return };
         let present = objects.get(&key).cloned();
         if let Some(conflict) = conflict(present.as_ref(), expect, object.is_some()) {
-            let stood = base.get(shelf).and_then(|objects| objects.get(&key));
-            let is_settled = stood.map(Arc::as_ptr) == present.as_ref().map(Arc::as_ptr);
-            let refused = if is_settled { &mut self.refused } else { &mut self.refused_by_group };
-            refused.push((answer, conflict));
+            self.refused.push((answer, conflict));
             return;
         }
         self.take(shelf, resource, key, object, present, Some(answer));

@@ -1,8 +1,12 @@
 //! The store from outside: what was acknowledged is there, in order, once, and after any end of the process.
 
+mod cluster;
 mod crash;
 mod disk;
+mod files;
 mod model;
+mod replication;
+mod suite;
 
 use redb::{Database, TableDefinition};
 use serde_json::json;
@@ -120,11 +124,11 @@ fn one_process_and_no_newer_format() {
     drop(store);
     let database = Database::open(path.join("state.redb")).unwrap();
     let write = database.begin_write().unwrap();
-    write.open_table(TableDefinition::<&str, u64>::new("meta")).unwrap().insert("format", 2).unwrap();
+    write.open_table(TableDefinition::<&str, u64>::new("meta")).unwrap().insert("format", 3).unwrap();
     write.commit().unwrap();
     drop(database);
     let refused = Store::open(path, Limits::default());
-    assert!(matches!(refused, Err(OpenError::Newer { found: 2, known: 1, .. })));
+    assert!(matches!(refused, Err(OpenError::Newer { found: 3, known: 2, .. })));
     assert!(matches!(Store::open(&path.join("state.redb"), Limits::default()), Err(OpenError::Io { .. })));
 }
 

@@ -1,133 +1,192 @@
-//! The write-ahead log: one row for each group of changes, durable before anyone is answered.
+//! The log's file: entries by index, durable before anyone is answered, and the few facts that go with them.
 //!
-//! Also keeps the revision up to which numbers may have been handed out, so that none is used twice after a crash
-//! although changes of volatile resources are not logged.
+//! Entries and facts are opaque bytes here. All writes that wait go to the disk in one transaction. Each row carries a
+//! checksum, so that damage is found when the log is opened.
 
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
 
-use super::{Fault, File, META, Medium, record};
+use super::{Fault, File, Medium, seal};
 use crate::OpenError;
 
-/// Groups by the revision of their last change.
-const GROUPS: TableDefinition<u64, &[u8]> = TableDefinition::new("groups");
-const META_RESERVED: &str = "reserved";
+const ENTRIES: TableDefinition<u64, &[u8]> = TableDefinition::new("entries");
+const FACTS: TableDefinition<&str, &[u8]> = TableDefinition::new("facts");
 
-/// How many old groups one append removes at the most: so many that the log shrinks, so few that nobody waits.
-const TRUNCATED_GROUPS_MAX: usize = 8;
+/// How many old entries one write removes at the most: so many that the log shrinks, so few that nobody waits.
+const REMOVED_ENTRIES_MAX: usize = 8;
 
-/// The open log. After a failed write the file is closed, and opened again by the next one.
-pub(crate) struct Log {
-    medium: Arc<dyn Medium>,
-    database: Option<Database>,
-    /// The last group that was acknowledged.
-    last: u64,
+/// A fact that the log keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fact {
+    /// Whom this member gave its vote.
+    Vote,
+    /// The last entry that was removed for good.
+    Purged,
+    /// The last entry that was known to be committed.
+    Committed,
 }
 
-/// What one durable write puts into the log.
-pub(crate) struct Append<'a> {
-    /// The changes; empty where only numbers are reserved.
-    pub(crate) group: &'a [u8],
-    /// The revision of the last change.
-    pub(crate) revision: u64,
-    /// Revisions up to here may be handed out from now on.
-    pub(crate) reserved: u64,
-    /// Groups up to this revision are in the state and may go.
-    pub(crate) settled: u64,
+impl Fact {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Vote => "vote",
+            Self::Purged => "purged",
+            Self::Committed => "committed",
+        }
+    }
+}
+
+/// One change of the log.
+#[derive(Debug)]
+pub(crate) enum Write {
+    Append(u64, Vec<u8>),
+    /// Removes the entries from this index on.
+    Truncate(u64),
+    Set(Fact, Vec<u8>),
+    /// Removes a few of the entries up to this index.
+    Purge(u64),
+}
+
+/// The open log. After a failed write it is closed for good; whoever goes on opens it again.
+pub(crate) struct Log {
+    medium: Arc<dyn Medium>,
+    database: RwLock<Option<Arc<Database>>>,
 }
 
 impl Log {
-    /// Opens the log.
+    /// Opens the log, and reads all of it once.
     pub(crate) fn open(medium: Arc<dyn Medium>) -> Result<Self, OpenError> {
         let database = super::open(&*medium, File::Log)?;
-        let log = Self { medium, last: 0, database: Some(database) };
-        let last = log.last_group().map_err(|source| log.broken(source))?;
-        Ok(Self { last, ..log })
+        let log = Self { medium, database: RwLock::new(Some(Arc::new(database))) };
+        super::sound(|| log.make_tables().and_then(|()| log.verify())).map_err(|source| log.damaged(source))?;
+        Ok(log)
     }
 
-    /// The highest revision that may have been handed out.
-    pub(crate) fn reserved(&self) -> Result<u64, OpenError> {
-        self.read_reserved().map_err(|source| self.broken(source))
+    /// Whose log it is; none while it is new.
+    pub(crate) fn member(&self) -> Result<Option<u64>, OpenError> {
+        self.database().and_then(|database| super::member(&database)).map_err(|source| self.damaged(source))
     }
 
-    /// Hands out the records after a revision, oldest first.
-    pub(crate) fn replay(&self, after: u64, each: impl FnMut(record::Record)) -> Result<(), OpenError> {
-        self.try_replay(after, each).map_err(|source| self.broken(source))
-    }
-
-    /// Writes a group durably. After an error nothing of it is there.
-    pub(crate) fn append(&mut self, append: &Append<'_>) -> Result<(), Fault> {
-        let database = match self.database.take() {
-            Some(database) => database,
-            None => self.reopen()?,
+    /// Begins anew after what is in the state: no entries, these facts.
+    pub(crate) fn rebase(&self, member: u64, facts: &[(Fact, Vec<u8>)]) -> Result<(), OpenError> {
+        let begin = || -> Result<(), Fault> {
+            let write = self.database()?.begin_write()?;
+            write.open_table(ENTRIES)?.retain(|_, _| false)?;
+            let mut table = write.open_table(FACTS)?;
+            table.retain(|_, _| false)?;
+            for (fact, value) in facts {
+                table.insert(fact.name(), &*seal::sealed(value))?;
+            }
+            drop(table);
+            super::stamp(&write, member)?;
+            Ok(write.commit()?)
         };
-        // On an error the database is dropped: redb refuses all work after a failed write until it is opened again.
-        commit(&database, append)?;
-        self.database = Some(database);
-        self.last = self.last.max(append.revision);
-        Ok(())
+        begin().map_err(|source| self.damaged(source))
     }
 
-    /// Opens the file again and removes what a failed write may have left.
-    fn reopen(&self) -> Result<Database, Fault> {
-        let database = super::open(&*self.medium, File::Log)?;
-        let write = database.begin_write()?;
-        write.open_table(GROUPS)?.retain_in(self.last + 1.., |_, _| false)?;
-        write.commit()?;
-        Ok(database)
+    pub(crate) fn fact(&self, fact: Fact) -> Result<Option<Vec<u8>>, Fault> {
+        let read = self.database()?.begin_read()?;
+        let Some(row) = read.open_table(FACTS)?.get(fact.name())? else { return Ok(None) };
+        Ok(Some(seal::opened(row.value()).ok_or_else(|| format!("the {} is damaged", fact.name()))?.to_vec()))
     }
 
-    fn last_group(&self) -> Result<u64, Fault> {
-        let Some(database) = &self.database else { return Ok(0) };
-        let write = database.begin_write()?;
-        let last = write.open_table(GROUPS)?.last()?.map_or(0, |(revision, _)| revision.value());
-        write.commit()?;
-        Ok(last)
+    /// Entries from the first of a range on, as many as fit into `bytes_max`, at least one if there is one.
+    pub(crate) fn entries(&self, range: Range<u64>, bytes_max: usize) -> Result<Vec<Vec<u8>>, Fault> {
+        let mut bytes = 0;
+        let mut entries = Vec::new();
+        for row in self.database()?.begin_read()?.open_table(ENTRIES)?.range(range)? {
+            let (index, row) = row?;
+            let entry = opened(index.value(), row.value())?;
+            bytes += entry.len();
+            entries.push(entry.to_vec());
+            if bytes >= bytes_max {
+                break;
+            }
+        }
+        Ok(entries)
     }
 
-    fn read_reserved(&self) -> Result<u64, Fault> {
-        let Some(database) = &self.database else { return Ok(0) };
-        let read = database.begin_read()?;
-        Ok(read.open_table(META)?.get(META_RESERVED)?.map_or(0, |reserved| reserved.value()))
+    /// The index of the last entry.
+    pub(crate) fn last(&self) -> Result<Option<u64>, Fault> {
+        Ok(self.database()?.begin_read()?.open_table(ENTRIES)?.last()?.map(|(index, _)| index.value()))
     }
 
-    fn try_replay(&self, after: u64, mut each: impl FnMut(record::Record)) -> Result<(), Fault> {
-        let Some(database) = &self.database else { return Ok(()) };
-        for row in database.begin_read()?.open_table(GROUPS)?.range(after + 1..)? {
-            let (revision, group) = row?;
-            let records =
-                record::read(group.value()).ok_or_else(|| format!("group {} is damaged", revision.value()))?;
-            records.into_iter().filter(|record| record.revision.0 > after).for_each(&mut each);
+    /// Makes changes durable, in order, all or nothing.
+    pub(crate) fn write(&self, changes: &[Write]) -> Result<(), Fault> {
+        let database = self.database()?;
+        let written = super::sound(|| commit(&database, changes));
+        if written.is_err() {
+            // redb refuses all work after a failed write until the file is opened again.
+            self.close();
+        }
+        written
+    }
+
+    /// Lets go of the file; whatever is asked later fails.
+    pub(crate) fn close(&self) {
+        self.database.write().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    pub(crate) fn database(&self) -> Result<Arc<Database>, Fault> {
+        let database = self.database.read().unwrap_or_else(PoisonError::into_inner).clone();
+        database.ok_or_else(|| "the log is closed".into())
+    }
+
+    fn make_tables(&self) -> Result<(), Fault> {
+        let read = self.database()?.begin_read()?;
+        if read.open_table(ENTRIES).is_ok() && read.open_table(FACTS).is_ok() {
+            return Ok(());
+        }
+        let write = self.database()?.begin_write()?;
+        write.open_table(ENTRIES)?;
+        write.open_table(FACTS)?;
+        Ok(write.commit()?)
+    }
+
+    fn verify(&self) -> Result<(), Fault> {
+        for row in self.database()?.begin_read()?.open_table(ENTRIES)?.iter()? {
+            let (index, row) = row?;
+            opened(index.value(), row.value())?;
         }
         Ok(())
     }
 
-    fn broken(&self, source: Fault) -> OpenError {
+    pub(crate) fn damaged(&self, source: Fault) -> OpenError {
         OpenError::Io { path: self.medium.path(File::Log), source }
     }
 }
 
-fn commit(database: &Database, append: &Append<'_>) -> Result<(), Fault> {
+fn opened(index: u64, row: &[u8]) -> Result<&[u8], Fault> {
+    Ok(seal::opened(row).ok_or_else(|| format!("entry {index} is damaged"))?)
+}
+
+fn commit(database: &Database, changes: &[Write]) -> Result<(), Fault> {
     let mut write = database.begin_write()?;
     write.set_durability(Durability::Immediate)?;
     {
-        let mut groups = write.open_table(GROUPS)?;
-        for _ in 0..TRUNCATED_GROUPS_MAX {
-            let is_settled = groups.first()?.is_some_and(|(revision, _)| revision.value() <= append.settled);
-            if !is_settled {
-                break;
+        let mut entries = write.open_table(ENTRIES)?;
+        let mut facts = write.open_table(FACTS)?;
+        for change in changes {
+            match change {
+                Write::Append(index, entry) => drop(entries.insert(index, &*seal::sealed(entry))?),
+                Write::Truncate(from) => entries.retain_in::<u64, _>(from.., |_, _| false)?,
+                Write::Set(fact, value) => drop(facts.insert(fact.name(), &*seal::sealed(value))?),
+                Write::Purge(upto) => purge(&mut entries, *upto)?,
             }
-            groups.pop_first()?;
-        }
-        if !append.group.is_empty() {
-            groups.insert(append.revision, append.group)?;
-        }
-        let mut meta = write.open_table(META)?;
-        if meta.get(META_RESERVED)?.map(|reserved| reserved.value()) != Some(append.reserved) {
-            meta.insert(META_RESERVED, append.reserved)?;
         }
     }
     write.commit()?;
+    Ok(())
+}
+
+fn purge(entries: &mut redb::Table<'_, u64, &[u8]>, upto: u64) -> Result<(), Fault> {
+    for _ in 0..REMOVED_ENTRIES_MAX {
+        if entries.first()?.is_none_or(|(index, _)| index.value() > upto) {
+            break;
+        }
+        entries.pop_first()?;
+    }
     Ok(())
 }

@@ -3,10 +3,11 @@
 use bytes::Bytes;
 use wherry_api::{ObjectKey, RESOURCES, Resource, Revision};
 
-use crate::memory::shelf_of;
-use crate::object::Entry;
+use crate::memory::{Objects, shelf_of};
+use crate::object::{Entry, Interner};
 
 /// A change as the log has it.
+#[derive(Clone)]
 pub(crate) struct Record {
     /// The resource's shelf; none for a resource that this release does not know.
     pub(crate) shelf: Option<usize>,
@@ -14,6 +15,18 @@ pub(crate) struct Record {
     pub(crate) revision: Revision,
     /// The object's JSON; none for a deletion.
     pub(crate) json: Option<Bytes>,
+}
+
+impl Record {
+    /// Puts the change into the objects.
+    pub(crate) fn settle(self, objects: &mut [Objects], interner: &mut Interner) {
+        let Some(shelf) = self.shelf else { return };
+        let (Some(objects), Some(resource)) = (objects.get_mut(shelf), RESOURCES.get(shelf)) else { return };
+        match self.json {
+            Some(json) => objects.insert(self.key, Entry::stored(resource, self.revision, json, interner)),
+            None => objects.remove(&self.key),
+        };
+    }
 }
 
 /// Appends a change to a group's bytes.
@@ -31,7 +44,8 @@ fn chunk(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-/// The records of a group; none where the bytes are not what [`write`] makes.
+/// The records of a group; none where the bytes are not what [`write`] makes. They share no bytes with it: one object
+/// that stays would hold its whole group in memory.
 pub(crate) fn read(mut bytes: &[u8]) -> Option<Vec<Record>> {
     let mut records = Vec::new();
     while !bytes.is_empty() {

@@ -70,6 +70,12 @@ fn write<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
     serde_json::to_writer(out, value).expect("values encode");
 }
 
+/// The JSON without the bytes in `range`.
+pub(super) fn without(json: &Bytes, range: Range<usize>) -> Bytes {
+    let (before, after) = (json.get(..range.start), json.get(range.end..));
+    [before.unwrap_or_default(), after.unwrap_or_default()].concat().into()
+}
+
 /// The JSON with the bytes in `range` replaced by the revision's digits.
 pub(super) fn splice(json: &Bytes, range: Range<usize>, revision: Revision) -> Bytes {
     let (Some(before), Some(after)) = (json.get(..range.start), json.get(range.end..)) else { return json.clone() };

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use redb::{Builder, Database, DatabaseError, StorageBackend};
@@ -13,10 +13,18 @@ use crate::disk::{File, Medium};
 use crate::{Limits, OpenError, Store, open};
 
 /// Both files, as they are in the cache and on the disk. Clones share them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Disk {
     files: Arc<Mutex<HashMap<&'static str, Image>>>,
     is_broken: Arc<AtomicBool>,
+    /// How many bytes the files may grow yet.
+    free: Arc<AtomicUsize>,
+}
+
+impl Default for Disk {
+    fn default() -> Self {
+        Self::with(HashMap::new())
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -70,7 +78,34 @@ impl Disk {
             kept.for_each(|op| op.apply(&mut bytes));
             *image = Image { cached: bytes.clone(), synced: bytes, unsynced: Vec::new() };
         }
-        Self { files: Arc::new(Mutex::new(files)), is_broken: Arc::default() }
+        Self::with(files)
+    }
+
+    /// The disk as it is after all was synced.
+    pub fn copy(&self) -> Self {
+        Self::with(self.lock().clone())
+    }
+
+    fn with(files: HashMap<&'static str, Image>) -> Self {
+        let free = Arc::new(AtomicUsize::new(usize::MAX));
+        Self { files: Arc::new(Mutex::new(files)), is_broken: Arc::default(), free }
+    }
+
+    /// Overwrites a few bytes somewhere in a file.
+    pub fn overwrite(&self, name: &'static str, rng: &Rng) {
+        let mut files = self.lock();
+        let bytes = &mut files.get_mut(name).unwrap().cached;
+        let at = rng.below(bytes.len() - 64);
+        bytes[at..at + 1 + rng.below(64)].iter_mut().for_each(|byte| *byte ^= 0x5a);
+    }
+
+    pub fn set_free(&self, bytes: usize) {
+        self.free.store(bytes, Ordering::SeqCst);
+    }
+
+    /// How large a file is.
+    pub fn bytes(&self, name: &str) -> usize {
+        self.lock()[name].cached.len()
     }
 
     pub fn set_broken(&self, is_broken: bool) {
@@ -128,6 +163,9 @@ impl StorageBackend for Handle {
     }
 
     fn set_len(&self, length: u64) -> io::Result<()> {
+        let more = (length as usize).saturating_sub(self.with(|image| image.cached.len())?);
+        let taken = self.disk.free.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |free| free.checked_sub(more));
+        taken.map_err(|_| io::Error::other("no space left on the device"))?;
         self.with(|image| image.act(Op::Resize(length as usize)))
     }
 
