@@ -22,6 +22,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("runtime", &["api", "base", "vnet"]),
     ("sandbox", &["base", "confine", "runtime", "vnet"]),
     ("wasm", &["base", "image", "runtime", "vnet"]),
+    ("tunnel", &["api", "base", "client", "vnet"]),
     ("proxy", &["api", "base", "client", "vnet", "pki"]),
     ("agent", &["api", "base", "client", "runtime", "vnet"]),
 ];

@@ -239,7 +239,7 @@ impl From<DialError> for Refusal {
     fn from(error: DialError) -> Self {
         match error {
             DialError::Refused => Self::Refused,
-            DialError::Unreachable => Self::Unreachable,
+            DialError::Unreachable | DialError::PeerUnreachable => Self::Unreachable,
             DialError::Denied => Self::Denied,
             DialError::Overloaded => Self::Overloaded,
             DialError::Io(error) if error.kind() == std::io::ErrorKind::TimedOut => Self::TimedOut,

@@ -9,6 +9,9 @@ pub enum DialError {
     /// The cluster has no such address.
     #[error("no route to host")]
     Unreachable,
+    /// The node that has the address cannot be reached, or there is none.
+    #[error("no route to the node of the host")]
+    PeerUnreachable,
     /// Outside the cluster, and the pod has no leave: annotate it `wherry.dev/egress: allow`.
     #[error("egress is denied; annotate the pod with wherry.dev/egress: allow")]
     Denied,

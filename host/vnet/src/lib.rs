@@ -2,7 +2,8 @@
 //! in the node process.
 //!
 //! Owns namespaces, address allocation, in-memory streams and datagrams, and the dialer through which every
-//! connection is made. Knows no runtime, no Kubernetes objects: what a Service is, it asks of [`Services`].
+//! connection is made. Knows no runtime, no Kubernetes objects: what a Service is, it asks of [`Services`], and how pods of
+//! other nodes are reached, of [`Peers`].
 //! Kernel sockets are opened only for addresses outside the cluster, and only where egress is allowed.
 
 mod addresses;
@@ -12,6 +13,7 @@ mod http;
 mod listener;
 mod namespace;
 mod network;
+mod peers;
 mod pipe;
 mod ports;
 mod route;
@@ -26,6 +28,7 @@ pub use dial::DialError;
 pub use listener::{LISTENER_BACKLOG_MAX, Listener};
 pub use namespace::{BindError, Namespace};
 pub use network::{AddressesExhausted, Egress, Network, NetworkConfig, PodIdentity};
+pub use peers::Peers;
 pub use services::{NoServices, Protocol, Resolution, Services, Translation};
 pub use socket::socket_pair;
 pub use stream::{ReadHalf, STREAM_BUFFER_BYTES_MAX, Stream, TryRead, WriteError, WriteHalf, pair};

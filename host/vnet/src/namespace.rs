@@ -11,7 +11,7 @@ use crate::http::HttpHandler;
 use crate::listener::{Backlog, Listener};
 use crate::network::{Egress, Network, PodIdentity};
 use crate::ports::{Phase, Ports, Socket};
-use crate::route::Route;
+use crate::route::{Route, Tries};
 use crate::services::{Protocol, Resolution};
 use crate::stream::{Handle, Stream, pair};
 use crate::udp::{Inbox, UdpSocket};
@@ -94,21 +94,36 @@ impl Namespace {
 
     /// Connects to localhost, a pod, a Service, or (where egress is allowed) the world.
     pub async fn connect(self: &Arc<Self>, to: SocketAddr) -> Result<Stream, DialError> {
-        let (stream, to) = match self.route(Protocol::Tcp, to) {
-            Route::Own(to) => return self.connect_to(self, to),
-            Route::Pod(pod, to) => return self.connect_to(&pod, to),
-            Route::Up(uplink) => return self.connect_up(&*uplink, to).await,
-            Route::World(to) => (egress::connect(to).await?, to),
-            Route::Denied => return Err(DialError::Denied),
-            Route::Refused => return Err(DialError::Refused),
-            Route::Unreachable => return Err(DialError::Unreachable),
-        };
-        let (ours, theirs) = pair(self.client_address(self.address), to);
-        if !self.remember(&ours) {
-            return Err(DialError::Unreachable);
+        let mut tries = Tries::new(to);
+        loop {
+            let route = tries.note(self.route(Protocol::Tcp, to));
+            match self.follow(route, to).await {
+                Err(why) if tries.again(self.network.services(), &why) => {}
+                done => return done,
+            }
         }
-        egress::bridge(self.network.tasks(), stream, theirs);
-        Ok(ours)
+    }
+
+    async fn follow(self: &Arc<Self>, route: Route, to: SocketAddr) -> Result<Stream, DialError> {
+        match route {
+            Route::Own(to) => self.connect_to(self, to),
+            Route::Pod(pod, to) => self.connect_to(&pod, to),
+            Route::Up(uplink) => self.connect_up(&*uplink, to).await,
+            Route::Peer(peers, to) => {
+                let (ours, theirs) = self.pair(to)?;
+                peers.carry(theirs).await?;
+                Ok(ours)
+            }
+            Route::World(to) => {
+                let kernel = egress::connect(to).await?;
+                let (ours, theirs) = self.pair(to)?;
+                egress::bridge(self.network.tasks(), kernel, theirs);
+                Ok(ours)
+            }
+            Route::Denied => Err(DialError::Denied),
+            Route::Refused => Err(DialError::Refused),
+            Route::Unreachable(_) => Err(DialError::Unreachable),
+        }
     }
 
     /// What a name means here: `localhost`, the pod's own name, Services; the world's names only with egress.
@@ -216,6 +231,12 @@ impl Namespace {
         let from = if to.ip().is_loopback() { to.ip() } else { self.address };
         let stream = other.open(self.client_address(from), to)?;
         if self.remember(&stream) { Ok(stream) } else { Err(DialError::Unreachable) }
+    }
+
+    /// Both ends of a connection out of this node.
+    fn pair(&self, to: SocketAddr) -> Result<(Stream, Stream), DialError> {
+        let (ours, theirs) = pair(self.client_address(self.address), to);
+        if self.remember(&ours) { Ok((ours, theirs)) } else { Err(DialError::Unreachable) }
     }
 
     fn remember(&self, stream: &Stream) -> bool {

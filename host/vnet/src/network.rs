@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
+use bytes::Bytes;
 use ipnet::IpNet;
 use wherry_base::{Drain, Trigger};
 
@@ -12,11 +13,12 @@ use crate::dial::DialError;
 use crate::egress;
 use crate::http::HttpHandler;
 use crate::namespace::{BindError, Namespace};
+use crate::peers::Peers;
 use crate::ports::Ports;
 use crate::route::Route;
 use crate::services::{NoServices, Protocol, Services};
 use crate::stream::{Stream, pair};
-use crate::udp::UdpSocket;
+use crate::udp::{Datagram, UdpSocket};
 use crate::uplink::Uplink;
 
 /// The address ranges of a node.
@@ -64,6 +66,8 @@ pub struct Network {
     services: Arc<dyn Services>,
     /// Where all that is not of this process leads, in a sandbox.
     uplink: Option<Arc<dyn Uplink>>,
+    /// Who reaches the pods of other nodes.
+    peers: Option<Arc<dyn Peers>>,
     addresses: Mutex<Addresses>,
     pods: RwLock<HashMap<IpAddr, Weak<Namespace>>>,
     handlers: RwLock<HashMap<SocketAddr, Arc<dyn HttpHandler>>>,
@@ -73,22 +77,33 @@ pub struct Network {
 }
 
 impl Network {
-    /// A node's network without pods.
+    /// The network of a node that has no others beside it, without pods.
     pub fn new(config: NetworkConfig, services: Arc<dyn Services>) -> Arc<Self> {
-        Self::with(config, services, None)
+        Self::with(config, services, None, None)
+    }
+
+    /// The network of one node of several, without pods.
+    pub fn among(config: NetworkConfig, services: Arc<dyn Services>, peers: Arc<dyn Peers>) -> Arc<Self> {
+        Self::with(config, services, None, Some(peers))
     }
 
     /// A sandbox's part of a node's network.
     pub fn in_sandbox(config: NetworkConfig, uplink: Arc<dyn Uplink>) -> Arc<Self> {
-        Self::with(config, Arc::new(NoServices), Some(uplink))
+        Self::with(config, Arc::new(NoServices), Some(uplink), None)
     }
 
-    fn with(config: NetworkConfig, services: Arc<dyn Services>, uplink: Option<Arc<dyn Uplink>>) -> Arc<Self> {
+    fn with(
+        config: NetworkConfig,
+        services: Arc<dyn Services>,
+        uplink: Option<Arc<dyn Uplink>>,
+        peers: Option<Arc<dyn Peers>>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             addresses: Mutex::new(Addresses::new(config.pod_cidr)),
             config,
             services,
             uplink,
+            peers,
             pods: RwLock::default(),
             handlers: RwLock::default(),
             node_ports: Mutex::default(),
@@ -131,6 +146,11 @@ impl Network {
         let from = SocketAddr::new(self.config.node_ip, lock(&self.node_ports).ephemeral());
         match self.route(Protocol::Tcp, from.ip(), to) {
             Route::Pod(pod, to) => pod.open(from, to),
+            Route::Peer(peers, to) => {
+                let (ours, theirs) = pair(from, to);
+                peers.carry(theirs).await?;
+                Ok(ours)
+            }
             Route::World(to) | Route::Own(to) => {
                 let (ours, theirs) = pair(from, to);
                 egress::bridge(&self.drain, egress::connect(to).await?, theirs);
@@ -138,7 +158,22 @@ impl Network {
             }
             Route::Denied => Err(DialError::Denied),
             Route::Refused => Err(DialError::Refused),
-            Route::Up(_) | Route::Unreachable => Err(DialError::Unreachable),
+            Route::Up(_) | Route::Unreachable(_) => Err(DialError::Unreachable),
+        }
+    }
+
+    /// A connection from a pod of another node to a pod of this one, and to nothing else: whoever carries it has seen to it
+    /// that `from` is an address of that node.
+    pub fn open(&self, from: SocketAddr, to: SocketAddr) -> Result<Stream, DialError> {
+        self.pod_at(to.ip()).ok_or(DialError::Unreachable)?.open(from, to)
+    }
+
+    /// A datagram from a pod of another node to a socket of this one's pods, or of the node itself; one that nobody is
+    /// bound to is dropped.
+    pub fn receive(&self, from: SocketAddr, to: SocketAddr, payload: Bytes) {
+        let node = || self.node_namespace().filter(|_| to.ip() == self.config.node_ip);
+        if let Some(inbox) = self.pod_at(to.ip()).or_else(node).and_then(|pod| pod.inbox(to)) {
+            inbox.push(Datagram { from, payload });
         }
     }
 
@@ -167,6 +202,10 @@ impl Network {
 
     pub(crate) const fn uplink(&self) -> Option<&Arc<dyn Uplink>> {
         self.uplink.as_ref()
+    }
+
+    pub(crate) const fn peers(&self) -> Option<&Arc<dyn Peers>> {
+        self.peers.as_ref()
     }
 
     pub(crate) fn services(&self) -> &dyn Services {

@@ -3,10 +3,15 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use crate::dial::DialError;
 use crate::namespace::Namespace;
 use crate::network::Network;
-use crate::services::{Protocol, Translation};
+use crate::peers::Peers;
+use crate::services::{Protocol, Services, Translation};
 use crate::uplink::Uplink;
+
+/// How many endpoints of a Service are tried for a connection.
+const ENDPOINTS_TRIED_MAX: usize = 4;
 
 /// Where a connection or datagram goes.
 pub(crate) enum Route {
@@ -14,6 +19,8 @@ pub(crate) enum Route {
     Own(SocketAddr),
     /// To a pod of this node.
     Pod(Arc<Namespace>, SocketAddr),
+    /// To a pod of another node.
+    Peer(Arc<dyn Peers>, SocketAddr),
     /// Out of this sandbox: the node knows where.
     Up(Arc<dyn Uplink>),
     /// Out of the cluster, over the kernel.
@@ -23,7 +30,40 @@ pub(crate) enum Route {
     /// A Service without an endpoint.
     Refused,
     /// An address of the cluster that nobody has.
-    Unreachable,
+    Unreachable(SocketAddr),
+}
+
+/// The tries of one connection: where the chosen endpoint of a Service does not take it, another one may.
+pub(crate) struct Tries {
+    to: SocketAddr,
+    left: usize,
+    chosen: Option<SocketAddr>,
+}
+
+impl Tries {
+    pub(crate) const fn new(to: SocketAddr) -> Self {
+        Self { to, left: ENDPOINTS_TRIED_MAX, chosen: None }
+    }
+
+    /// Notes which endpoint was chosen, if the way leads to one.
+    pub(crate) fn note(&mut self, route: Route) -> Route {
+        self.left = self.left.saturating_sub(1);
+        self.chosen = match &route {
+            Route::Pod(_, at) | Route::Peer(_, at) | Route::Unreachable(at) if *at != self.to => Some(*at),
+            _ => None,
+        };
+        route
+    }
+
+    /// Whether the Service may have another endpoint, now that this one has failed.
+    pub(crate) fn again(&self, services: &dyn Services, why: &DialError) -> bool {
+        let Some(endpoint) = self.chosen else { return false };
+        if matches!(why, DialError::Denied | DialError::Io(_)) {
+            return false;
+        }
+        services.failed(self.to, endpoint, why);
+        self.left > 0
+    }
 }
 
 impl Network {
@@ -34,9 +74,9 @@ impl Network {
         }
         match self.services().translate(protocol, from, to) {
             Translation::Refused => Route::Refused,
-            Translation::Endpoint(endpoint) if is_hosts_own(endpoint.ip()) => Route::Unreachable,
+            Translation::Endpoint(endpoint) if is_hosts_own(endpoint.ip()) => Route::Unreachable(endpoint),
             Translation::Endpoint(endpoint) => self.route_direct(protocol, endpoint),
-            Translation::Direct if self.config().service_cidr.contains(&to.ip()) => Route::Unreachable,
+            Translation::Direct if self.config().service_cidr.contains(&to.ip()) => Route::Unreachable(to),
             Translation::Direct => self.route_direct(protocol, to),
         }
     }
@@ -52,8 +92,13 @@ impl Network {
             return Route::Pod(pod, to);
         }
         let config = self.config();
-        let inside = config.cluster_cidr.contains(&to.ip()) || config.pod_cidr.contains(&to.ip());
-        if inside || to.ip().is_multicast() { Route::Unreachable } else { Route::World(to) }
+        if config.pod_cidr.contains(&to.ip()) || to.ip().is_multicast() {
+            return Route::Unreachable(to);
+        }
+        if !config.cluster_cidr.contains(&to.ip()) {
+            return Route::World(to);
+        }
+        self.peers().map_or(Route::Unreachable(to), |peers| Route::Peer(Arc::clone(peers), to))
     }
 }
 

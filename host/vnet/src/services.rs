@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::dial::DialError;
+
 /// Transport protocols that the pod network carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Protocol {
@@ -39,6 +41,14 @@ pub enum Resolution {
 pub trait Services: Send + Sync + 'static {
     /// What `to` means; a Service's endpoint is chosen anew at each call. `from` is the client's address (session affinity).
     fn translate(&self, protocol: Protocol, from: IpAddr, to: SocketAddr) -> Translation;
+
+    /// An endpoint that was chosen for the TCP port `to` took no connection: others may come first for a while.
+    fn failed(&self, _to: SocketAddr, _endpoint: SocketAddr, _why: &DialError) {}
+
+    /// Whether an endpoint that was chosen for the UDP port `to` serves it yet.
+    fn serves(&self, _to: SocketAddr, _endpoint: SocketAddr) -> bool {
+        false
+    }
 
     /// What `name` means to a pod of `namespace`, search domains included.
     fn resolve(&self, namespace: &str, name: &str) -> Resolution;

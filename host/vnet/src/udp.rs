@@ -110,24 +110,37 @@ impl UdpSocket {
                 self.remember(to, at);
                 deliver(&pod, self.source(at.ip()), at, payload)
             }
+            Route::Peer(peers, at) => {
+                self.remember(to, at);
+                peers.send(self.source(at.ip()), at, payload)
+            }
             Route::Up(uplink) => uplink.send(self.source(to.ip()), to, payload),
             Route::World(at) => self.send_to_world(&payload, at),
             Route::Denied => Err(io::ErrorKind::PermissionDenied.into()),
             Route::Refused => Err(io::ErrorKind::ConnectionRefused.into()),
-            Route::Unreachable => Err(io::ErrorKind::HostUnreachable.into()),
+            Route::Unreachable(_) => Err(io::ErrorKind::HostUnreachable.into()),
         }
     }
 
     /// Whether an endpoint that was chosen before took the datagram.
     fn send_along_flow(&self, payload: &Bytes, to: SocketAddr) -> bool {
         let Some(flow) = self.flows().iter().find(|flow| flow.service == to).copied() else { return false };
-        let pod = self.namespace.network().pod_at(flow.endpoint.ip());
-        let source = self.source(flow.endpoint.ip());
-        let sent = pod.is_some_and(|pod| deliver(&pod, source, flow.endpoint, payload.clone()).is_ok());
+        let sent = self.send_directly(payload, flow);
         if !sent {
             self.flows().retain(|flow| flow.service != to);
         }
         sent
+    }
+
+    /// Whether the endpoint takes datagrams: one of another node, as long as it serves.
+    fn send_directly(&self, payload: &Bytes, Flow { service, endpoint }: Flow) -> bool {
+        let network = self.namespace.network();
+        let source = self.source(endpoint.ip());
+        if let Some(pod) = network.pod_at(endpoint.ip()) {
+            return deliver(&pod, source, endpoint, payload.clone()).is_ok();
+        }
+        let peers = network.peers().filter(|_| network.services().serves(service, endpoint));
+        peers.is_some_and(|peers| peers.send(source, endpoint, payload.clone()).is_ok())
     }
 
     fn remember(&self, service: SocketAddr, endpoint: SocketAddr) {

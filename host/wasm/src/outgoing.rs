@@ -116,7 +116,7 @@ fn unresolved(error: &Resolution) -> Error {
 fn refused(error: DialError) -> Error {
     match error {
         DialError::Refused | DialError::Overloaded => Error::ConnectionRefused,
-        DialError::Unreachable => Error::DestinationIpUnroutable,
+        DialError::Unreachable | DialError::PeerUnreachable => Error::DestinationIpUnroutable,
         DialError::Denied => Error::DestinationIpProhibited,
         DialError::Io(error) => Error::Connect(error),
     }

@@ -132,7 +132,7 @@ fn bind_code(error: BindError) -> ErrorCode {
 fn dial_code(error: &DialError) -> ErrorCode {
     match error {
         DialError::Refused => ErrorCode::ConnectionRefused,
-        DialError::Unreachable => ErrorCode::RemoteUnreachable,
+        DialError::Unreachable | DialError::PeerUnreachable => ErrorCode::RemoteUnreachable,
         DialError::Denied => ErrorCode::AccessDenied,
         DialError::Overloaded => ErrorCode::ConnectionReset,
         DialError::Io(error) => io_code(error),

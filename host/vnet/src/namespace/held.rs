@@ -11,7 +11,7 @@ use crate::dial::DialError;
 use crate::egress;
 use crate::http::HttpHandler;
 use crate::ports::{Phase, Socket};
-use crate::route::Route;
+use crate::route::{Route, Tries};
 use crate::services::Protocol;
 use crate::socket::socket_pair;
 use crate::stream::Stream;
@@ -49,17 +49,38 @@ impl Namespace {
 
     /// Connects on behalf of the process that holds this pod's sockets.
     pub async fn connect_for(self: &Arc<Self>, holder: &Arc<dyn Holder>, to: SocketAddr) -> Result<Way, DialError> {
-        let (pod, to) = match self.route(Protocol::Tcp, to) {
-            Route::Own(to) => (Arc::clone(self), to),
-            Route::Pod(pod, to) => (pod, to),
+        let mut tries = Tries::new(to);
+        loop {
+            let route = tries.note(self.route(Protocol::Tcp, to));
+            match self.follow_for(holder, route).await {
+                Err(why) if tries.again(self.network.services(), &why) => {}
+                done => return done,
+            }
+        }
+    }
+
+    async fn follow_for(self: &Arc<Self>, holder: &Arc<dyn Holder>, route: Route) -> Result<Way, DialError> {
+        match route {
+            Route::Own(to) => self.open_for(holder, self, to),
+            Route::Pod(pod, to) => self.open_for(holder, &pod, to),
+            Route::Peer(peers, to) => {
+                let local = self.client_address(self.address);
+                let (socket, far) = socket_pair()?;
+                peers.carry(Stream::from_socket(far, to, local, self.network.tasks())?).await?;
+                Ok(Way::Socket { socket, local, peer: to })
+            }
             Route::World(to) => {
                 let socket = egress::connect(to).await?.into_std()?.into();
-                return Ok(Way::Socket { socket, local: self.client_address(self.address), peer: to });
+                Ok(Way::Socket { socket, local: self.client_address(self.address), peer: to })
             }
-            Route::Denied => return Err(DialError::Denied),
-            Route::Refused => return Err(DialError::Refused),
-            Route::Up(_) | Route::Unreachable => return Err(DialError::Unreachable),
-        };
+            Route::Denied => Err(DialError::Denied),
+            Route::Refused => Err(DialError::Refused),
+            Route::Up(_) | Route::Unreachable(_) => Err(DialError::Unreachable),
+        }
+    }
+
+    /// A connection to a pod of this node.
+    fn open_for(&self, holder: &Arc<dyn Holder>, pod: &Self, to: SocketAddr) -> Result<Way, DialError> {
         let local = self.client_address(self.address);
         let socket = match pod.holder(to) {
             Some(other) if Arc::ptr_eq(&other, holder) => return Ok(Way::Here(to)),

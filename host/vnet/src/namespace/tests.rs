@@ -6,6 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 use crate::network::NetworkConfig;
+use crate::peers::Peers;
 use crate::services::{NoServices, Services, Translation};
 use crate::{Body, LISTENER_BACKLOG_MAX, TryRead, Unanswered, full_body};
 
@@ -245,4 +246,132 @@ async fn egress_is_bridged_to_a_kernel_socket() {
     let mut text = String::new();
     tokio::time::timeout(Duration::from_secs(5), ours.read_to_string(&mut text)).await.unwrap().unwrap();
     assert_eq!(text, "answer");
+}
+
+/// A Service whose endpoints come one after the other as they fail; the last one is on another node.
+#[derive(Default)]
+struct Endpoints(Mutex<Vec<String>>);
+
+const ENDPOINTS: [&str; 3] = ["10.128.0.2:8080", "10.128.0.99:8080", "10.129.0.2:8080"];
+
+impl Services for Endpoints {
+    fn translate(&self, _: Protocol, _: IpAddr, to: SocketAddr) -> Translation {
+        let failed = self.0.lock().unwrap().len();
+        if to == at("10.96.0.10:80") {
+            return Translation::Endpoint(at(ENDPOINTS[failed.min(2)]));
+        }
+        Translation::Direct
+    }
+
+    fn failed(&self, to: SocketAddr, endpoint: SocketAddr, why: &DialError) {
+        self.0.lock().unwrap().push(format!("{to} {endpoint} {why}"));
+    }
+
+    fn serves(&self, _: SocketAddr, endpoint: SocketAddr) -> bool {
+        endpoint == at(ENDPOINTS[2])
+    }
+
+    fn resolve(&self, _: &str, _: &str) -> Resolution {
+        Resolution::Foreign
+    }
+}
+
+/// Other nodes, at which everything arrives and nothing answers.
+#[derive(Default)]
+struct Others {
+    carried: Mutex<Vec<Stream>>,
+    sent: Mutex<Vec<(SocketAddr, SocketAddr, Bytes)>>,
+}
+
+#[async_trait]
+impl Peers for Others {
+    async fn carry(&self, connection: Stream) -> Result<(), DialError> {
+        if connection.local.port() == 1 {
+            return Err(DialError::Refused);
+        }
+        self.carried.lock().unwrap().push(connection);
+        Ok(())
+    }
+
+    fn send(&self, from: SocketAddr, to: SocketAddr, payload: Bytes) -> std::io::Result<()> {
+        self.sent.lock().unwrap().push((from, to, payload));
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn addresses_of_other_nodes_are_carried_there() {
+    let others = Arc::new(Others::default());
+    let config = network(Arc::new(NoServices)).config().clone();
+    let network = Network::among(config, Arc::new(NoServices), Arc::<Others>::clone(&others));
+    let client = pod(&network, "client");
+    let mut ours = client.connect(at("10.129.0.2:80")).await.unwrap();
+    let mut theirs = others.carried.lock().unwrap().pop().unwrap();
+    assert_eq!((theirs.local, theirs.peer.ip()), (at("10.129.0.2:80"), client.address()));
+    ours.write_all(b"x").await.unwrap();
+    assert_eq!(theirs.reader.try_read(9), TryRead::Data("x".into()));
+    assert!(matches!(client.connect(at("10.129.0.2:1")).await, Err(DialError::Refused)));
+    let dialed = network.dial(at("10.129.0.2:80")).await.unwrap();
+    assert_eq!(others.carried.lock().unwrap().pop().unwrap().peer, dialed.local);
+    // Own addresses that nobody has are nobody's, and the world is none of the peers'.
+    assert!(matches!(client.connect(at("10.128.0.77:80")).await, Err(DialError::Unreachable)));
+    assert!(matches!(client.connect(at("8.8.8.8:80")).await, Err(DialError::Denied)));
+    client.close();
+    assert_eq!(theirs.reader.try_read(9), TryRead::Reset);
+    assert!(matches!(client.connect(at("10.129.0.2:80")).await, Err(DialError::Unreachable)));
+}
+
+#[tokio::test]
+async fn what_comes_from_another_node_reaches_pods_only() {
+    let network = network(Arc::new(OneService));
+    let server = pod(&network, "server");
+    let mut listener = server.listen(at("0.0.0.0:8080")).unwrap();
+    let mut socket = server.bind_udp(at("0.0.0.0:53")).unwrap();
+    let from = at("10.129.0.2:40000");
+    let check = |to: &str, expected: &str| {
+        let outcome = network.open(from, at(to)).map(drop);
+        assert_eq!(format!("{outcome:?}"), expected, "{to}");
+    };
+    check("10.128.0.2:8080", "Ok(())");
+    check("10.128.0.2:81", "Err(Refused)");
+    check("10.96.0.10:80", "Err(Unreachable)");
+    check("127.0.0.1:8080", "Err(Unreachable)");
+    check("192.168.1.1:22", "Err(Unreachable)");
+    assert_eq!(listener.accept().await.unwrap().peer, from);
+    network.receive(from, at("127.0.0.1:53"), "lost".into());
+    network.receive(from, at("10.128.0.2:53"), "found".into());
+    assert_eq!(socket.try_receive(), Some(crate::Datagram { from, payload: "found".into() }));
+}
+
+#[tokio::test]
+async fn an_endpoint_that_fails_gives_way_to_the_next_at_once() {
+    let (services, others) = (Arc::new(Endpoints::default()), Arc::new(Others::default()));
+    let config = network(Arc::new(NoServices)).config().clone();
+    let network = Network::among(config, Arc::<Endpoints>::clone(&services), Arc::<Others>::clone(&others));
+    let (_listens_not, client) = (pod(&network, "server"), pod(&network, "client"));
+    let stream = client.connect(at("10.96.0.10:80")).await.unwrap();
+    assert_eq!(stream.peer, at(ENDPOINTS[2]));
+    let failed = services.0.lock().unwrap().clone();
+    let refused = "10.96.0.10:80 10.128.0.2:8080 connection refused";
+    assert_eq!(failed, [refused, "10.96.0.10:80 10.128.0.99:8080 no route to host"]);
+}
+
+#[tokio::test]
+async fn datagrams_to_a_service_on_another_node_keep_to_their_endpoint() {
+    let (services, others) = (Arc::new(Endpoints::default()), Arc::new(Others::default()));
+    let config = network(Arc::new(NoServices)).config().clone();
+    let network = Network::among(config, Arc::<Endpoints>::clone(&services), Arc::<Others>::clone(&others));
+    services.0.lock().unwrap().extend(["first gone".into(), "second gone".into()]);
+    let client = pod(&network, "client");
+    let mut socket = client.bind_udp(at("0.0.0.0:5000")).unwrap();
+    let service = at("10.96.0.10:80");
+    for _ in 0..2 {
+        socket.send_to("ping".into(), service).unwrap();
+        let sent = others.sent.lock().unwrap().pop().unwrap();
+        assert_eq!(sent, (SocketAddr::new(client.address(), 5000), at(ENDPOINTS[2]), "ping".into()));
+        // Another endpoint would be chosen now, were this one not still serving.
+        services.0.lock().unwrap().clear();
+    }
+    network.receive(at(ENDPOINTS[2]), SocketAddr::new(client.address(), 5000), "pong".into());
+    assert_eq!(socket.try_receive(), Some(crate::Datagram { from: service, payload: "pong".into() }));
 }

@@ -1,0 +1,149 @@
+//! The side that is asked: connections that other nodes make, and what each of their streams may reach.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::RecvStream;
+use h2::server::{Builder, Connection, SendResponse};
+use http::{Request, Response, StatusCode};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+use wherry_vnet::{Network, Stream};
+
+use crate::ANSWER_MOST;
+use crate::ask::{Ask, status_of};
+use crate::datagrams;
+use crate::dial::{
+    CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, HEAD_BYTES_MAX, SEND_BUFFER_BYTES_MAX, STREAM_WINDOW_BYTES, STREAMS_MAX,
+};
+use crate::health::{self, Counting, Load};
+use crate::heard::{Counted, Heard};
+use crate::peer::Peer;
+use crate::pump;
+use crate::tunnels::Tunnels;
+
+/// How long a connection without streams is kept: longer than the other side keeps it.
+const IDLE_MOST: Duration = Duration::from_secs(600);
+
+/// How many streams may have been given up by the other side before they were looked at here. Guests decide when they give
+/// up, so that this must not cost the connection.
+const GIVEN_UP_MAX: usize = 4096;
+
+/// Serves the connections of other nodes.
+#[derive(Clone)]
+pub struct TunnelServer {
+    tunnels: Arc<Tunnels>,
+    network: Arc<Network>,
+}
+
+impl TunnelServer {
+    /// `network` is the one that `tunnels` was given to.
+    pub fn new(tunnels: Arc<Tunnels>, network: Arc<Network>) -> Self {
+        Self { tunnels, network }
+    }
+
+    /// Serves a connection of the node of that name, which TLS has verified, until it ends or the node is no peer any more.
+    /// `place` is held meanwhile.
+    pub fn take<T>(&self, node: String, io: T, place: impl Send + 'static)
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let server = self.clone();
+        self.tunnels.tasks().spawn(async move {
+            server.serve(&node, io).await;
+            drop(place);
+        });
+    }
+
+    async fn serve<T: AsyncRead + AsyncWrite + Unpin>(&self, node: &str, io: T) {
+        let Some(peer) = self.tunnels.peer(node).await else {
+            return tracing::debug!(node, "a connection of a node that is no peer");
+        };
+        let Ok(_place) = Arc::clone(&peer.inward).try_acquire_owned() else {
+            return tracing::debug!(node, "more connections of a node than it may have");
+        };
+        let (io, heard) = Counted::new(io);
+        match timeout(ANSWER_MOST, builder().handshake(io)).await {
+            Ok(Ok(connection)) => self.drive(&peer, connection, heard).await,
+            Ok(Err(error)) => tracing::debug!(node, %error, "a node does not speak HTTP/2"),
+            Err(_) => tracing::debug!(node, "a node does not begin to speak HTTP/2"),
+        }
+    }
+
+    async fn drive<T>(&self, peer: &Arc<Peer>, mut connection: Connection<T, Bytes>, heard: Heard)
+    where
+        T: AsyncRead + AsyncWrite + Unpin,
+    {
+        let Some(pings) = connection.ping_pong() else { return };
+        let load = Load::new();
+        let mut verdict = pin!(health::watch(pings, &load, &heard, IDLE_MOST));
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = peer.gone.cancelled() => return,
+                accepted = connection.accept() => accepted,
+                _dead_or_idle = &mut verdict => return,
+            };
+            let Some(Ok((request, respond))) = accepted else { return };
+            self.answer(peer, request, respond, load.begin());
+        }
+    }
+
+    fn answer(
+        &self,
+        peer: &Arc<Peer>,
+        request: Request<RecvStream>,
+        mut respond: SendResponse<Bytes>,
+        counting: Counting,
+    ) {
+        let granted = Ask::read(&request).and_then(|ask| self.grant(peer, ask));
+        let status = granted.as_ref().err().copied().unwrap_or(StatusCode::OK);
+        let mut response = Response::new(());
+        *response.status_mut() = status;
+        let Ok(send) = respond.send_response(response, granted.is_err()) else { return };
+        let receive = request.into_body();
+        match granted {
+            Ok(Granted::Connection(stream)) => self.tunnels.tasks().spawn(async move {
+                pump::join(stream, send, receive).await;
+                drop(counting);
+            }),
+            Ok(Granted::Datagrams) => {
+                let (peer, network) = (Arc::clone(peer), Arc::clone(&self.network));
+                self.tunnels.tasks().spawn(datagrams::receive(peer, network, send, receive, counting));
+            }
+            Err(status) => tracing::debug!(node = %peer.name, %status, "a node was refused a stream"),
+        }
+    }
+
+    /// What a peer may have: pods of this node, for pods of its own.
+    fn grant(&self, peer: &Peer, ask: Ask) -> Result<Granted, StatusCode> {
+        match ask {
+            Ask::Connection { from, .. } if !peer.has(from.ip()) => Err(StatusCode::FORBIDDEN),
+            Ask::Connection { from, to } => {
+                self.network.open(from, to).map(Granted::Connection).map_err(|error| status_of(&error))
+            }
+            Ask::Datagrams => Ok(Granted::Datagrams),
+        }
+    }
+}
+
+/// What a stream is joined to.
+enum Granted {
+    Connection(Stream),
+    Datagrams,
+}
+
+fn builder() -> Builder {
+    let mut builder = Builder::new();
+    builder
+        .initial_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_pending_accept_reset_streams(GIVEN_UP_MAX)
+        .max_frame_size(FRAME_BYTES_MAX)
+        .max_send_buffer_size(SEND_BUFFER_BYTES_MAX)
+        .max_header_list_size(HEAD_BYTES_MAX);
+    builder
+}

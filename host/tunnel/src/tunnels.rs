@@ -1,0 +1,125 @@
+//! The ways to all peers: what the pod network asks for connections to other nodes.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use wherry_api::kinds::Node;
+use wherry_base::Drain;
+use wherry_client::{Client, Informer};
+use wherry_vnet::{DialError, Peers, Stream};
+
+use crate::ask::Ask;
+use crate::dial::ALPN;
+use crate::link::Open;
+use crate::node::{NodeFacts, Reach};
+use crate::peer::{Means, Peer};
+use crate::pump;
+use crate::table::Table;
+
+/// How long a node that connects may be unknown here: it has joined just now.
+const ACQUAINTANCE_MOST: Duration = Duration::from_secs(2);
+
+/// The tunnels of a node.
+#[derive(Debug)]
+pub struct Tunnels {
+    own_name: String,
+    means: Means,
+    table: ArcSwap<Table>,
+    /// Held while the table is replaced, and told of it.
+    replaced: Mutex<()>,
+    version: watch::Sender<u64>,
+}
+
+impl Tunnels {
+    /// Tunnels to nobody yet. `tls` presents this node to others, and trusts whom the cluster's authority vouches for;
+    /// `drain` owns all connections.
+    pub fn new(own_name: &str, mut tls: rustls::ClientConfig, drain: Drain) -> Arc<Self> {
+        tls.alpn_protocols = vec![ALPN.to_vec()];
+        Arc::new(Self {
+            own_name: own_name.to_owned(),
+            means: Means { tls: TlsConnector::from(Arc::new(tls)), drain },
+            table: ArcSwap::default(),
+            replaced: Mutex::default(),
+            version: watch::Sender::new(0),
+        })
+    }
+
+    /// Keeps the table of peers as the API has the Nodes, until the drain.
+    pub fn follow(self: &Arc<Self>, client: &Client) {
+        let drain = &self.means.drain;
+        let nodes = Informer::<NodeFacts>::spawn::<Node>(client.all(), "", "", drain);
+        let tunnels = Arc::clone(self);
+        drain.spawn(async move {
+            let mut changes = nodes.changes();
+            nodes.synced().await;
+            loop {
+                let all = nodes.snapshot();
+                tunnels.set_peers(all.iter().filter_map(|(key, node)| Some((&*key.name, node.0.clone()?))));
+                if let Err(RecvError::Closed) = changes.recv().await {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// The nodes there are, by name; this one is left out. Connections to those that are gone, or elsewhere, end at once.
+    pub fn set_peers<'a>(&self, nodes: impl IntoIterator<Item = (&'a str, Reach)>) {
+        let _one_at_a_time = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = self.table.load_full();
+        let others = nodes.into_iter().filter(|(name, _)| *name != self.own_name);
+        let new = Table::new(others.map(|(name, reach)| match old.named(name) {
+            Some(known) if known.reach == reach => Arc::clone(known),
+            _ => Peer::new(name, reach, self.means.clone()),
+        }));
+        let is_kept = |peer: &&Arc<Peer>| new.named(&peer.name).is_some_and(|kept| Arc::ptr_eq(kept, peer));
+        let gone: Vec<Arc<Peer>> = old.peers().filter(|peer| !is_kept(peer)).cloned().collect();
+        self.table.store(Arc::new(new));
+        self.version.send_modify(|version| *version += 1);
+        gone.iter().for_each(|peer| peer.gone.cancel());
+    }
+
+    /// The peer of that name; one that has joined just now may take a moment to be known.
+    pub(crate) async fn peer(&self, name: &str) -> Option<Arc<Peer>> {
+        let mut versions = self.version.subscribe();
+        let known = versions.wait_for(|_| self.table.load().named(name).is_some());
+        let _known_or_late = timeout(ACQUAINTANCE_MOST, known).await;
+        self.table.load().named(name).cloned()
+    }
+
+    pub(crate) const fn tasks(&self) -> &Drain {
+        &self.means.drain
+    }
+
+    fn of_address(&self, address: IpAddr) -> Option<Arc<Peer>> {
+        self.table.load().of_address(address).cloned()
+    }
+}
+
+#[async_trait]
+impl Peers for Tunnels {
+    async fn carry(&self, connection: Stream) -> Result<(), DialError> {
+        let (from, to) = (connection.peer, connection.local);
+        let peer = self.of_address(to.ip()).ok_or(DialError::PeerUnreachable)?;
+        let Open { send, receive, counting } = peer.open(Ask::Connection { from, to }).await?;
+        self.means.drain.spawn(async move {
+            pump::join(connection, send, receive).await;
+            drop(counting);
+        });
+        Ok(())
+    }
+
+    fn send(&self, from: SocketAddr, to: SocketAddr, payload: Bytes) -> io::Result<()> {
+        let peer = self.of_address(to.ip()).ok_or(io::ErrorKind::HostUnreachable)?;
+        peer.send(from, to, payload);
+        Ok(())
+    }
+}
