@@ -1,4 +1,4 @@
-//! The node's role: pod network, proxy, wasm runtime, agent. Speaks to the master through the API alone.
+//! The node's role: pod network, tunnels, proxy, wasm runtime, agent. Speaks to the master through the API alone.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use anyhow::Context;
 use ipnet::IpNet;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Handle, Runtime};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_rustls::server::TlsStream;
+use wherry_agent::server::OtherNodes;
 use wherry_agent::{Agent, AgentConfig, PODS_MAX_DEFAULT, Runtimes, SHUTDOWN_GRACE_MAX};
 use wherry_api::kinds::Node as NodeObject;
 use wherry_base::{Backoff, Clock, Trigger};
@@ -15,6 +18,7 @@ use wherry_client::Client;
 use wherry_image::ImageSource;
 use wherry_proxy::{Proxy, Table};
 use wherry_sandbox::{Grouping, Processes, RuntimeConfig, SandboxConfig, SandboxRuntime, Sandboxes};
+use wherry_tunnel::{TunnelServer, Tunnels};
 use wherry_vnet::{Network, NetworkConfig};
 use wherry_wasm::{WasmConfig, WasmRuntime};
 
@@ -37,6 +41,7 @@ pub struct Node {
     proxy: Trigger,
     agent: Trigger,
     sandboxes: Trigger,
+    tunnels: Trigger,
     processes: Arc<Processes>,
     guests: Guests,
 }
@@ -77,8 +82,10 @@ pub struct Parts<'a> {
     pub client: Client,
     /// Where modules come from.
     pub images: Arc<dyn ImageSource>,
-    /// Who may ask the node for logs.
+    /// Who may ask the node for logs, and for its pods.
     pub tls: Arc<rustls::ServerConfig>,
+    /// How the node asks others for theirs.
+    pub peers: rustls::ClientConfig,
     /// The address that others reach this node at.
     pub address: IpAddr,
     /// The bound port of the node's endpoints.
@@ -92,7 +99,7 @@ pub struct Parts<'a> {
 impl Node {
     /// Starts everything, and adopts the sandboxes of an earlier process; the agent registers the node by itself.
     pub async fn start(parts: Parts<'_>) -> anyhow::Result<Self> {
-        let Parts { args, flags, info, data, clock, client, images, tls, address, kubelet, http, https } = parts;
+        let Parts { args, flags, info, data, clock, client, images, tls, peers, address, kubelet, http, https } = parts;
         let config = AgentConfig {
             node_name: flags.name.clone(),
             node_ip: address,
@@ -105,13 +112,17 @@ impl Node {
         let range = pod_range(data, &client, &config).await?;
         let (guests, threads) = Guests::start()?;
         let table = Table::new();
-        let network = Network::new(network_config(info, range)?, Arc::clone(&table) as _);
-        let proxy = Proxy::new(client.clone(), table, Arc::clone(&network), clock.as_ref(), args.bind_address)?;
+        let tunnel_tasks = Trigger::new();
+        let tunnels = Tunnels::new(&flags.name, peers, tunnel_tasks.drain());
+        let network = Network::among(network_config(info, range)?, Arc::clone(&table) as _, Arc::clone(&tunnels) as _);
+        let site = wherry_proxy::Site { node: flags.name.clone(), bind_address: args.bind_address };
+        let proxy = Proxy::new(client.clone(), table, Arc::clone(&network), clock.as_ref(), site)?;
         let proxy_tasks = Trigger::new();
         {
             let _on_guests_threads = threads.enter();
             let listeners = wherry_proxy::Listeners { http: Some(moved(http)?), https: Some(moved(https)?) };
             proxy.run(listeners, &proxy_tasks.drain());
+            tunnels.follow(&client);
         }
         let wasm = WasmConfig {
             directory: data.join("wasm"),
@@ -131,24 +142,41 @@ impl Node {
         };
         let sandboxes = Sandboxes::open(sandboxes, &sandbox_tasks.drain()).await;
         let runtimes = runtimes(args.isolation, data, &wasm, &sandboxes.context("sandboxes cannot be set up")?)?;
+        let peers = Arc::new(PeersServer(TunnelServer::new(tunnels, Arc::clone(&network))));
         let agent = Agent::new(config, client, runtimes, network, clock)?;
         let agent_tasks = Trigger::new();
         let drain = agent_tasks.drain();
-        drain.spawn_graceful(wherry_agent::server::serve(kubelet, tls, agent.handle(), drain.clone()));
+        {
+            // What other nodes ask for goes to guests as well.
+            let _on_guests_threads = threads.enter();
+            let served = wherry_agent::server::serve(moved(kubelet)?, tls, agent.handle(), peers, drain.clone());
+            drain.spawn_graceful(served);
+        }
         drain.spawn_graceful(agent.run(drain.clone()));
-        Ok(Self { proxy: proxy_tasks, agent: agent_tasks, sandboxes: sandbox_tasks, processes, guests })
+        let (proxy, agent, sandboxes, tunnels) = (proxy_tasks, agent_tasks, sandbox_tasks, tunnel_tasks);
+        Ok(Self { proxy, agent, sandboxes, tunnels, processes, guests })
     }
 
-    /// Stops the pods gracefully, then the proxy.
+    /// Stops the pods gracefully, then the proxy, then the ways to other nodes.
     pub async fn stop(self) {
         let agent = self.agent.stop(SHUTDOWN_GRACE_MAX + STOP_MORE).await;
         let proxy = self.proxy.stop(STOP_MORE).await;
         let sandboxes = self.sandboxes.stop(STOP_MORE).await;
-        if !(agent && proxy && sandboxes) {
+        let tunnels = self.tunnels.stop(STOP_MORE).await;
+        if !(agent && proxy && sandboxes && tunnels) {
             tracing::warn!("some of the node's tasks did not end in time");
         }
         self.processes.sweep().await;
         drop(self.guests);
+    }
+}
+
+/// Other nodes' connections, as the agent hands them over.
+struct PeersServer(TunnelServer);
+
+impl OtherNodes for PeersServer {
+    fn take(&self, node: String, connection: TlsStream<TcpStream>, place: OwnedSemaphorePermit) {
+        self.0.take(node, connection, place);
     }
 }
 

@@ -190,6 +190,7 @@ impl<'a> Setting<'a> {
             client,
             images: Arc::new(RegistryClient::new(images)),
             tls: credentials.server_tls()?,
+            peers: credentials.client_tls()?,
             address: self.address,
             kubelet,
             http,

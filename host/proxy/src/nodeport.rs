@@ -105,6 +105,6 @@ impl Port {
         let snapshot = self.table.snapshot();
         let mut ports = snapshot.get(&self.service)?.ports.iter();
         let own = ports.find(|port| (port.protocol, port.node_port) == self.node_port)?;
-        Some(Arc::clone(&own.backends))
+        Some(Arc::clone(&own.external))
     }
 }

@@ -8,6 +8,7 @@ mod entry;
 mod facts;
 mod keep;
 mod names;
+mod surroundings;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -16,12 +17,12 @@ use arc_swap::ArcSwap;
 use imbl::HashMap;
 use tokio::sync::watch;
 use wherry_api::ObjectKey;
-use wherry_vnet::{Protocol, Resolution, Services, Translation};
+use wherry_vnet::{DialError, Protocol, Resolution, Services, Translation};
 
 pub(crate) use backends::{Backends, Endpoint, Permit};
-pub(crate) use entry::{Entry, PortRef};
-pub(crate) use facts::{ServiceFacts, SliceFacts};
-pub(crate) use keep::keep;
+pub(crate) use entry::{Entry, PortEntry, PortRef};
+pub(crate) use facts::{ServiceFacts, SliceFacts, ZoneFacts};
+pub(crate) use keep::{Sources, keep};
 
 /// The endpoint table of a node.
 #[derive(Debug)]
@@ -93,18 +94,37 @@ impl Snapshot {
     }
 
     fn translate(&self, protocol: Protocol, from: IpAddr, to: SocketAddr) -> Translation {
-        let Some(service) = self.by_address.get(&to.ip()).and_then(|key| self.services.get(key)) else {
+        if !self.by_address.contains_key(&to.ip()) {
             return Translation::Direct;
-        };
-        let port = service.ports.iter().find(|port| port.protocol == protocol && port.number == to.port());
-        let chosen = port.and_then(|port| port.backends.choose(from));
+        }
+        let chosen = self.port(protocol, to).and_then(|port| port.internal.choose(from));
         chosen.map_or(Translation::Refused, |endpoint| Translation::Endpoint(endpoint.address))
+    }
+
+    /// The port of a Service that has this address.
+    fn port(&self, protocol: Protocol, at: SocketAddr) -> Option<&PortEntry> {
+        let service = self.by_address.get(&at.ip()).and_then(|key| self.services.get(key))?;
+        service.ports.iter().find(|port| port.protocol == protocol && port.number == at.port())
+    }
+
+    fn endpoint(&self, protocol: Protocol, to: SocketAddr, endpoint: SocketAddr) -> Option<&Arc<Endpoint>> {
+        self.port(protocol, to)?.internal.known(endpoint)
     }
 }
 
 impl Services for Table {
     fn translate(&self, protocol: Protocol, from: IpAddr, to: SocketAddr) -> Translation {
         self.current.load().translate(protocol, from, to)
+    }
+
+    fn failed(&self, to: SocketAddr, endpoint: SocketAddr, why: &DialError) {
+        if let Some(endpoint) = self.current.load().endpoint(Protocol::Tcp, to, endpoint) {
+            endpoint.failed(why);
+        }
+    }
+
+    fn serves(&self, to: SocketAddr, endpoint: SocketAddr) -> bool {
+        self.current.load().endpoint(Protocol::Udp, to, endpoint).is_some()
     }
 
     fn resolve(&self, namespace: &str, name: &str) -> Resolution {

@@ -116,6 +116,7 @@ fn families(spec: &ServiceSpec, at: &Path<'_>, faults: &mut Faults) {
 
 fn policies(spec: &ServiceSpec, at: &Path<'_>, faults: &mut Faults) {
     const TRAFFIC: [&str; 2] = ["Cluster", "Local"];
+    const DISTRIBUTIONS: [&str; 3] = ["PreferClose", "PreferSameNode", "PreferSameZone"];
     let external = spec.external_traffic_policy.as_deref().filter(|policy| !policy.is_empty());
     match external {
         Some(policy) if !is_outside(spec) && spec.external_ips.as_ref().is_none_or(Vec::is_empty) => {
@@ -125,6 +126,7 @@ fn policies(spec: &ServiceSpec, at: &Path<'_>, faults: &mut Faults) {
         policy => faults.one_of(&at.field("externalTrafficPolicy"), policy, &TRAFFIC),
     }
     faults.one_of(&at.field("internalTrafficPolicy"), spec.internal_traffic_policy.as_deref(), &TRAFFIC);
+    faults.one_of(&at.field("trafficDistribution"), spec.traffic_distribution.as_deref(), &DISTRIBUTIONS);
 }
 
 fn external_name(spec: &ServiceSpec, at: &Path<'_>, faults: &mut Faults) {

@@ -7,13 +7,24 @@ use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_rustls::TlsConnector;
-use wherry_agent::server::serve;
+use tokio_rustls::server::TlsStream;
+use wherry_agent::server::{OtherNodes, serve};
 use wherry_base::{Clock, SystemClock, Trigger};
 use wherry_pki::{Authority, LiveCertificate, Subject, Validity};
 use wherry_runtime::fake::Script;
 
 use crate::world::{World, is_ready};
+
+/// Tells of the nodes whose connections it is handed.
+struct Told(mpsc::Sender<String>);
+
+impl OtherNodes for Told {
+    fn take(&self, node: String, _: TlsStream<TcpStream>, _: OwnedSemaphorePermit) {
+        self.0.try_send(node).unwrap();
+    }
+}
 
 struct Caller {
     authority: Authority,
@@ -21,6 +32,17 @@ struct Caller {
 }
 
 impl Caller {
+    /// A connection of a client of this name and group, over HTTP/2.
+    async fn connect(&self, user: &str, group: Option<&str>) {
+        let issued = self.authority.issue(&Subject { user, group, names: &[] }, validity()).unwrap();
+        let issued = LiveCertificate::of(&issued).unwrap();
+        let mut config = wherry_pki::client_config(&issued, &self.authority.certificate()).unwrap();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
+        let name = "127.0.0.1".try_into().unwrap();
+        drop(TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap());
+    }
+
     /// Status and body of a GET by a client of this name and group.
     async fn get(&self, user: &str, group: Option<&str>, path: &str) -> (u16, String) {
         let issued = self.authority.issue(&Subject { user, group, names: &[] }, validity()).unwrap();
@@ -61,7 +83,9 @@ async fn logs_pods_and_usage_for_administrators_only() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let caller = Caller { port: listener.local_addr().unwrap().port(), authority };
     let trigger = Trigger::new();
-    trigger.drain().spawn(serve(listener, Arc::new(tls), world.agent.clone(), trigger.drain()));
+    let (told, mut taken) = mpsc::channel(4);
+    let nodes = Arc::new(Told(told));
+    trigger.drain().spawn(serve(listener, Arc::new(tls), world.agent.clone(), nodes, trigger.drain()));
     let admin = Some("system:masters");
     let cases = [
         ("/healthz", 200, "ok"),
@@ -86,5 +110,10 @@ async fn logs_pods_and_usage_for_administrators_only() {
     assert!(stats.contains("workingSetBytes"), "{stats}");
     assert_eq!(caller.get("system:node:n2", Some("system:nodes"), "/pods").await.0, 403);
     assert_eq!(caller.get("kube-apiserver", None, "/pods").await.0, 200);
+    // Those who only call themselves nodes are not taken for such.
+    caller.connect("system:node:n3", None).await;
+    caller.connect("n4", Some("system:nodes")).await;
+    caller.connect("system:node:n2", Some("system:nodes")).await;
+    assert_eq!(taken.recv().await.as_deref(), Some("n2"));
     world.shut_down().await;
 }

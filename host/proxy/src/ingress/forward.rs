@@ -86,6 +86,10 @@ impl Forwarder {
             match sent {
                 Ok(response) => return Ok(response),
                 Err(SendError::Unsent(unsent)) => request = *unsent,
+                Err(SendError::NotConnected(unsent, why)) => {
+                    endpoint.failed(&why);
+                    request = *unsent;
+                }
                 // A pod that stops ends what it has not answered yet: rather another one's turn.
                 Err(SendError::Broken(again)) => {
                     let again = again.filter(|again| !is_repeated && is_harmless(again));
@@ -116,9 +120,12 @@ impl Forwarder {
         for _ in 0..ENDPOINTS_TRIED_MAX {
             let endpoint = passage.choose()?;
             let permit = endpoint.begin();
-            let Some(mut sender) = self.pool.connect(endpoint.address).await else {
-                endpoint.avoid();
-                continue;
+            let mut sender = match self.pool.connect(endpoint.address).await {
+                Ok(sender) => sender,
+                Err(why) => {
+                    endpoint.failed(&why);
+                    continue;
+                }
             };
             let sent = timeout(RESPONSE_HEADER_TIMEOUT, sender.send_request(request)).await;
             let sent = sent.map_err(|_| Failure::TimedOut(passage.service.clone()))?;

@@ -1,6 +1,7 @@
 //! Kept-alive HTTP/1.1 connections to pods, over the pod network.
 
 use std::collections::HashMap;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, timeout};
 use wherry_base::Drain;
-use wherry_vnet::{Body, Network};
+use wherry_vnet::{Body, DialError, Network};
 
 /// How long a pod may take to accept a connection.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -47,6 +48,8 @@ pub(crate) struct Lease {
 pub(crate) enum SendError {
     /// Nothing was sent: the request is whole, for another endpoint.
     Unsent(Box<Request<Body>>),
+    /// The pod takes no connection, nothing was sent.
+    NotConnected(Box<Request<Body>>, DialError),
     /// The pod may have seen the request, and ended. The request, where it is whole yet.
     Broken(Option<Box<Request<Body>>>),
     /// The head of the answer did not come.
@@ -85,8 +88,8 @@ impl Pool {
             }
         }
         match self.connect(address).await {
-            Some(sender) => self.send_over(sender, address, request).await,
-            None => Err(SendError::Unsent(Box::new(request))),
+            Ok(sender) => self.send_over(sender, address, request).await,
+            Err(why) => Err(SendError::NotConnected(Box::new(request), why)),
         }
     }
 
@@ -106,14 +109,16 @@ impl Pool {
         }
     }
 
-    /// A new connection; `None` if the pod takes none.
-    pub(crate) async fn connect(&self, address: SocketAddr) -> Option<SendRequest<Body>> {
-        let stream = timeout(CONNECT_TIMEOUT, self.network.dial(address)).await.ok()?.ok()?;
-        let (sender, connection) = Builder::new().handshake(TokioIo::new(stream)).await.ok()?;
+    /// A new connection.
+    pub(crate) async fn connect(&self, address: SocketAddr) -> Result<SendRequest<Body>, DialError> {
+        let dialed = timeout(CONNECT_TIMEOUT, self.network.dial(address)).await;
+        let stream = dialed.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        let (sender, connection) =
+            Builder::new().handshake(TokioIo::new(stream)).await.map_err(|_| DialError::Refused)?;
         self.tasks.spawn_graceful(async move {
             let _its_requests_were_told = connection.with_upgrades().await;
         });
-        Some(sender)
+        Ok(sender)
     }
 
     /// The youngest connection that can take a request now.

@@ -56,7 +56,7 @@ impl Port {
             let endpoint = backends.choose(from)?;
             match self.network.dial(endpoint.address).await {
                 Ok(stream) => return Some((stream, endpoint.begin())),
-                Err(_) => endpoint.avoid(),
+                Err(why) => endpoint.failed(&why),
             }
         }
         None

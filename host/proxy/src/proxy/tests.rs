@@ -72,8 +72,9 @@ impl World {
         let (table, trigger) = (Table::new(), Trigger::new());
         let network = Network::new(config, Arc::<Table>::clone(&table));
         let localhost = Ipv4Addr::LOCALHOST.into();
+        let site = Site { node: "n1".into(), bind_address: localhost };
         let client = Client::new(Arc::<FakeApi>::clone(&api));
-        let proxy = Proxy::new(client, table, Arc::clone(&network), &SystemClock, localhost).unwrap();
+        let proxy = Proxy::new(client, table, Arc::clone(&network), &SystemClock, site).unwrap();
         let http = TcpListener::bind((localhost, 0)).await.unwrap();
         let https = TcpListener::bind((localhost, 0)).await.unwrap();
         let (at_http, at_https) = (http.local_addr().unwrap(), https.local_addr().unwrap());

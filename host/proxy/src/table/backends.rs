@@ -2,31 +2,40 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::time::Instant;
+use wherry_vnet::DialError;
 
-/// How long an endpoint that refused a connection is passed over while there are others.
-const AVOID: Duration = Duration::from_secs(2);
+use super::surroundings::{Avoidance, Distance, Spread};
 
-static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
+/// How many more requests than a farther endpoint a nearer one may have before the farther one is taken.
+const NEARER_LOAD_MAX: usize = 32;
 
 /// An address that serves, with what this node knows of its load. It outlives the table it was in, as long as
 /// requests to it are in flight.
 #[derive(Debug)]
 pub(crate) struct Endpoint {
     pub(crate) address: SocketAddr,
+    /// What it shares with the others of its node.
+    pub(super) node: Arc<Avoidance>,
+    own: Avoidance,
     outstanding: AtomicUsize,
-    /// Milliseconds after `EPOCH` until which others are preferred; 0 for never refused.
-    avoid_until: AtomicU64,
+}
+
+/// Where an endpoint is.
+#[derive(Clone, Debug)]
+pub(crate) struct Site {
+    pub(crate) address: SocketAddr,
+    pub(crate) distance: Distance,
+    pub(crate) node: Arc<Avoidance>,
 }
 
 /// Who may be asked next.
 #[derive(Debug, Default)]
 pub(crate) struct Backends {
-    endpoints: Vec<Arc<Endpoint>>,
+    /// The nearest first; each in the order of addresses.
+    tiers: Vec<Vec<Arc<Endpoint>>>,
     sticky: bool,
     next: AtomicUsize,
 }
@@ -36,8 +45,9 @@ pub(crate) struct Backends {
 pub(crate) struct Permit(Arc<Endpoint>);
 
 impl Endpoint {
-    pub(crate) fn new(address: SocketAddr) -> Arc<Self> {
-        Arc::new(Self { address, outstanding: AtomicUsize::new(0), avoid_until: AtomicU64::new(0) })
+    fn new(site: Site) -> Arc<Self> {
+        let Site { address, node, .. } = site;
+        Arc::new(Self { address, node, own: Avoidance::default(), outstanding: AtomicUsize::new(0) })
     }
 
     /// Counts a request until the permit is dropped.
@@ -46,15 +56,21 @@ impl Endpoint {
         Permit(Arc::clone(self))
     }
 
-    /// Prefers others for a while: this one took no connection.
+    /// Prefers others for a while: this one has broken a connection.
     pub(crate) fn avoid(&self) {
-        let until = Instant::now().duration_since(*EPOCH) + AVOID;
-        self.avoid_until.store(u64::try_from(until.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.own.begin();
+    }
+
+    /// Prefers others for a while: this one took no connection, or its whole node cannot be reached.
+    pub(crate) fn failed(&self, why: &DialError) {
+        self.own.begin();
+        if matches!(why, DialError::PeerUnreachable) {
+            self.node.begin();
+        }
     }
 
     fn is_avoided(&self) -> bool {
-        let until = self.avoid_until.load(Ordering::Relaxed);
-        until != 0 && Instant::now().duration_since(*EPOCH) < Duration::from_millis(until)
+        self.own.is_on() || self.node.is_on()
     }
 
     fn load(&self) -> usize {
@@ -71,49 +87,78 @@ impl Drop for Permit {
 impl Backends {
     /// The addresses come in order. Endpoints that were in `old` go on with their counts; a sticky set sends a client
     /// to one endpoint always.
-    pub(crate) fn new(addresses: impl IntoIterator<Item = SocketAddr>, sticky: bool, old: Option<&Self>) -> Self {
-        let known = |address| old.and_then(|old| old.known(address));
-        let keep = |address| known(address).cloned().unwrap_or_else(|| Endpoint::new(address));
+    pub(crate) fn new(sites: impl IntoIterator<Item = Site>, spread: Spread, sticky: bool, old: Option<&Self>) -> Self {
+        let mut tiers: Vec<Vec<Arc<Endpoint>>> = Vec::new();
+        for site in sites {
+            let Some(tier) = spread.tier(site.distance) else { continue };
+            let known = old.and_then(|old| old.known(site.address));
+            let same = known.filter(|known| Arc::ptr_eq(&known.node, &site.node)).cloned();
+            if tiers.len() <= tier {
+                tiers.resize_with(tier + 1, Vec::new);
+            }
+            if let Some(tier) = tiers.get_mut(tier) {
+                tier.push(same.unwrap_or_else(|| Endpoint::new(site)));
+            }
+        }
         let next = old.map_or(0, |old| old.next.load(Ordering::Relaxed));
-        Self { endpoints: addresses.into_iter().map(keep).collect(), sticky, next: AtomicUsize::new(next) }
+        Self { tiers, sticky, next: AtomicUsize::new(next) }
     }
 
-    /// The endpoint to ask. Idle endpoints come in turn; a busy one yields to the one after it if that has less to do;
-    /// those that refused lately come last.
+    /// The endpoint to ask: a near one, unless it has much more to do than one that is farther away; those that failed
+    /// lately come last.
     pub(crate) fn choose(&self, from: IpAddr) -> Option<&Arc<Endpoint>> {
-        if self.sticky {
-            return self.sticky(from, false).or_else(|| self.sticky(from, true));
-        }
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        let mut in_turn = (0..self.endpoints.len()).filter_map(|offset| self.at(turn.wrapping_add(offset)));
-        let Some(first) = in_turn.find(|endpoint| !endpoint.is_avoided()) else { return self.at(turn) };
-        match in_turn.find(|endpoint| !endpoint.is_avoided()) {
-            Some(second) if second.load() < first.load() => Some(second),
-            _ => Some(first),
+        let mut best: Option<&Arc<Endpoint>> = None;
+        for tier in &self.tiers {
+            let found = if self.sticky { in_affinity(tier, from) } else { in_turn(tier, turn) };
+            let Some(found) = found else { continue };
+            if best.is_none_or(|near| near.load() > found.load() + NEARER_LOAD_MAX) {
+                best = Some(found);
+            }
         }
+        best.or_else(|| self.avoided(turn))
     }
 
-    fn known(&self, address: SocketAddr) -> Option<&Arc<Endpoint>> {
-        let at = self.endpoints.binary_search_by_key(&address, |endpoint| endpoint.address).ok()?;
-        self.endpoints.get(at)
+    /// The endpoint of that address.
+    pub(crate) fn known(&self, address: SocketAddr) -> Option<&Arc<Endpoint>> {
+        self.tiers.iter().find_map(|tier| {
+            let at = tier.binary_search_by_key(&address, |endpoint| endpoint.address).ok()?;
+            tier.get(at)
+        })
     }
 
     #[cfg(test)]
     pub(crate) fn addresses(&self) -> Vec<String> {
-        self.endpoints.iter().map(|endpoint| endpoint.address.to_string()).collect()
+        self.tiers.iter().flatten().map(|endpoint| endpoint.address.to_string()).collect()
     }
 
-    fn at(&self, turn: usize) -> Option<&Arc<Endpoint>> {
-        self.endpoints.get(turn.checked_rem(self.endpoints.len())?)
+    /// All have failed lately: then one of the nearest.
+    fn avoided(&self, turn: usize) -> Option<&Arc<Endpoint>> {
+        let nearest = self.tiers.iter().find(|tier| !tier.is_empty())?;
+        at(nearest, turn)
     }
+}
 
-    /// The endpoint whose hash with the client's address is highest: it stays when others come and go.
-    fn sticky(&self, from: IpAddr, avoided: bool) -> Option<&Arc<Endpoint>> {
-        let candidates = self.endpoints.iter().filter(|endpoint| avoided || !endpoint.is_avoided());
-        candidates.max_by_key(|endpoint| {
-            let mut hasher = DefaultHasher::new();
-            (from, endpoint.address).hash(&mut hasher);
-            hasher.finish()
-        })
+/// Idle endpoints come in turn; a busy one yields to the one after it if that has less to do.
+fn in_turn(tier: &[Arc<Endpoint>], turn: usize) -> Option<&Arc<Endpoint>> {
+    let mut in_turn = (0..tier.len()).filter_map(|offset| at(tier, turn.wrapping_add(offset)));
+    let first = in_turn.find(|endpoint| !endpoint.is_avoided())?;
+    match in_turn.find(|endpoint| !endpoint.is_avoided()) {
+        Some(second) if second.load() < first.load() => Some(second),
+        _ => Some(first),
     }
+}
+
+/// The endpoint whose hash with the client's address is highest: it stays when others come and go.
+fn in_affinity(tier: &[Arc<Endpoint>], from: IpAddr) -> Option<&Arc<Endpoint>> {
+    let candidates = tier.iter().filter(|endpoint| !endpoint.is_avoided());
+    candidates.max_by_key(|endpoint| {
+        let mut hasher = DefaultHasher::new();
+        (from, endpoint.address).hash(&mut hasher);
+        hasher.finish()
+    })
+}
+
+fn at(tier: &[Arc<Endpoint>], turn: usize) -> Option<&Arc<Endpoint>> {
+    tier.get(turn.checked_rem(tier.len())?)
 }

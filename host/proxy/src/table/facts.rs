@@ -4,10 +4,14 @@ use std::net::IpAddr;
 
 use k8s_openapi::api::discovery::v1::Endpoint;
 use wherry_api::ObjectKey;
-use wherry_api::kinds::{EndpointSlice, Service};
+use wherry_api::kinds::{EndpointSlice, Node, Service};
 use wherry_client::Projection;
 use wherry_vnet::Protocol;
 
+use super::surroundings::Spread;
+
+/// The label that names a node's zone.
+const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 /// The label that names a slice's Service.
 const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 
@@ -21,7 +25,17 @@ pub(crate) struct ServiceFacts {
     pub(crate) ports: Vec<ServicePort>,
     /// `sessionAffinity: ClientIP`.
     pub(crate) sticky: bool,
+    /// `trafficDistribution`: which endpoints come first.
+    pub(crate) spread: Spread,
+    /// `internalTrafficPolicy: Local`: connections from pods stay on their node.
+    pub(crate) internal_is_local: bool,
+    /// `externalTrafficPolicy: Local`: connections to node ports stay on theirs.
+    pub(crate) external_is_local: bool,
 }
+
+/// A node's zone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ZoneFacts(pub(crate) Option<String>);
 
 /// A port of a Service.
 #[derive(Clone, Debug)]
@@ -54,6 +68,8 @@ pub(crate) struct SlicePort {
 pub(crate) struct SliceEndpoint {
     pub(crate) addresses: Vec<IpAddr>,
     pub(crate) hostname: String,
+    pub(crate) node: Option<String>,
+    pub(crate) zone: Option<String>,
     /// False: it ends, and serves only where nobody else does.
     pub(crate) ready: bool,
 }
@@ -77,7 +93,16 @@ impl Projection<Service> for ServiceFacts {
             addresses: addresses.iter().filter_map(|ip| ip.parse().ok()).collect(),
             ports: ports.collect(),
             sticky: spec.session_affinity.as_deref() == Some("ClientIP"),
+            spread: spread(spec.traffic_distribution.as_deref()),
+            internal_is_local: spec.internal_traffic_policy.as_deref() == Some("Local"),
+            external_is_local: spec.external_traffic_policy.as_deref() == Some("Local"),
         }
+    }
+}
+
+impl Projection<Node> for ZoneFacts {
+    fn project(node: Node) -> Self {
+        Self(node.metadata.labels.and_then(|mut labels| labels.remove(ZONE_LABEL)))
     }
 }
 
@@ -101,6 +126,14 @@ impl Projection<EndpointSlice> for SliceFacts {
     }
 }
 
+fn spread(distribution: Option<&str>) -> Spread {
+    match distribution {
+        Some("PreferSameNode") => Spread::SameNode,
+        Some("PreferSameZone" | "PreferClose") => Spread::SameZone,
+        _ => Spread::Even,
+    }
+}
+
 fn protocol(name: Option<&str>) -> Option<Protocol> {
     match name {
         None | Some("TCP") => Some(Protocol::Tcp),
@@ -118,7 +151,13 @@ fn endpoint(endpoint: Endpoint) -> Option<SliceEndpoint> {
     let addresses = endpoint.addresses.iter().filter_map(|ip| Some(ip.parse::<IpAddr>().ok()?.to_canonical()));
     let addresses: Vec<IpAddr> = addresses.filter(|ip| !is_machines_own(*ip)).collect();
     let usable = (ready || serves_while_ending) && !addresses.is_empty();
-    usable.then(|| SliceEndpoint { addresses, hostname: endpoint.hostname.unwrap_or_default(), ready })
+    usable.then(|| SliceEndpoint {
+        addresses,
+        hostname: endpoint.hostname.unwrap_or_default(),
+        node: endpoint.node_name,
+        zone: endpoint.zone,
+        ready,
+    })
 }
 
 /// The API refuses these too; a node does not rely on that.

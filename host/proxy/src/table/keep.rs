@@ -9,13 +9,22 @@ use wherry_api::ObjectKey;
 use wherry_client::Informer;
 
 use super::entry::Entry;
-use super::facts::{ServiceFacts, SliceFacts};
+use super::facts::{ServiceFacts, SliceFacts, ZoneFacts};
+use super::surroundings::Surroundings;
 use super::{Snapshot, Table};
+
+/// What the table is made of.
+pub(crate) struct Sources {
+    pub(crate) services: Informer<ServiceFacts>,
+    pub(crate) slices: Informer<SliceFacts>,
+    /// This node alone.
+    pub(crate) zone: Informer<ZoneFacts>,
+}
 
 struct Keeper {
     table: Arc<Table>,
-    services: Informer<ServiceFacts>,
-    slices: Informer<SliceFacts>,
+    sources: Sources,
+    around: Surroundings,
     slices_of: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
     service_of: HashMap<ObjectKey, ObjectKey>,
 }
@@ -28,20 +37,26 @@ struct Changes {
     all: bool,
 }
 
-/// Keeps `table` fresh, for ever.
-pub(crate) async fn keep(table: Arc<Table>, services: Informer<ServiceFacts>, slices: Informer<SliceFacts>) {
-    let (mut of_services, mut of_slices) = (services.changes(), slices.changes());
-    services.synced().await;
-    slices.synced().await;
-    let mut keeper = Keeper { table, services, slices, slices_of: HashMap::new(), service_of: HashMap::new() };
+/// Keeps the table of the node of that name fresh, for ever.
+pub(crate) async fn keep(table: Arc<Table>, sources: Sources, node: String) {
+    let (mut of_services, mut of_slices) = (sources.services.changes(), sources.slices.changes());
+    let mut of_zone = sources.zone.changes();
+    sources.services.synced().await;
+    sources.slices.synced().await;
+    sources.zone.synced().await;
+    let around = Surroundings::of(&node);
+    let mut keeper = Keeper { table, sources, around, slices_of: HashMap::new(), service_of: HashMap::new() };
     let mut changes = Changes { all: true, ..Changes::default() };
     loop {
         changes.all |= drain(&mut of_services, &mut changes.services);
         changes.all |= drain(&mut of_slices, &mut changes.slices);
+        changes.all |= keeper.look_for_zone();
         keeper.apply(std::mem::take(&mut changes));
         let ended = tokio::select! {
             key = of_services.recv() => note(key, &mut changes.services),
             key = of_slices.recv() => note(key, &mut changes.slices),
+            // Most changes of a node are none of its zone.
+            key = of_zone.recv() => note(key, &mut HashSet::new()),
         };
         match ended {
             Noted::Key => {}
@@ -88,21 +103,28 @@ impl Keeper {
             let entry = self.entry(&service);
             snapshot.set(&service, entry);
         }
+        self.around.sweep();
         self.table.store(snapshot);
+    }
+
+    /// Whether this node is in another zone than before.
+    fn look_for_zone(&mut self) -> bool {
+        let nodes = self.sources.zone.snapshot();
+        self.around.set_zone(nodes.values().next().and_then(|node| node.0.clone()))
     }
 
     fn start_over(&mut self) -> HashSet<ObjectKey> {
         (self.slices_of, self.service_of) = Default::default();
-        for (key, slice) in self.slices.snapshot().iter() {
+        for (key, slice) in self.sources.slices.snapshot().iter() {
             self.assign(key, Some(slice.service.clone()));
         }
-        self.services.snapshot().keys().cloned().collect()
+        self.sources.services.snapshot().keys().cloned().collect()
     }
 
     fn dirty(&mut self, changes: Changes) -> HashSet<ObjectKey> {
         let mut dirty = changes.services;
         for slice in changes.slices {
-            let service = self.slices.get(&slice).map(|facts| facts.service);
+            let service = self.sources.slices.get(&slice).map(|facts| facts.service);
             dirty.extend(service.clone());
             dirty.extend(self.assign(&slice, service));
         }
@@ -129,11 +151,11 @@ impl Keeper {
         old
     }
 
-    fn entry(&self, service: &ObjectKey) -> Option<Entry> {
-        let facts = self.services.get(service)?;
+    fn entry(&mut self, service: &ObjectKey) -> Option<Entry> {
+        let facts = self.sources.services.get(service)?;
         let keys = self.slices_of.get(service).into_iter().flatten();
-        let slices: Vec<SliceFacts> = keys.filter_map(|key| self.slices.get(key)).collect();
+        let slices: Vec<SliceFacts> = keys.filter_map(|key| self.sources.slices.get(key)).collect();
         let current = self.table.snapshot();
-        Some(Entry::build(&facts, &slices, current.get(service).map(|old| &**old)))
+        Some(Entry::build(&facts, &slices, &mut self.around, current.get(service).map(|old| &**old)))
     }
 }
