@@ -51,7 +51,7 @@ impl Measure {
             Self::Start => &[start::measure],
             Self::Pods => &[pods::measure],
             Self::Ingress => &[ingress::measure],
-            Self::Streams => &[streams::measure],
+            Self::Streams => &[streams::measure, streams::between_nodes],
             Self::Api => &[api::measure],
             Self::Placement => &[placement::measure],
             Self::Density => &[density::measure],

@@ -1,11 +1,11 @@
-//! A stream from pod to pod in one process, beside the same two guests over the kernel's loopback.
+//! A stream from pod to pod in one process, and between two nodes, beside the same two guests over the kernel's loopback.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
 use serde::Deserialize;
-use wherry_tests::{Cluster, until};
+use wherry_tests::{Cluster, Machine, until};
 
 use crate::figures::Row;
 use crate::peers::{GuestFile, Killed, wasmtime};
@@ -26,6 +26,20 @@ pub struct Figures {
 pub fn measure() -> anyhow::Result<Vec<Row>> {
     let (pods, kernel) = (between_pods(&process::SHARED, "default")?, over_loopback()?);
     Ok(rows("same node", &pods, &kernel, "4 × loopback", "0.25 × loopback").into())
+}
+
+/// Between pods of two nodes of this machine: encrypted, beside loopback that is not.
+pub fn between_nodes() -> anyhow::Result<Vec<Row>> {
+    let kernel = over_loopback()?;
+    let mut cluster = Cluster::start_with(process::wherry()?, &process::SHARED)?;
+    let token = String::from_utf8(cluster.wherry(&["token", "create"])?.stdout)?;
+    let _second = Machine::join(&cluster, "n2", "127.0.0.2", token.trim(), &process::SHARED)?;
+    let on = |manifest: &str, node: &str| {
+        manifest.replace("spec:\n", &format!("spec:\n  nodeSelector: {{kubernetes.io/hostname: {node}}}\n"))
+    };
+    let pods = exchange(&cluster, "default", [&on(SERVER, "n2"), &on(METER, "wherry")])?;
+    cluster.terminate()?;
+    Ok(rows("two nodes", &pods, &kernel, "", "").into())
 }
 
 /// What was measured between pods beside loopback.
@@ -55,15 +69,20 @@ pub fn rows(
 /// From a pod of `default` to one of `namespace`, in a cluster with these arguments.
 pub fn between_pods(arguments: &[&str], namespace: &str) -> anyhow::Result<Figures> {
     let mut cluster = Cluster::start_with(process::wherry()?, arguments)?;
-    cluster.load_guest(GUEST)?;
-    cluster.apply(namespace, SERVER)?;
-    cluster.apply("default", &METER.replace("SERVER", &format!("server.{namespace}:7000")))?;
-    let measured = until("the meter has measured", || {
-        let output = cluster.wherry(&["logs", "meter"])?;
-        Ok(figures(&String::from_utf8_lossy(&output.stdout)))
-    })?;
+    let measured = exchange(&cluster, namespace, [SERVER, METER])?;
     cluster.terminate()?;
     Ok(measured)
+}
+
+/// Has a pod of `default` measure the way to one of `namespace`.
+fn exchange(cluster: &Cluster, namespace: &str, [server, meter]: [&str; 2]) -> anyhow::Result<Figures> {
+    cluster.load_guest(GUEST)?;
+    cluster.apply(namespace, server)?;
+    cluster.apply("default", &meter.replace("SERVER", &format!("server.{namespace}:7000")))?;
+    until("the meter has measured", || {
+        let output = cluster.wherry(&["logs", "meter"])?;
+        Ok(figures(&String::from_utf8_lossy(&output.stdout)))
+    })
 }
 
 /// The same guests over the kernel's loopback.

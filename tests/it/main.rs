@@ -10,6 +10,7 @@
 
 mod agent;
 mod api;
+mod between;
 mod cluster;
 mod controllers;
 mod disk;
