@@ -25,7 +25,7 @@ pub use read::{ApiResourcesArgs, DescribeArgs, EventsArgs, ExplainArgs, GetArgs,
 pub use token::{TokenCreateArgs, TokenDeleteArgs, TokenVerb};
 pub use write::{
     ApplyArgs, Cascade, DeleteArgs, HistoryArgs, ImageVerb, PatchArgs, PatchType, RegistryArgs, RolloutArgs,
-    RolloutVerb, ScaleArgs, StatusArgs, UndoArgs,
+    RolloutVerb, ScaleArgs, SnapshotVerb, StatusArgs, UndoArgs,
 };
 
 /// Where a cluster's files are kept where nothing else is said.
@@ -91,6 +91,9 @@ pub enum Verb {
     /// Load, list and remove images in the cluster's registry
     #[command(subcommand)]
     Image(ImageVerb),
+    /// Save the cluster's whole state to a file, or restore it
+    #[command(subcommand)]
+    Snapshot(SnapshotVerb),
 }
 
 /// Which cluster.

@@ -27,6 +27,7 @@ mod patch;
 mod rollout;
 mod scale;
 mod set;
+mod snapshot;
 mod template;
 mod token;
 mod wait;
@@ -64,5 +65,6 @@ pub async fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::ClusterInfo(args) => cluster::info(args).await,
         Verb::Token(verb) => token::run(verb).await,
         Verb::Image(verb) => images::run(verb).await,
+        Verb::Snapshot(verb) => snapshot::run(verb).await,
     }
 }

@@ -11,6 +11,7 @@ mod logs;
 mod parameters;
 mod path;
 mod review;
+mod snapshot;
 mod verbs;
 mod watch;
 
@@ -112,6 +113,9 @@ async fn route(context: &Context, request: Request) -> Result<Response, Error> {
     let _permit = context.requests.try_acquire().map_err(|_| busy())?;
     if let Some(answer) = discovery::answer(context, &path, request.method(), request.headers()) {
         return answer;
+    }
+    if snapshot::is_named(&path) {
+        return snapshot::answer(context, &identity, request).await;
     }
     if let Some(review) = review::named(&path) {
         return review::answer(context, review, &identity, request).await;

@@ -174,7 +174,7 @@ impl Node {
                     let seen = server.borrow_and_update().clone();
                     tokio::select! {
                         changed = server.changed() => if changed.is_err() { return },
-                        () = self.take_part(raft, seen) => {}
+                        () = self.take_part(raft, log, seen) => {}
                     }
                 }
             } => {}
@@ -182,9 +182,11 @@ impl Node {
     }
 
     /// Never ends.
-    async fn take_part(&self, raft: &Raft, seen: RaftServerMetrics<Types>) {
-        // Whoever is alone elects itself, and has nobody to send heartbeats to.
-        raft.runtime_config().tick(seen.membership_config.nodes().count() > 1);
+    async fn take_part(&self, raft: &Raft, log: &LogStore, seen: RaftServerMetrics<Types>) {
+        // Whoever is alone elects itself, and has nobody to send anything to.
+        let has_others = seen.membership_config.nodes().count() > 1;
+        raft.runtime_config().tick(has_others);
+        log.keep(if has_others { self.kept } else { Kept::LITTLE });
         let is_only_voter = seen.membership_config.voter_ids().eq([self.me.id]);
         if seen.state == ServerState::Leader {
             self.take_office(raft, seen.vote.leader_id).await;

@@ -223,6 +223,28 @@ pub enum ImageVerb {
     },
 }
 
+/// Verbs of `snapshot`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum SnapshotVerb {
+    /// Write all objects to a file, while the cluster runs (but for Leases and Events)
+    #[command(after_help = "Example:\n  wherry snapshot save monday.snapshot")]
+    Save {
+        /// The file to write
+        file: PathBuf,
+        /// Which cluster.
+        #[command(flatten)]
+        cluster: ClusterArgs,
+    },
+    /// Make the objects of a file the present ones: what is not in it is removed. Can be repeated
+    Restore {
+        /// The file to read
+        file: PathBuf,
+        /// Which cluster.
+        #[command(flatten)]
+        cluster: ClusterArgs,
+    },
+}
+
 /// Which registry.
 #[derive(Clone, Debug, Args)]
 pub struct RegistryArgs {

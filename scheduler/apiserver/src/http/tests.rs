@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
+use bytes::Bytes;
 use http::{Request, StatusCode, header};
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -15,6 +16,12 @@ use crate::authenticate::Peer;
 use crate::{Identity, Registry, RegistryConfig};
 
 async fn ask(identity: Option<Identity>, request: Request<Body>) -> (StatusCode, Value) {
+    let (status, body) = ask_at(&context().await, identity, request).await;
+    (status, serde_json::from_slice(&body).unwrap_or_default())
+}
+
+/// What a new API server needs.
+async fn context() -> Context {
     let config = RegistryConfig::default();
     let registry = Registry::new(Store::in_memory(Limits::default()), config, SystemClock::shared());
     registry.bootstrap().await.unwrap();
@@ -22,15 +29,16 @@ async fn ask(identity: Option<Identity>, request: Request<Body>) -> (StatusCode,
     let tls =
         rustls::ClientConfig::builder().with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth();
     let drain = Trigger::new().drain();
-    let context = Context::new(registry, Readiness::default(), Arc::new(tls), "https://127.0.0.1:6443", drain);
-    let mut request = request;
+    Context::new(registry, Readiness::default(), Arc::new(tls), "https://127.0.0.1:6443", drain)
+}
+
+async fn ask_at(context: &Context, identity: Option<Identity>, mut request: Request<Body>) -> (StatusCode, Bytes) {
     if let Some(identity) = identity {
         request.extensions_mut().insert(Peer { certificate: Some((identity, "01".to_owned())) });
     }
-    let response = router(context).oneshot(request).await.unwrap();
+    let response = router(context.clone()).oneshot(request).await.unwrap();
     let status = response.status();
-    let body = response.into_body().collect().await.unwrap().to_bytes();
-    (status, serde_json::from_slice(&body).unwrap_or_default())
+    (status, response.into_body().collect().await.unwrap().to_bytes())
 }
 
 fn get(path: &str, accept: &str) -> Request<Body> {
@@ -63,6 +71,32 @@ async fn forms_follow_the_accept_header() {
     assert_eq!(found["kind"], "APIGroupDiscoveryList");
     let (_, found) = ask(Some(Identity::admin()), get("/apis/apps/v1", "application/json")).await;
     assert_eq!(found["resources"][0]["name"], "deployments");
+}
+
+#[tokio::test]
+async fn administrators_save_and_restore_the_state() {
+    const PATH: &str = "/wherry/v1/snapshot";
+    let context = context().await;
+    let admin = || Some(Identity::admin());
+    let (status, saved) = ask_at(&context, admin(), get(PATH, "*/*")).await;
+    assert_eq!(status, StatusCode::OK);
+    let create = || {
+        let object = r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"x"}}"#;
+        Request::post("/api/v1/namespaces/default/configmaps").body(Body::from(object)).unwrap()
+    };
+    assert_eq!(ask_at(&context, admin(), create()).await.0, StatusCode::CREATED);
+    let put = |bytes: Bytes| Request::put(PATH).body(Body::from(bytes)).unwrap();
+    let mut damaged = saved.to_vec();
+    damaged.pop();
+    for (identity, bytes, expected) in [
+        (Identity::node("n"), saved.clone(), StatusCode::FORBIDDEN),
+        (Identity::admin(), damaged.into(), StatusCode::BAD_REQUEST),
+        (Identity::admin(), saved, StatusCode::OK),
+    ] {
+        assert_eq!(ask_at(&context, Some(identity), put(bytes)).await.0, expected);
+    }
+    let gone = get("/api/v1/namespaces/default/configmaps/x", "application/json");
+    assert_eq!(ask_at(&context, admin(), gone).await.0, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]

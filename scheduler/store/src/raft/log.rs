@@ -133,6 +133,11 @@ impl LogStore {
         self.lock().tail.durable()
     }
 
+    /// Keeps so many of the newest entries in memory from now on.
+    pub(crate) fn keep(&self, kept: Kept) {
+        self.lock().tail.keep(kept);
+    }
+
     /// Up to which index the log may be cut, given what is in the state, durably; none where nothing is to be gained.
     pub(crate) fn cut(&self, settled: u64) -> Option<u64> {
         let state = self.lock();

@@ -114,7 +114,7 @@ impl Machine {
         let mut state = self.lock();
         let state = &mut *state;
         let Some(office) = state.office else { return Step::Elsewhere(proposals) };
-        let plan = plan::plan(&state.objects, state.revision, proposals, &mut state.interner);
+        let mut plan = plan::plan(&state.objects, state.revision, proposals, &mut state.interner);
         // Numbers of a failed group stay unused: what became of it on the disks is not known.
         state.revision = plan.revision;
         if plan.group.is_empty() && plan.revision.0 <= state.position.reserved {
@@ -127,7 +127,7 @@ impl Machine {
             after: state.position.revision,
             revision: plan.revision.0,
             reserved,
-            records: plan.group.clone().into(),
+            records: std::mem::take(&mut plan.group).into(),
         };
         state.in_flight = Some(plan);
         Step::Log(group, office)

@@ -13,6 +13,11 @@ pub(crate) struct Kept {
     pub(crate) bytes: usize,
 }
 
+impl Kept {
+    /// For a member that is alone: there is nobody to feed.
+    pub(crate) const LITTLE: Self = Self { entries: 16, bytes: 1 << 20 };
+}
+
 /// Entries without gaps up to the last one.
 pub(super) struct Tail {
     entries: VecDeque<(Entry, usize)>,
@@ -46,6 +51,12 @@ impl Tail {
         self.last = Some(entry.log_id);
         self.entries.push_back((entry, bytes));
         self.bytes += bytes;
+    }
+
+    /// Keeps so much from now on.
+    pub(super) fn keep(&mut self, kept: Kept) {
+        self.kept = kept;
+        self.settle(self.durable);
     }
 
     /// Entries up to this index are on the disk: the oldest may go where they are too many.
