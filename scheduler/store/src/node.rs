@@ -37,6 +37,8 @@ const LOOK: Duration = Duration::from_millis(100);
 pub(crate) struct Node {
     pub(crate) me: Member,
     pub(crate) has_seat: bool,
+    /// Whether the tasks run on a thread of the store's own.
+    pub(crate) has_thread: bool,
     pub(crate) machine: Machine,
     pub(crate) pending: Arc<Pending>,
     pub(crate) network: Network,
@@ -187,6 +189,7 @@ impl Node {
         let has_others = seen.membership_config.nodes().count() > 1;
         raft.runtime_config().tick(has_others);
         log.keep(if has_others { self.kept } else { Kept::LITTLE });
+        log.wait_for_disk(!has_others && self.has_thread);
         let is_only_voter = seen.membership_config.voter_ids().eq([self.me.id]);
         if seen.state == ServerState::Leader {
             self.take_office(raft, seen.vote.leader_id).await;

@@ -94,6 +94,7 @@ pub(crate) fn open(medium: Arc<dyn Medium>, limits: Limits, seat: Option<Seat>) 
     let node = Arc::new(Node {
         me,
         has_seat: transport.is_some(),
+        has_thread: runtime.as_ref().is_none_or(Option::is_none),
         machine,
         pending,
         network: Network { transport, rng },

@@ -9,6 +9,7 @@ pub(crate) mod tail;
 
 use std::io;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use openraft::EntryPayload;
@@ -34,6 +35,8 @@ pub(crate) struct LogStore {
 struct Shared {
     disk: Log,
     state: Mutex<State>,
+    /// Nobody waits for this thread meanwhile.
+    may_wait: AtomicBool,
 }
 
 struct State {
@@ -125,7 +128,7 @@ impl LogStore {
             is_writing: false,
             failed: None,
         };
-        Ok(Self { shared: Arc::new(Shared { disk, state: Mutex::new(state) }) })
+        Ok(Self { shared: Arc::new(Shared { disk, state: Mutex::new(state), may_wait: AtomicBool::new(false) }) })
     }
 
     /// The last entry that is certain to be on the disk.
@@ -136,6 +139,12 @@ impl LogStore {
     /// Keeps so many of the newest entries in memory from now on.
     pub(crate) fn keep(&self, kept: Kept) {
         self.lock().tail.keep(kept);
+    }
+
+    /// Whether whoever writes may wait for the disk: that spares two changes of threads for each group, but keeps the
+    /// other tasks of the runtime waiting too.
+    pub(crate) fn wait_for_disk(&self, may_wait: bool) {
+        self.shared.may_wait.store(may_wait, Ordering::Relaxed);
     }
 
     /// Up to which index the log may be cut, given what is in the state, durably; none where nothing is to be gained.
@@ -162,7 +171,9 @@ impl LogStore {
         state.acks.push(ack);
         let is_idle = !std::mem::replace(&mut state.is_writing, true);
         drop(state);
-        if is_idle {
+        if is_idle && self.shared.may_wait.load(Ordering::Relaxed) {
+            self.shared.write_all();
+        } else if is_idle {
             let shared = Arc::clone(&self.shared);
             tokio::task::spawn_blocking(move || shared.write_all());
         }
