@@ -15,7 +15,8 @@ use clap::{Args, Subcommand};
 use wherry_client::{Client, Https, Kubeconfig};
 
 pub use change::{
-    ChangeArgs, ChosenArgs, CordonArgs, EditArgs, MetadataArgs, SetEnvArgs, SetResourcesArgs, SetVerb, TaintArgs,
+    ChangeArgs, ChosenArgs, CordonArgs, DrainArgs, EditArgs, MetadataArgs, SetEnvArgs, SetResourcesArgs, SetVerb,
+    TaintArgs,
 };
 pub use create::{
     CreateArgs, DataArgs, DeploymentArgs, DryRun, ExposeArgs, Generator, IngressArgs, MakeArgs, PortsArgs, Restart,
@@ -75,6 +76,8 @@ pub enum Verb {
     Cordon(CordonArgs),
     /// Open nodes to new pods
     Uncordon(CordonArgs),
+    /// Close nodes to new pods, and evict those that they have
+    Drain(DrainArgs),
     /// Keep pods off nodes that do not tolerate it
     Taint(TaintArgs),
     /// Change an object in your editor

@@ -12,6 +12,7 @@ mod cluster;
 mod create;
 mod delete;
 mod describe;
+mod drain;
 mod edit;
 mod events;
 mod explain;
@@ -58,6 +59,7 @@ pub async fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Set(verb) => set::run(verb).await,
         Verb::Cordon(args) => node::cordon(args, true).await,
         Verb::Uncordon(args) => node::cordon(args, false).await,
+        Verb::Drain(args) => drain::run(args).await,
         Verb::Taint(args) => node::taint(args).await,
         Verb::Edit(args) => edit::run(args).await,
         Verb::ApiResources(args) => cluster::resources(args).await,

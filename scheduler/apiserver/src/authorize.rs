@@ -8,10 +8,7 @@ use wherry_api::{Error, Reason, Resource};
 use crate::identity::Identity;
 
 const ADMINISTRATORS: &str = "system:masters";
-const NODES: &str = "system:nodes";
 const BOOTSTRAPPERS: &str = "system:bootstrappers";
-/// What a node's name begins with where it is a user.
-const NODE_USER: &str = "system:node:";
 const BOOTSTRAP_SECRET: &str = "bootstrap-token-";
 /// The selectors by which a node may look at Secrets of all namespaces: those that leave out the bootstrap tokens.
 const SECRET_SELECTORS: [&str; 2] = ["type=kubernetes.io/tls", "type!=bootstrap.kubernetes.io/token"];
@@ -30,9 +27,8 @@ pub(crate) struct Attributes<'a> {
 /// Says nothing where it is allowed, and a 403 in Kubernetes' words where it is not.
 pub(crate) fn authorize(identity: &Identity, wanted: &Attributes<'_>) -> Result<(), Error> {
     let member = |group: &str| identity.groups.iter().any(|own| own == group);
-    let node = identity.user.strip_prefix(NODE_USER).filter(|_| member(NODES));
     let is_allowed = member(ADMINISTRATORS)
-        || node.is_some_and(|node| node_may(node, wanted))
+        || identity.node_name().is_some_and(|node| node_may(node, wanted))
         || (member(BOOTSTRAPPERS) && bootstrapper_may(wanted));
     if is_allowed {
         return Ok(());
@@ -62,7 +58,7 @@ pub(crate) fn administer(identity: &Identity, what: &str) -> Result<(), Error> {
 
 /// Nodes read what pods need, and write about themselves.
 fn node_may(node: &str, wanted: &Attributes<'_>) -> bool {
-    // The name of what is created is in its body.
+    // The name of what is created is in its body, see `Identity::check_new`.
     let is_own = wanted.name == node || (wanted.verb == "create" && wanted.name.is_empty());
     match (wanted.verb, wanted.resource.kind) {
         ("get" | "list" | "watch", "Secret") => reads_harmless_secret(wanted),

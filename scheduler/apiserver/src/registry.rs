@@ -7,6 +7,7 @@ mod addresses;
 mod bootstrap;
 mod create;
 mod delete;
+mod evict;
 mod ingress;
 mod modify;
 mod node_range;

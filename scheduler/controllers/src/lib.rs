@@ -5,6 +5,7 @@
 
 mod binder;
 mod deployment;
+mod disruption;
 mod driver;
 mod ended;
 mod endpoints;
@@ -58,6 +59,7 @@ pub fn start(client: Client, config: ControllersConfig, clock: Arc<dyn Clock>, d
     driver.run(namespace::Namespaces { ca_certificate: config.authority.certificate() });
     driver.run(signing::Signing { authority: config.authority, life: config.certificate_life });
     driver.run(garbage::Garbage);
+    driver.run(disruption::DisruptionBudgets);
     driver.run(ingress::IngressStatus { address: config.ingress_address });
     driver.run(nodes::NodeLifecycle { grace: config.node_grace });
     driver.run(ended::EndedPods { most: ended::ENDED_PODS_MAX });

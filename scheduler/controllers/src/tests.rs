@@ -1,6 +1,7 @@
 //! Each controller alone, step by step, and all together. The API is the real one, in memory.
 
 mod deployments;
+mod disruption;
 mod endpoints;
 mod garbage;
 mod nodes;

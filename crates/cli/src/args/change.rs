@@ -1,8 +1,10 @@
 //! Flags of the verbs that change fields of objects.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
 
-use super::ClusterArgs;
+use super::{ClusterArgs, duration};
 
 /// Which objects, where they are not named.
 #[derive(Clone, Debug, Args)]
@@ -105,6 +107,44 @@ pub struct CordonArgs {
     /// Which objects.
     #[command(flatten)]
     pub chosen: ChosenArgs,
+}
+
+impl CordonArgs {
+    /// For one node.
+    pub fn of(node: &str, cluster: &ClusterArgs) -> Self {
+        let chosen = ChosenArgs { selector: String::new(), all: false, cluster: cluster.clone() };
+        Self { nodes: vec![node.to_owned()], chosen }
+    }
+}
+
+/// Flags of `drain`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Example:\n  wherry drain n2 --delete-emptydir-data --timeout 5m\n  wherry uncordon n2")]
+pub struct DrainArgs {
+    /// The nodes
+    #[arg(required = true)]
+    pub nodes: Vec<String>,
+    /// Also evict pods that nobody makes anew
+    #[arg(long)]
+    pub force: bool,
+    /// Leave the pods of DaemonSets where they are
+    #[arg(long)]
+    pub ignore_daemonsets: bool,
+    /// Also evict pods with emptyDir volumes, whose content is lost
+    #[arg(long)]
+    pub delete_emptydir_data: bool,
+    /// Seconds that each pod has to end (else what it says itself)
+    #[arg(long)]
+    pub grace_period: Option<i64>,
+    /// Give up after this; 0 never
+    #[arg(long, default_value = "0", value_parser = duration)]
+    pub timeout: Duration,
+    /// Only pods with these labels
+    #[arg(long, default_value = "")]
+    pub pod_selector: String,
+    /// Which cluster.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
 }
 
 /// Flags of `taint`.

@@ -110,6 +110,7 @@ impl Call<'_> {
             return Ok(encode::json(StatusCode::CREATED, json, &[]));
         }
         let warnings = self.duplicates(&sent, &options)?;
+        self.identity.check_new(resource, &sent.value)?;
         self.identity.stamp(resource, &mut sent.value);
         let written = registry.create(resource, namespace.as_deref(), sent.value, &options).await?;
         Ok(self.written(StatusCode::CREATED, written, warnings))

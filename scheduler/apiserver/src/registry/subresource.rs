@@ -1,10 +1,10 @@
-//! Subresources that are objects of their own form: `scale`, `binding`, `eviction`, `finalize`.
+//! Subresources that are objects of their own form: `scale` and `finalize`.
 
 use serde_json::{Value, json};
 use wherry_api::resource::Subresource;
 use wherry_api::selector::Labels;
 use wherry_api::{Error, Reason};
-use wherry_client::{DeleteOptions, PatchKind, Precondition};
+use wherry_client::PatchKind;
 
 use super::modify::ours;
 use super::object::{decode, meta, set_meta};
@@ -55,20 +55,6 @@ impl Registry {
             scaled(present, &scale)
         });
         scale_of(&parse(&written.await?)?)
-    }
-
-    /// Deletes a pod as its eviction asks. Disruption budgets are not served yet, so nothing stands in its way.
-    pub(crate) async fn evict(&self, target: &Target, eviction: &Value, dry_run: bool) -> Result<(), Error> {
-        let options = eviction.get("deleteOptions");
-        let text = |pointer| options.and_then(|o| o.pointer(pointer)).and_then(Value::as_str).unwrap_or_default();
-        let precondition = Precondition {
-            uid: text("/preconditions/uid").to_owned(),
-            resource_version: text("/preconditions/resourceVersion").to_owned(),
-        };
-        let grace_period_seconds = options.and_then(|o| o.get("gracePeriodSeconds")).and_then(Value::as_i64);
-        let delete = DeleteOptions { grace_period_seconds, precondition, ..DeleteOptions::default() };
-        let dry = options.and_then(|o| o.get("dryRun")).and_then(Value::as_array).is_some_and(|dry| !dry.is_empty());
-        self.delete(target, &delete, dry_run || dry).await.map(drop)
     }
 
     /// Sets a namespace's `spec.finalizers`; where they are gone, so is the namespace.

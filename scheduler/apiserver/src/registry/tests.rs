@@ -2,7 +2,9 @@
 
 use futures::StreamExt;
 use serde_json::json;
-use wherry_api::kinds::{ConfigMap, Deployment, Ingress, IngressClass, Kind, Namespace, Pod, Service};
+use wherry_api::kinds::{
+    ConfigMap, Deployment, Ingress, IngressClass, Kind, Namespace, Node, Pod, PodDisruptionBudget, Service,
+};
 use wherry_api::{Error, Reason};
 use wherry_base::SystemClock;
 use wherry_client::{Client, DeleteOptions, Event, ListOptions, WatchOptions};
@@ -197,4 +199,59 @@ async fn a_deployment_is_scaled_through_its_scale() {
     };
     client.transport().send(request).await.unwrap();
     assert_eq!(api.get("web").await.unwrap().spec.unwrap().replicas, Some(5));
+}
+
+#[tokio::test]
+async fn no_two_nodes_have_one_range() {
+    let nodes = cluster().await.all::<Node>();
+    let node = |name: &str, spec: &str| object::<Node>(&format!("metadata: {{name: {name}}}\n{spec}"));
+    let range = |node: &Node| node.spec.clone().unwrap().pod_cidr.unwrap();
+    let first = nodes.create(&node("a", "")).await.unwrap();
+    let second = nodes.create(&node("b", "spec: {podCIDR: 10.128.64.0/18}")).await.unwrap();
+    let third = nodes.create(&node("c", "")).await.unwrap();
+    assert_eq!([&first, &second, &third].map(range), ["10.128.0.0/18", "10.128.64.0/18", "10.128.128.0/18"]);
+    assert_eq!(first.spec.unwrap().pod_cidrs.unwrap(), ["10.128.0.0/18"]);
+    let error = nodes.create(&node("d", "spec: {podCIDR: 10.128.0.0/24}")).await.unwrap_err();
+    assert!(error.to_string().contains("overlaps the range of node \"a\""), "{error}");
+    assert_eq!(reason(nodes.create(&node("d", "spec: {podCIDR: x}")).await), Reason::Invalid);
+    nodes.delete("a", DeleteOptions::default()).await.unwrap();
+    assert_eq!(range(&nodes.create(&node("d", "")).await.unwrap()), "10.128.0.0/18", "free again");
+}
+
+#[tokio::test]
+async fn an_eviction_asks_the_budget() {
+    let client = cluster().await;
+    let (pods, budgets) = (client.namespaced::<Pod>("default"), client.namespaced::<PodDisruptionBudget>("default"));
+    for name in ["a", "b", "unready"] {
+        let pod =
+            format!("metadata: {{name: {name}, labels: {{app: web}}}}\nspec: {{containers: [{{name: c, image: i}}]}}");
+        pods.create(&object(&pod)).await.unwrap();
+        let ready = if name == "unready" { "False" } else { "True" };
+        let status = json!({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": ready}]}});
+        pods.merge_status(name, &status).await.unwrap();
+    }
+    let evict = async |name: &str| pods.post(name, "eviction", &json!({"metadata": {"name": name}})).await;
+    budgets
+        .create(&object("metadata: {name: web}\nspec: {minAvailable: 1, selector: {matchLabels: {app: web}}}"))
+        .await
+        .unwrap();
+    // The budget's controller has not said yet what it allows.
+    let error = evict("a").await.unwrap_err();
+    assert_eq!((error.reason, error.retry_after_seconds), (Reason::TooManyRequests, Some(10)));
+    let status = json!({"status": {
+        "observedGeneration": 1, "disruptionsAllowed": 1, "currentHealthy": 2, "desiredHealthy": 1, "expectedPods": 3,
+    }});
+    budgets.merge_status("web", &status).await.unwrap();
+    evict("unready").await.unwrap();
+    evict("a").await.unwrap();
+    let left = budgets.get("web").await.unwrap().status.unwrap();
+    assert_eq!(left.disruptions_allowed, Some(0));
+    assert_eq!(left.disrupted_pods.unwrap().into_keys().collect::<Vec<_>>(), ["a"]);
+    assert_eq!(reason(pods.get("a").await), Reason::NotFound);
+    let error = evict("b").await.unwrap_err();
+    assert_eq!(error.to_string(), "Cannot evict pod as it would violate the pod's disruption budget.");
+    assert_eq!(error.causes[0].message, "The disruption budget web needs 1 healthy pods and has 2 currently");
+    let second = "metadata: {name: other}\nspec: {minAvailable: 0, selector: {matchLabels: {app: web}}}";
+    budgets.create(&object(second)).await.unwrap();
+    assert_eq!(reason(evict("b").await), Reason::InternalError);
 }

@@ -53,6 +53,7 @@ impl Transport for InProcess {
             (Verb::Create(body), Some(subresource)) => registry.post(&target, subresource, &parse(&body)?, false).await,
             (Verb::Create(body), None) => {
                 let mut object = parse(&body)?;
+                self.identity.check_new(request.resource, &object)?;
                 self.identity.stamp(request.resource, &mut object);
                 Ok(registry.create(request.resource, namespace, object, &options).await?.json)
             }
