@@ -41,6 +41,9 @@ pub enum Verb {
     /// Run guests for the node that starts this process
     #[command(hide = true)]
     Sandbox(SandboxArgs),
+    /// Compile a module for the node that starts this process
+    #[command(hide = true)]
+    Compile(CompileArgs),
     /// A verb of a person's, against a running cluster
     #[command(flatten)]
     Person(wherry_cli::Verb),
@@ -158,6 +161,17 @@ pub struct SandboxArgs {
     /// The directories that it may write, too
     #[arg(long)]
     pub writable: Vec<PathBuf>,
+}
+
+/// How a node has a module compiled.
+#[derive(Clone, Debug, Args)]
+pub struct CompileArgs {
+    /// The user that it becomes
+    #[arg(long)]
+    pub user: Option<u32>,
+    /// The code counts no epochs, at which it would yield
+    #[arg(long)]
+    pub without_epochs: bool,
 }
 
 /// Where modules run.

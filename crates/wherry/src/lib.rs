@@ -3,6 +3,7 @@
 //! Carries the guest examples (`wherry-guests`) and the demo's manifests, so that `wherry up --demo` needs no file beside it.
 
 mod cluster_info;
+mod compile;
 mod config;
 mod credentials;
 mod data_dir;
@@ -48,7 +49,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {
-    // A sandbox confines itself before it has any thread.
+    // A sandbox or a compiler confines itself before it has any thread.
     let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build();
     match cli.verb {
         Verb::Up(args) => {
@@ -64,6 +65,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             runtime()?.block_on(roles::node(args))
         }
         Verb::Sandbox(args) => sandbox::run(args),
+        Verb::Compile(args) => compile::run(&args),
         Verb::Person(verb) => runtime()?.block_on(wherry_cli::run(verb)),
     }
 }

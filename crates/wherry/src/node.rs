@@ -20,7 +20,7 @@ use wherry_proxy::{Proxy, Table};
 use wherry_sandbox::{Grouping, Processes, RuntimeConfig, SandboxConfig, SandboxRuntime, Sandboxes};
 use wherry_tunnel::{TunnelServer, Tunnels};
 use wherry_vnet::{Network, NetworkConfig};
-use wherry_wasm::{WasmConfig, WasmRuntime};
+use wherry_wasm::{Images, WasmConfig, WasmRuntime};
 
 use crate::cluster_info::{ClusterInfo, remember_range, remembered_range};
 use crate::config::{CommonArgs, Isolation, NodeFlags};
@@ -130,18 +130,19 @@ impl Node {
             commands_max: COMMANDS_MAX,
             guests: threads.clone(),
         };
-        let wasm = Arc::new(WasmRuntime::new(wasm, images)?);
         let sandbox_tasks = Trigger::new();
         let processes = Arc::new(Processes::new(data.join("")));
+        let images = Images::open(images, Arc::clone(&processes) as _, &data.join("wasm"))?;
         let sandboxes = SandboxConfig {
             directory: data.join("node/sandboxes"),
             network: network.config().clone(),
             requests: threads.clone(),
             launcher: Arc::clone(&processes) as _,
-            engine: wherry_runtime::Compiler::engine(&*wasm),
+            engine: images.compiler(true)?.engine(),
         };
         let sandboxes = Sandboxes::open(sandboxes, &sandbox_tasks.drain()).await;
-        let runtimes = runtimes(args.isolation, data, &wasm, &sandboxes.context("sandboxes cannot be set up")?)?;
+        let sandboxes = sandboxes.context("sandboxes cannot be set up")?;
+        let runtimes = runtimes(args.isolation, data, wasm, &images, &sandboxes)?;
         let peers = Arc::new(PeersServer(TunnelServer::new(tunnels, Arc::clone(&network))));
         let agent = Agent::new(config, client, runtimes, network, clock)?;
         let agent_tasks = Trigger::new();
@@ -194,7 +195,8 @@ fn confinement_lacking(isolation: Isolation) -> Vec<String> {
 fn runtimes(
     isolation: Isolation,
     data: &DataDir,
-    wasm: &Arc<WasmRuntime>,
+    wasm: WasmConfig,
+    images: &Arc<Images>,
     sandboxes: &Arc<Sandboxes>,
 ) -> anyhow::Result<Runtimes> {
     let sandboxed = |name, grouping, compiler| {
@@ -204,11 +206,11 @@ fn runtimes(
         Arc::new(SandboxRuntime::new(config))
     };
     let usual: Arc<dyn wherry_runtime::Runtime> = match isolation {
-        Isolation::Namespace => sandboxed("wasm", Grouping::Namespace, Arc::clone(wasm) as _),
-        Isolation::Shared => Arc::clone(wasm) as _,
+        Isolation::Namespace => sandboxed("wasm", Grouping::Namespace, images.compiler(true)?),
+        Isolation::Shared => Arc::new(WasmRuntime::new(wasm, Arc::clone(images))?),
     };
-    let without_epochs = wasm.compiler_without_epochs().context("the wasm runtime compiles nothing")?;
-    Ok(Runtimes::new(vec![usual, sandboxed("wasm-isolated", Grouping::Pod, without_epochs)]))
+    let isolated = sandboxed("wasm-isolated", Grouping::Pod, images.compiler(false)?);
+    Ok(Runtimes::new(vec![usual, isolated]))
 }
 
 /// A listener that belongs to the runtime that is entered.

@@ -31,6 +31,8 @@ pub struct Plan {
     /// How much private memory may be writable, in bytes: a poor man's limit where no cgroup is. The address space itself
     /// cannot be limited, since a pool of wasm memories reserves terabytes of it.
     pub data_bytes_max: Option<u64>,
+    /// How long the process may run on a CPU, in seconds, all threads together; then the kernel ends it.
+    pub cpu_seconds_max: Option<u64>,
 }
 
 /// A directory that a sandbox process may use, with all beneath it.
@@ -172,7 +174,16 @@ mod tests {
 
     fn plan(threads_max: Option<u64>) -> Plan {
         let (user, directories, descriptors) = (None, Vec::new(), Vec::new());
-        Plan { user, directories, descriptors, open_files_max: 8, threads_max, file_bytes_max: 8, data_bytes_max: None }
+        Plan {
+            user,
+            directories,
+            descriptors,
+            open_files_max: 8,
+            threads_max,
+            file_bytes_max: 8,
+            data_bytes_max: None,
+            cpu_seconds_max: None,
+        }
     }
 
     #[test]

@@ -18,6 +18,9 @@ pub fn enforce(plan: &Plan) -> Result<(), ConfineError> {
     if let Some(bytes) = plan.data_bytes_max {
         limit("writable memory", Resource::Data, bytes)?;
     }
+    if let Some(seconds) = plan.cpu_seconds_max {
+        limit("time on a CPU", Resource::Cpu, seconds)?;
+    }
     Ok(())
 }
 

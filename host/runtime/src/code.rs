@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 
 use crate::{Image, ImageError, PullPolicy, Runtime};
 
@@ -14,6 +15,14 @@ pub struct Code {
     pub file: File,
     /// How it is loaded, in the words of who compiled it.
     pub form: String,
+}
+
+/// Turns modules into native code where one that gets the better of the compiler does no harm.
+#[async_trait]
+pub trait Codegen: Send + Sync + 'static {
+    /// Compiles a module, whose code counts `epochs`, at which it yields, or does not. The answer is in the words of the
+    /// engine, and trusted with no more than that module; the error is a sentence. Whoever waits no longer ends it.
+    async fn generate(&self, module: Bytes, epochs: bool) -> Result<Vec<u8>, String>;
 }
 
 /// Makes images ready for others to run.

@@ -13,7 +13,7 @@ mod mounts;
 mod survivor;
 
 pub use buffer::LogBuffer;
-pub use code::{Code, Compiler, GivenCode};
+pub use code::{Code, Codegen, Compiler, GivenCode};
 pub use container::{Container, ContainerSpec, Exit, ExitReason, Limits, Mount, PodRef, Usage};
 pub use image::{Image, ImageError, ImageKind, PullPolicy};
 pub use lines::LogLines;

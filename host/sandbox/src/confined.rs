@@ -40,6 +40,7 @@ pub fn confine_to(granted: &Granted) -> Result<Vec<String>, ConfineError> {
         threads_max: granted.user.map(|_| THREADS_MAX),
         file_bytes_max: FILE_BYTES_MAX,
         data_bytes_max: None,
+        cpu_seconds_max: None,
     };
     Ok(confine(&plan)?.lacking.iter().map(ToString::to_string).collect())
 }

@@ -1,5 +1,4 @@
-//! Compiled code, by the digest of its module: files that this release made, loaded when the first container needs them. A
-//! node whose modules run in sandboxes loads none.
+//! Compiled code in memory, by the digest of its module: loaded from files that a node of this release has signed.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -8,12 +7,11 @@ use std::os::fd::AsRawFd;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use tokio::sync::OnceCell;
 use wasmtime::Module;
 use wasmtime::component::{Component, InstancePre, Linker};
-use wherry_image::{Inspected, ModuleKind};
+use wherry_image::ModuleKind;
 
-use crate::engine::{Engines, Needs, World};
+use crate::engine::{Engines, Needs};
 use crate::state::State;
 
 /// A module's code.
@@ -51,23 +49,14 @@ const KINDS: [(ModuleKind, &str); 5] = [
 const CONCURRENT: &str = "+concurrent";
 const EPOCHS: &str = "+epochs";
 
-/// A module's code in its file.
-pub(crate) struct Compiled {
-    pub(crate) form: Form,
-    file: File,
-    loaded: OnceLock<Code>,
-}
-
-/// The code of all modules that were compiled or given; one task compiles, the others wait.
+/// The code of all modules that were given.
 pub(crate) struct Codes {
     pub(crate) engines: Arc<Engines>,
-    /// Whether what is compiled here counts epochs.
-    epochs: bool,
-    by_digest: Mutex<HashMap<String, Arc<OnceCell<Compiled>>>>,
+    by_digest: Mutex<HashMap<String, Code>>,
 }
 
 impl Form {
-    const fn new(kind: ModuleKind, concurrent: bool, epochs: bool) -> Self {
+    pub(crate) const fn new(kind: ModuleKind, concurrent: bool, epochs: bool) -> Self {
         let pool = matches!(kind, ModuleKind::Http2 | ModuleKind::Http3);
         Self { kind, needs: Needs { pool, concurrent, epochs } }
     }
@@ -93,20 +82,6 @@ impl FromStr for Form {
     }
 }
 
-impl Compiled {
-    pub(crate) const fn new(form: Form, file: File) -> Self {
-        Self { form, file, loaded: OnceLock::new() }
-    }
-
-    fn load(&self, engines: &Engines) -> wasmtime::Result<Code> {
-        if let Some(code) = self.loaded.get() {
-            return Ok(code.clone());
-        }
-        let code = load(self.form, &self.file, engines)?;
-        Ok(self.loaded.get_or_init(|| code).clone())
-    }
-}
-
 impl ComponentCode {
     fn new(component: Component, form: Form) -> Arc<Self> {
         Arc::new(Self { component, form, linked: OnceLock::new() })
@@ -123,73 +98,46 @@ impl ComponentCode {
 }
 
 impl Codes {
-    /// None yet; `epochs` says whether what is compiled here counts them.
-    pub(crate) fn new(engines: Arc<Engines>, epochs: bool) -> Arc<Self> {
-        Arc::new(Self { engines, epochs, by_digest: Mutex::default() })
-    }
-
-    /// How a module is to be compiled.
-    pub(crate) fn form_of(&self, module: &Inspected) -> Form {
-        let exports_p3 = matches!(module.kind, ModuleKind::Http3 | ModuleKind::Command3);
-        let imports_p3 = module.imports.iter().any(|import| import.contains("@0.3."));
-        Form::new(module.kind, exports_p3 || imports_p3, self.epochs)
-    }
-
-    /// Where a module's code is, or will be.
-    pub(crate) fn cell(&self, digest: &str) -> Arc<OnceCell<Compiled>> {
-        Arc::clone(self.by_digest().entry(digest.to_owned()).or_default())
-    }
-
-    /// The form of code that is there.
-    pub(crate) fn form(&self, digest: &str) -> Option<Form> {
-        Some(self.by_digest().get(digest)?.get()?.form)
+    /// None yet.
+    pub(crate) fn new(engines: Arc<Engines>) -> Arc<Self> {
+        Arc::new(Self { engines, by_digest: Mutex::default() })
     }
 
     /// Code that is there.
-    pub(crate) fn code(&self, digest: &str) -> Option<wasmtime::Result<Code>> {
-        let cell = self.by_digest().get(digest).cloned()?;
-        Some(cell.get()?.load(&self.engines))
+    pub(crate) fn get(&self, digest: &str) -> Option<Code> {
+        self.by_digest().get(digest).cloned()
     }
 
-    /// Takes code that another process of this release has compiled.
-    pub(crate) fn install(&self, digest: &str, form: Form, file: File) {
-        let _another_was_first = self.cell(digest).set(Compiled::new(form, file));
+    /// Takes code that a node of this release has signed.
+    pub(crate) fn install(&self, digest: &str, form: Form, file: &File) -> wasmtime::Result<()> {
+        if self.get(digest).is_none() {
+            let code = self.load(form, file)?;
+            // Where two come at the same time, one is dropped unused.
+            self.by_digest().entry(digest.to_owned()).or_insert(code);
+        }
+        Ok(())
     }
 
-    /// What names the engine that such code is compiled for, with or without a pool.
-    pub(crate) fn key(&self, form: Form) -> wasmtime::Result<String> {
-        Ok(self.compiler(form)?.key())
-    }
-
-    pub(crate) fn compile(&self, form: Form, module: &[u8]) -> wasmtime::Result<Vec<u8>> {
-        let engine = &self.compiler(form)?.engine;
-        let is_core = form.kind == ModuleKind::CoreCommand;
-        if is_core { engine.precompile_module(module) } else { engine.precompile_component(module) }
-    }
-
-    /// Code is the same for an engine with a pool, which only those need that run it.
-    fn compiler(&self, form: Form) -> wasmtime::Result<Arc<World>> {
-        self.engines.world(Needs { pool: false, ..form.needs })
-    }
-
-    fn by_digest(&self) -> MutexGuard<'_, HashMap<String, Arc<OnceCell<Compiled>>>> {
+    fn by_digest(&self) -> MutexGuard<'_, HashMap<String, Code>> {
         self.by_digest.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-/// Loads code from its file.
-fn load(form: Form, file: &File, engines: &Engines) -> wasmtime::Result<Code> {
-    let engine = &engines.world(form.needs)?.engine;
-    // The open file, whatever has become of its name.
-    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    // SAFETY: the file was written by the node, in a directory that only the node can write, with this very engine
-    // (wasmtime checks its version and settings), and the node has checked its signature when it opened it.
-    unsafe {
-        if form.kind == ModuleKind::CoreCommand {
-            Module::deserialize_file(engine, path).map(|module| Code::Core(module, form))
-        } else {
-            let component = Component::deserialize_file(engine, path)?;
-            Ok(Code::Component(ComponentCode::new(component, form)))
+    /// Loads code from its file.
+    fn load(&self, form: Form, file: &File) -> wasmtime::Result<Code> {
+        let engine = &self.engines.world(form.needs)?.engine;
+        // The open file, whatever has become of its name.
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        // SAFETY: the file was written by the node, in a directory that only the node can write, for this very engine
+        // (wasmtime checks its version and settings), and the node has checked its signature when it opened it. It may be
+        // what a module has made of the compiler: then it is that module's own process that it runs in, or that of a node
+        // whose owner trusts all modules.
+        unsafe {
+            if form.kind == ModuleKind::CoreCommand {
+                Module::deserialize_file(engine, path).map(|module| Code::Core(module, form))
+            } else {
+                let component = Component::deserialize_file(engine, path)?;
+                Ok(Code::Component(ComponentCode::new(component, form)))
+            }
         }
     }
 }

@@ -95,25 +95,22 @@ impl World {
             if needs.concurrent { link::concurrent_components(&engine)? } else { link::components(&engine)? };
         Ok(Self { components, core_modules: link::core_modules(&engine)?, engine })
     }
-
-    /// What compiled code is only good for together with: wasmtime's version, the machine, all settings.
-    pub(crate) fn key(&self) -> String {
-        key(&self.engine)
-    }
 }
 
 /// What tells whether a process runs the code that another compiles: the key of one engine stands for those of all.
 pub(crate) fn release() -> wasmtime::Result<String> {
-    Ok(key(&engine(0, Needs { pool: false, concurrent: true, epochs: true })?))
+    key(Needs { pool: false, concurrent: true, epochs: true })
 }
 
-fn key(engine: &Engine) -> String {
+/// What compiled code is only good for together with: wasmtime's version, the machine, all settings.
+pub(crate) fn key(needs: Needs) -> wasmtime::Result<String> {
     let mut hasher = DefaultHasher::new();
-    engine.precompile_compatibility_hash().hash(&mut hasher);
-    format!("{:016x}", hasher.finish())
+    engine(1, needs)?.precompile_compatibility_hash().hash(&mut hasher);
+    Ok(format!("{:016x}", hasher.finish()))
 }
 
-fn engine(instances: u32, needs: Needs) -> wasmtime::Result<Engine> {
+/// An engine; if it needs a pool, with one of so many instances.
+pub(crate) fn engine(instances: u32, needs: Needs) -> wasmtime::Result<Engine> {
     let mut config = Config::new();
     config
         .epoch_interruption(needs.epochs)

@@ -1,7 +1,8 @@
-//! Modules of this node: fetched once, kept by digest, compiled once for each engine that needs them.
+//! Modules of this node: fetched once, kept by digest, compiled once with epochs and once without where that is asked for.
 //!
-//! `DATA/modules/HEX.wasm` are modules, `DATA/compiled/ENGINE-HEX.cwasm` their code. The directory is the node's alone, and
-//! compiled code is signed with the node's key (`DATA/key`): what does not match is compiled again.
+//! `DATA/modules/HEX.wasm` are modules, `DATA/compiled/HEX.cwasm` (`HEX-free.cwasm` without epochs) their code. The directory is
+//! the node's alone, and compiled code is signed with the node's key (`DATA/key`), together with its form and its engine's
+//! settings: what does not match is compiled again. Nothing here reads a module or loads its code.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -11,74 +12,97 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
-use wherry_image::{FetchError, ImageSource, InspectError, ModuleKind, Reference, inspect};
-use wherry_runtime::{Image, ImageError, ImageKind, PullPolicy};
+use tokio::sync::{OnceCell, Semaphore};
+use wherry_image::{FetchError, ImageSource, ModuleKind, Reference};
+use wherry_runtime::{Code, Codegen, Compiler, Image, ImageError, ImageKind, PullPolicy};
 
-use crate::codes::{Codes, Compiled, Form};
+use crate::codes::Form;
+use crate::compile::parse;
+use crate::engine::{key, release};
+use crate::runtime::SetupError;
 use crate::signature::Key;
 
 /// How many names are remembered with their digests; the file is the truth for the rest.
 const NAMES_MAX: usize = 65_536;
+/// How many modules are compiled at once; further ones wait.
+const COMPILED_AT_ONCE_MAX: usize = 2;
 
 /// The modules of this node.
-pub(crate) struct Images {
+pub struct Images {
     source: Arc<dyn ImageSource>,
+    codegen: Arc<dyn Codegen>,
     directory: PathBuf,
     key: Key,
     /// What each name stood for when it was last asked.
     names: Mutex<HashMap<String, String>>,
-    /// The code whose signature was checked: the open files, so that they are those that were checked.
-    checked: Mutex<HashMap<PathBuf, File>>,
+    /// By digest, and whether the code counts epochs.
+    compiled: Mutex<HashMap<(String, bool), Cell>>,
+    compiling: Semaphore,
+}
+
+/// Filled by the one task that compiles; the others wait.
+type Cell = Arc<OnceCell<Compiled>>;
+
+/// Code whose signature was checked: the open file, so that it is the one that was.
+struct Compiled {
+    form: Form,
+    file: File,
+}
+
+/// Makes images ready whose code counts epochs, or does not.
+struct ImageCompiler {
+    images: Arc<Images>,
+    epochs: bool,
+    release: String,
 }
 
 impl Images {
-    pub(crate) fn open(source: Arc<dyn ImageSource>, directory: &Path) -> io::Result<Self> {
+    /// Those that are kept in a directory, which is made where it is missing.
+    pub fn open(
+        source: Arc<dyn ImageSource>,
+        codegen: Arc<dyn Codegen>,
+        directory: &Path,
+    ) -> Result<Arc<Self>, SetupError> {
         for folder in ["modules", "compiled", "names"] {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(directory.join(folder))?;
         }
         let key = Key::of(&directory.join("key"))?;
-        let (directory, names, checked) = (directory.to_owned(), Mutex::default(), Mutex::default());
-        Ok(Self { source, directory, key, names, checked })
+        let (directory, names, compiled) = (directory.to_owned(), Mutex::default(), Mutex::default());
+        let compiling = Semaphore::new(COMPILED_AT_ONCE_MAX);
+        Ok(Arc::new(Self { source, codegen, directory, key, names, compiled, compiling }))
+    }
+
+    /// What makes images ready for other processes; their code counts `epochs`, at which it yields, or is for processes that
+    /// the operating system limits and ends.
+    pub fn compiler(self: &Arc<Self>, epochs: bool) -> Result<Arc<dyn Compiler>, SetupError> {
+        let release = release().map_err(SetupError::Engine)?;
+        Ok(Arc::new(ImageCompiler { images: Arc::clone(self), epochs, release }))
     }
 
     /// Makes a module ready: found or fetched by the policy, checked, compiled.
-    pub(crate) async fn prepare(
-        &self,
-        codes: &Arc<Codes>,
-        name: &str,
-        policy: PullPolicy,
-    ) -> Result<Image, ImageError> {
+    pub(crate) async fn prepare(&self, name: &str, policy: PullPolicy, epochs: bool) -> Result<Image, ImageError> {
         let reference: Reference = name.parse().map_err(|_| ImageError::BadName(name.to_owned()))?;
         let digest = self.digest(&reference, policy).await?;
-        let kind = match self.form(codes, &reference, &digest, policy).await?.kind {
+        let kind = match self.form(&reference, &digest, policy, epochs).await?.kind {
             ModuleKind::Http2 | ModuleKind::Http3 => ImageKind::Http,
             _ => ImageKind::Command,
         };
         Ok(Image { reference: name.to_owned(), digest, kind })
     }
 
-    /// The file with the code of a module that was prepared before, its signature checked.
-    pub(crate) fn compiled(&self, codes: &Codes, digest: &str) -> io::Result<wherry_runtime::Code> {
-        let form = codes.form(digest).ok_or(io::ErrorKind::NotFound)?;
-        let engine = codes.key(form).map_err(io::Error::other)?;
-        let path = compiled_file(&self.directory, &engine, digest);
-        Ok(wherry_runtime::Code { file: self.checked(path)?, form: form.to_string() })
+    /// The code of a module that was prepared before.
+    pub(crate) fn code(&self, digest: &str, epochs: bool) -> io::Result<Code> {
+        let cell = self.cell(digest, epochs);
+        let Compiled { form, file } = cell.get().ok_or(io::ErrorKind::NotFound)?;
+        Ok(Code { file: file.try_clone()?, form: form.to_string() })
     }
 
-    /// An open file whose signature was checked when it was first asked for.
-    fn checked(&self, path: PathBuf) -> io::Result<File> {
-        let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(file) = checked.get(&path) {
-            return file.try_clone();
-        }
-        if !self.key.has_signed(&path) {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the compiled code's signature does not match"));
-        }
-        let file = File::open(&path)?;
-        checked.insert(path, file.try_clone()?);
-        Ok(file)
+    fn cell(&self, digest: &str, epochs: bool) -> Cell {
+        let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(compiled.entry((digest.to_owned(), epochs)).or_default())
     }
 
     async fn digest(&self, reference: &Reference, policy: PullPolicy) -> Result<String, ImageError> {
@@ -118,24 +142,26 @@ impl Images {
         }
     }
 
+    /// The form of a module's code, which is in the cache then.
     async fn form(
         &self,
-        codes: &Arc<Codes>,
         reference: &Reference,
         digest: &str,
         policy: PullPolicy,
+        epochs: bool,
     ) -> Result<Form, ImageError> {
-        let cell = codes.cell(digest);
+        let cell = self.cell(digest, epochs);
         let compiled = cell.get_or_try_init(|| async {
+            let (key, place) = (self.key.clone(), self.code_file(digest, epochs));
+            let unusable = |why| ImageError::Unusable(format!("{reference}: {why}"));
+            let (its_key, its_place) = (key.clone(), place.clone());
+            if let Some(kept) = blocking(move || Ok(kept(&its_key, &its_place))).await.map_err(unusable)? {
+                return Ok(kept);
+            }
             let module = self.module(reference, digest, policy).await?;
-            let (codes, key, name) = (Arc::clone(codes), self.key.clone(), reference.to_string());
-            let (directory, digest) = (self.directory.clone(), digest.to_owned());
-            let compile = move || {
-                compile(&codes, &key, &module, |engine| compiled_file(&directory, engine, &digest))
-                    .map_err(|why| ImageError::Unusable(format!("{name}: {why}")))
-            };
-            let compiled = tokio::task::spawn_blocking(compile).await;
-            compiled.map_err(|e| ImageError::Unusable(format!("{reference}: compiling failed: {e}")))?
+            let _turn = self.compiling.acquire().await;
+            let answer = self.codegen.generate(module, epochs).await.map_err(unusable)?;
+            blocking(move || keep(&key, &place, &answer, epochs)).await.map_err(unusable)
         });
         Ok(compiled.await?.form)
     }
@@ -163,6 +189,11 @@ impl Images {
         self.directory.join("modules").join(format!("{}.wasm", hex(digest)))
     }
 
+    fn code_file(&self, digest: &str, epochs: bool) -> PathBuf {
+        let kind = if epochs { "" } else { "-free" };
+        self.directory.join("compiled").join(format!("{}{kind}.cwasm", hex(digest)))
+    }
+
     /// Names hold slashes and colons; their digests do not.
     fn name_file(&self, name: &str) -> PathBuf {
         self.directory.join("names").join(hex(&digest_of(name.as_bytes())))
@@ -174,22 +205,48 @@ fn pull_error(name: &str, error: &FetchError) -> ImageError {
     ImageError::Pull(format!("failed to pull image \"{name}\": {error}{hint}"))
 }
 
-/// The code of a module: from the cache, or compiled and cached. The error is a sentence.
-fn compile(codes: &Codes, key: &Key, module: &[u8], place: impl Fn(&str) -> PathBuf) -> Result<Compiled, String> {
-    let text = |e: wasmtime::Error| format!("{e:#}");
-    let form = codes.form_of(&inspect(module).map_err(|e: InspectError| e.to_string())?);
-    let file = place(&codes.key(form).map_err(text)?);
-    if !key.has_signed(&file) {
-        let compiled = codes.compile(form, module).map_err(text)?;
-        let cached = write(&file, &compiled).and_then(|()| key.sign(&file, &compiled));
-        cached.map_err(|e| format!("its code cannot be kept: {e}"))?;
+#[async_trait]
+impl Compiler for ImageCompiler {
+    async fn prepare(&self, reference: &str, policy: PullPolicy) -> Result<Image, ImageError> {
+        self.images.prepare(reference, policy, self.epochs).await
     }
-    Ok(Compiled::new(form, File::open(file).map_err(|e| e.to_string())?))
+
+    fn code(&self, digest: &str) -> io::Result<Code> {
+        self.images.code(digest, self.epochs)
+    }
+
+    fn engine(&self) -> String {
+        self.release.clone()
+    }
 }
 
-/// Where the code of a module for an engine is.
-fn compiled_file(directory: &Path, engine: &str, digest: &str) -> PathBuf {
-    directory.join("compiled").join(format!("{engine}-{}.cwasm", hex(digest)))
+/// Runs what blocks. The error is a sentence.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, String> + Send + 'static) -> Result<T, String> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| format!("compiling failed: {error}"))?
+}
+
+/// Code that is in the cache, of this release.
+fn kept(key: &Key, place: &Path) -> Option<Compiled> {
+    let (label, file) = key.signed(place)?;
+    let (form, _) = label.split_once(' ')?;
+    let form = form.parse().ok()?;
+    (label_of(form).ok()? == label).then_some(Compiled { form, file })
+}
+
+/// Puts code into the cache. The error is a sentence.
+fn keep(key: &Key, place: &Path, answer: &[u8], epochs: bool) -> Result<Compiled, String> {
+    let (form, code) = parse(answer)
+        .filter(|(form, _)| form.needs.epochs == epochs)
+        .ok_or("the compiler was ended by the module, or answers what was not asked")?;
+    let label = label_of(form).map_err(|error| format!("{error:#}"))?;
+    let written = write(place, code).and_then(|()| key.sign(place, &label, code));
+    written.map_err(|error| format!("its code cannot be kept: {error}"))?;
+    kept(key, place).ok_or_else(|| "its code was changed before it could be used".to_owned())
+}
+
+/// What is signed together with code.
+fn label_of(form: Form) -> wasmtime::Result<String> {
+    Ok(format!("{form} {}", key(form.needs)?))
 }
 
 /// Writes a file whole or not at all; of several at once the last one stays.

@@ -7,6 +7,7 @@
 
 mod codes;
 mod command;
+mod compile;
 mod container;
 mod engine;
 mod images;
@@ -26,4 +27,6 @@ mod stdio;
 mod throttle;
 mod ticker;
 
+pub use compile::compile;
+pub use images::Images;
 pub use runtime::{SetupError, WasmConfig, WasmRuntime};

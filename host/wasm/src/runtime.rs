@@ -11,10 +11,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wasmtime_wasi_http::handler::ProxyPre;
-use wherry_image::{ImageSource, ModuleKind};
-use wherry_runtime::{
-    Compiler, Container, ContainerSpec, GivenCode, Image, ImageError, PullPolicy, Runtime, StartError,
-};
+use wherry_image::ModuleKind;
+use wherry_runtime::{Container, ContainerSpec, GivenCode, Image, ImageError, PullPolicy, Runtime, StartError};
 
 use crate::codes::{Code, Codes, ComponentCode, Form};
 use crate::command::{component, core_module, unstartable};
@@ -35,7 +33,7 @@ const HTTP_PORT_DEFAULT: u16 = 8080;
 /// How the runtime is set up.
 #[derive(Clone, Debug)]
 pub struct WasmConfig {
-    /// Where modules and compiled code are kept; where code is given, only files that containers mount.
+    /// Where files are shown that containers mount.
     pub directory: PathBuf,
     /// How many HTTP requests are answered at once; further ones wait.
     pub requests_max: u32,
@@ -71,21 +69,12 @@ pub struct WasmRuntime {
 }
 
 impl WasmRuntime {
-    /// Compiles nothing yet.
-    pub fn new(config: WasmConfig, source: Arc<dyn ImageSource>) -> Result<Self, SetupError> {
+    /// One that has loaded nothing yet.
+    pub fn new(config: WasmConfig, images: Arc<Images>) -> Result<Self, SetupError> {
         maps::warn_if_few(config.requests_max, config.commands_max);
-        let directory = config.directory.clone();
         let mut runtime = Self::given(config)?;
-        runtime.images = Some(Arc::new(Images::open(source, &directory)?));
+        runtime.images = Some(images);
         Ok(runtime)
-    }
-
-    /// Compiles the same images without epochs, for processes that the operating system limits and ends. `None` where
-    /// code is given.
-    pub fn compiler_without_epochs(&self) -> Option<Arc<dyn Compiler>> {
-        let images = self.images.clone()?;
-        let codes = Codes::new(Arc::clone(&self.codes.engines), false);
-        Some(Arc::new(WithoutEpochs { images, codes, release: self.release.clone() }))
     }
 
     /// A runtime that compiles nothing and knows no images: it is given code.
@@ -95,7 +84,7 @@ impl WasmRuntime {
         // What an earlier process left behind.
         drop(std::fs::remove_dir_all(&mounts));
         Ok(Self {
-            codes: Codes::new(Arc::clone(&engines), true),
+            codes: Codes::new(Arc::clone(&engines)),
             release: release().map_err(SetupError::Engine)?,
             images: None,
             ticker: Ticker::start(engines)?,
@@ -206,7 +195,15 @@ impl Runtime for WasmRuntime {
 
     async fn prepare(&self, reference: &str, policy: PullPolicy) -> Result<Image, ImageError> {
         let images = self.images.as_ref().ok_or_else(|| ImageError::NeverPull(reference.to_owned()))?;
-        images.prepare(&self.codes, reference, policy).await
+        let image = images.prepare(reference, policy, true).await?;
+        if self.codes.get(&image.digest).is_none() {
+            let unusable = |why: String| ImageError::Unusable(format!("{reference}: {why}"));
+            let code = images.code(&image.digest, true).map_err(|error| unusable(error.to_string()))?;
+            let (codes, digest) = (Arc::clone(&self.codes), image.digest.clone());
+            let loaded = tokio::task::spawn_blocking(move || install(&codes, &digest, &code)).await;
+            loaded.map_err(|error| error.to_string()).flatten().map_err(unusable)?;
+        }
+        Ok(image)
     }
 
     async fn start(&self, mut spec: ContainerSpec) -> Result<Arc<dyn Container>, StartError> {
@@ -214,7 +211,7 @@ impl Runtime for WasmRuntime {
             reason: "CreateContainerError",
             message: format!("the image {} is not prepared", spec.image.reference),
         };
-        let code = self.codes.code(&spec.image.digest).ok_or_else(gone)?.map_err(|e| unstartable(&e))?;
+        let code = self.codes.get(&spec.image.digest).ok_or_else(gone)?;
         let resources = self.resources(&mut spec)?;
         let spec = Arc::new(spec);
         match code {
@@ -224,51 +221,17 @@ impl Runtime for WasmRuntime {
     }
 }
 
-#[async_trait]
-impl Compiler for WasmRuntime {
-    async fn prepare(&self, reference: &str, policy: PullPolicy) -> Result<Image, ImageError> {
-        Runtime::prepare(self, reference, policy).await
-    }
-
-    fn code(&self, digest: &str) -> io::Result<wherry_runtime::Code> {
-        self.images.as_ref().ok_or(io::ErrorKind::NotFound)?.compiled(&self.codes, digest)
-    }
-
-    fn engine(&self) -> String {
-        self.release.clone()
-    }
-}
-
-/// The images of a runtime, compiled without epochs.
-struct WithoutEpochs {
-    images: Arc<Images>,
-    codes: Arc<Codes>,
-    release: String,
-}
-
-#[async_trait]
-impl Compiler for WithoutEpochs {
-    async fn prepare(&self, reference: &str, policy: PullPolicy) -> Result<Image, ImageError> {
-        self.images.prepare(&self.codes, reference, policy).await
-    }
-
-    fn code(&self, digest: &str) -> io::Result<wherry_runtime::Code> {
-        self.images.compiled(&self.codes, digest)
-    }
-
-    fn engine(&self) -> String {
-        self.release.clone()
-    }
-}
-
 impl GivenCode for WasmRuntime {
     fn install(&self, digest: &str, code: wherry_runtime::Code) -> Result<(), ImageError> {
-        let form = code.form.parse().map_err(ImageError::Unusable)?;
-        self.codes.install(digest, form, code.file);
-        Ok(())
+        install(&self.codes, digest, &code).map_err(ImageError::Unusable)
     }
 
     fn engine(&self) -> String {
         self.release.clone()
     }
+}
+
+/// The error is a sentence.
+fn install(codes: &Codes, digest: &str, code: &wherry_runtime::Code) -> Result<(), String> {
+    codes.install(digest, code.form.parse()?, &code.file).map_err(|error| format!("{error:#}"))
 }

@@ -69,6 +69,7 @@ fn plan(root: &std::path::Path, user: Option<u32>) -> Plan {
         threads_max: user.map(|_| THREADS_MAX),
         file_bytes_max: FILE_BYTES_MAX,
         data_bytes_max: Some(1 << 30),
+        cpu_seconds_max: None,
     }
 }
 

@@ -6,6 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use wherry_confine::{CPU_UNBOUNDED, Cgroup, CgroupLimits, Start, USERS_MAX, user};
@@ -17,6 +18,9 @@ use crate::confined::THREADS_MAX;
 
 /// The verb that makes this binary a sandbox.
 pub const VERB: &str = "sandbox";
+
+/// What tells processes that compile from sandboxes, whose names begin otherwise.
+const COMPILER_PREFIX: &str = "compiler-";
 
 /// What the names of all nodes' cgroups begin with.
 const CGROUPS: &str = "wherry-";
@@ -69,6 +73,12 @@ impl Processes {
 
     fn cgroup_name(&self, name: &str) -> String {
         format!("{}{:016x}", self.cgroups(), hash(name))
+    }
+
+    /// A user for a process that compiles: another for each, as far as there are users.
+    pub(crate) fn compilers_user(&self) -> Option<u32> {
+        static COMPILERS: AtomicU64 = AtomicU64::new(0);
+        self.user(&format!("{COMPILER_PREFIX}{}", COMPILERS.fetch_add(1, Ordering::Relaxed)))
     }
 
     /// Which of the machine's users for sandboxes a sandbox gets: by its name, so that its files stay its own.

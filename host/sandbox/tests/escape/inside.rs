@@ -2,7 +2,7 @@
 
 use std::ffi::c_long;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::fs::symlink;
@@ -10,10 +10,12 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
 use rustix::net::SocketFlags;
-use wherry_sandbox::{Granted, SOCKET, confine_to};
+use wherry_sandbox::{Granted, SOCKET, confine_compiler, confine_to};
 
 /// More than a sandbox may have.
 const THREADS_TRIED: usize = 2048;
+/// More memory than compiling may take.
+const HOARD_BYTES: usize = 3 << 30;
 /// More than a file may hold, and than the disk has.
 const HUGE_BYTES: u64 = 1 << 50;
 
@@ -78,6 +80,22 @@ fn granted(arguments: &[String]) -> Granted {
         }
     }
     granted
+}
+
+/// Plays a compiler that its module got the better of, given the arguments that follow its verb.
+pub fn compile(arguments: &[String]) {
+    confine_compiler(granted(arguments).user).unwrap();
+    let mut module = String::new();
+    io::stdin().read_to_string(&mut module).unwrap();
+    match module.as_str() {
+        "hoard" => std::hint::black_box(vec![1_u8; HOARD_BYTES]).truncate(0),
+        "flood" => std::iter::repeat(&[0; 1 << 20]).try_for_each(|zeros| io::stdout().write_all(zeros)).unwrap(),
+        facts => {
+            let (root, port) = facts.split_once('\n').unwrap();
+            let inside = Inside { root: root.into(), port: port.parse().unwrap() };
+            ATTEMPTS.iter().for_each(|(name, attempt)| println!("{name}: {}", outcome(attempt(&inside))));
+        }
+    }
 }
 
 impl Inside {

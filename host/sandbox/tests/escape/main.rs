@@ -18,7 +18,8 @@ use std::path::Path;
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use wherry_confine::{Lacking, kernel_support};
-use wherry_sandbox::{Directory, Launch, Launcher, Processes, VERB};
+use wherry_runtime::Codegen;
+use wherry_sandbox::{COMPILE_VERB, Directory, Launch, Launcher, Processes, VERB};
 
 /// An attempt's name, and what comes of it.
 const ATTEMPTS: &[(&str, &str)] = &[
@@ -47,10 +48,34 @@ const ATTEMPTS: &[(&str, &str)] = &[
     ("read compiled code", "ok"),
 ];
 
+/// What of it a compiler must not do either, which has no directory at all.
+const COMPILERS: &[(&str, &str)] = &[
+    ("open the cluster's state", "EACCES"),
+    ("write the cluster's state", "EACCES"),
+    ("read another namespace's volume", "EACCES"),
+    ("list the namespaces", "EACCES"),
+    ("read the node's key", "EACCES"),
+    ("read compiled code", "EACCES"),
+    ("change compiled code", "EACCES"),
+    ("connect to the API's port", "EPERM"),
+    ("connect to another sandbox", "EPERM"),
+    ("trace the agent", "EPERM"),
+    ("read the agent's memory", "EPERM"),
+    ("open the agent's memory", "EACCES"),
+    ("signal the agent", "EPERM"),
+    ("fork", "EPERM"),
+    ("run a program", "EPERM"),
+    ("fill the disk elsewhere", "EACCES"),
+    ("fill memory files' disk", "EACCES"),
+];
+
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     if arguments.get(1).is_some_and(|first| first == VERB) {
         return inside::run(&arguments[3..]);
+    }
+    if arguments.get(1).is_some_and(|first| first == COMPILE_VERB) {
+        return inside::compile(&arguments[2..]);
     }
     let lacking = kernel_support();
     for missing in &lacking {
@@ -73,6 +98,20 @@ fn main() {
         assert_eq!(found.get(*name).map(String::as_str), Some(*wanted), "{name}, of {found:#?}");
     }
     println!("escape from a sandbox: {} attempts, all as they must be", ATTEMPTS.len());
+    println!("escape from a compiler: {} attempts, all as they must be", COMPILERS.len());
+}
+
+/// What a module can make of the compiler: an answer, and an end when it takes too much.
+async fn compilers(launcher: &Processes, facts: String) {
+    let answer = String::from_utf8(launcher.generate(facts.into(), true).await.unwrap()).unwrap();
+    let found: BTreeMap<_, _> = answer.lines().filter_map(|line| line.split_once(": ")).collect();
+    for (name, wanted) in COMPILERS {
+        assert_eq!(found.get(name), Some(wanted), "{name}, of {found:#?}");
+    }
+    let told = |module: &'static str| launcher.generate(module.into(), true);
+    let (hoard, flood) = (told("hoard").await.unwrap_err(), told("flood").await.unwrap_err());
+    assert!(hoard.contains("ended by signal 6; it may take 2048 MiB of memory"), "{hoard}");
+    assert!(flood.contains("File too large"), "{flood}");
 }
 
 /// Launches the sandbox, tells it where things are, and hears what came of its attempts and how it ended.
@@ -97,10 +136,11 @@ async fn play() -> (BTreeMap<String, String>, String) {
         Directory { path: root.join("wasm/compiled"), writable: false, own: false },
     ];
     let launcher = Processes::new(root.to_owned());
+    let facts = format!("{}\n{}", root.display(), api.local_addr().unwrap().port());
+    compilers(&launcher, facts.clone()).await;
     let launch = Launch { name: "namespace-default", listener: listen(&place).unwrap(), directories: &directories };
     let process = launcher.launch(launch).unwrap();
     let socket = connect(&place).unwrap();
-    let facts = format!("{}\n{}", root.display(), api.local_addr().unwrap().port());
     rustix::io::write(&socket, facts.as_bytes()).unwrap();
     let found = tokio::task::spawn_blocking(move || reports(&socket)).await.unwrap();
     (found, process.ended().await)

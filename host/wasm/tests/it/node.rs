@@ -14,12 +14,12 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use wherry_image::{FetchError, ImageSource, Reference};
 use wherry_runtime::{
-    Container, ContainerSpec, Exit, Limits, LogSink, Mount, PodRef, PullPolicy, Runtime, StartError, StdStream,
+    Codegen, Container, ContainerSpec, Exit, Limits, LogSink, Mount, PodRef, PullPolicy, Runtime, StartError, StdStream,
 };
 use wherry_vnet::{
     Egress, Namespace, Network, NetworkConfig, PodIdentity, Protocol, Resolution, Services, Translation,
 };
-use wherry_wasm::{WasmConfig, WasmRuntime};
+use wherry_wasm::{Images, WasmConfig, WasmRuntime};
 
 /// How long anything may take before a test gives up. Generous: it is reached only by a failing test.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -50,6 +50,9 @@ struct Node {
 
 /// The guest examples as a registry.
 struct Examples;
+
+/// Compiles where it is.
+struct InProcess;
 
 /// What a test has named.
 #[derive(Default)]
@@ -103,8 +106,16 @@ impl Node {
         let network = Network::new(config, Arc::clone(&names) as _);
         let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(folder);
         let config = WasmConfig { directory, requests_max, commands_max, guests: guests.handle().clone() };
-        let runtime = WasmRuntime::new(config, Arc::new(Examples)).unwrap();
+        let images = Images::open(Arc::new(Examples), Arc::new(InProcess), &config.directory).unwrap();
+        let runtime = WasmRuntime::new(config, images).unwrap();
         Self { control, _guests: guests, runtime, network, names, pods: AtomicU32::new(0) }
+    }
+}
+
+#[async_trait]
+impl Codegen for InProcess {
+    async fn generate(&self, module: Bytes, epochs: bool) -> Result<Vec<u8>, String> {
+        wherry_wasm::compile(&module, epochs)
     }
 }
 
