@@ -74,6 +74,16 @@ impl Machine {
         Ok(())
     }
 
+    /// SIGSTOP: the node does nothing, and knows nothing of it.
+    pub fn pause(&self) {
+        signal(&self.process, libc::SIGSTOP);
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) {
+        signal(&self.process, libc::SIGCONT);
+    }
+
     /// Starts again on the same data directory, and waits until it is ready.
     pub fn restart(&mut self) -> anyhow::Result<()> {
         (self.process, self.errors) = spawn(&self.binary, "node", self.data.path(), &self.arguments)?;

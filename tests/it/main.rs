@@ -14,6 +14,7 @@ mod between;
 mod cluster;
 mod controllers;
 mod disk;
+mod failure;
 mod faults;
 mod ingress;
 mod join;

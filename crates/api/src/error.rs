@@ -142,6 +142,9 @@ pub struct Error {
     pub continue_token: String,
 }
 
+/// What a client notes where the machine was reached and nobody listened there: it is never sent.
+const REFUSED: &str = "ConnectionRefused";
+
 /// What an error is about: the fields of `Status.details`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct About {
@@ -166,6 +169,17 @@ impl Error {
             retry_after_seconds: None,
             continue_token: String::new(),
         }
+    }
+
+    /// No answer, for nobody listens at the server's address.
+    pub fn refusal(message: impl Into<String>) -> Self {
+        let cause = Cause { reason: REFUSED, field: String::new(), message: String::new() };
+        Self { causes: vec![cause], ..Self::new(Reason::ServiceUnavailable, message) }
+    }
+
+    /// Whether it is [`Self::refusal`].
+    pub fn is_refusal(&self) -> bool {
+        self.causes.iter().any(|cause| cause.reason == REFUSED)
     }
 
     /// The same error, about an object of the resource `plural.group`.

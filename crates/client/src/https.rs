@@ -5,6 +5,7 @@ mod route;
 mod watch;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -27,6 +28,11 @@ use connect::TlsConnector;
 
 /// The largest answer that is read whole: a list of 100,000 small objects.
 const ANSWER_BYTES_MAX: usize = 512 * 1024 * 1024;
+
+/// How often a connection in use is tried, and how long the other end may take to answer: one that leads nowhere any more is
+/// given up, since else all requests would wait on it for the kernel's quarter of an hour.
+const PING_PERIOD: Duration = Duration::from_secs(2);
+const PING_PATIENCE: Duration = Duration::from_secs(4);
 
 /// Why a kubeconfig gives no connection.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +78,7 @@ impl Https {
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let mut builder = Pool::builder(TokioExecutor::new());
         builder.pool_timer(TokioTimer::new()).timer(TokioTimer::new());
+        builder.http2_keep_alive_interval(PING_PERIOD).http2_keep_alive_timeout(PING_PATIENCE);
         let pool = builder.build(TlsConnector::new(tls));
         Ok(Self { pool, server: server.to_owned(), token: String::new(), strict: false })
     }
@@ -148,8 +155,14 @@ impl Https {
     fn no_answer(&self, error: &hyper_util::client::legacy::Error) -> Error {
         let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
         let message = format!("no answer from {}: {error}: {cause}", self.server);
-        Error::new(Reason::ServiceUnavailable, message)
+        if is_refused(error) { Error::refusal(message) } else { Error::new(Reason::ServiceUnavailable, message) }
     }
+}
+
+/// Whether nobody listens at the server's address.
+fn is_refused(error: &(dyn std::error::Error + 'static)) -> bool {
+    let refused = |error: &std::io::Error| error.kind() == std::io::ErrorKind::ConnectionRefused;
+    std::iter::successors(Some(error), |error| error.source()).any(|error| error.downcast_ref().is_some_and(refused))
 }
 
 #[async_trait]

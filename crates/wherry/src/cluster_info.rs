@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use anyhow::Context;
 use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
+use wherry_api::NodeLease;
 use wherry_api::kinds::ConfigMap;
 use wherry_client::Client;
 
@@ -56,9 +57,10 @@ impl ClusterInfo {
         }
     }
 
-    /// The ConfigMap's data: this, and a kubeconfig without a user, as kubeadm writes it.
-    pub fn data(&self, kubeconfig: String) -> anyhow::Result<BTreeMap<String, String>> {
+    /// The ConfigMap's data: this, what agents ask for again and again, and a kubeconfig without a user, as kubeadm writes it.
+    pub fn data(&self, kubeconfig: String, lease: NodeLease) -> anyhow::Result<BTreeMap<String, String>> {
         let mut data: BTreeMap<String, String> = serde_json::from_value(serde_json::to_value(self)?)?;
+        data.insert(NodeLease::KEY.to_owned(), lease.text());
         data.insert("kubeconfig".to_owned(), kubeconfig);
         Ok(data)
     }

@@ -1,6 +1,7 @@
 //! The command line: flags, their environment variables and their defaults, for every role.
 
 mod check;
+mod failure;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -10,6 +11,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 use wherry_pki::JoinToken;
+
+pub use failure::FailureFlags;
 
 /// Runs pods of WASI modules with the semantics, and the API, of Kubernetes.
 #[derive(Debug, Parser)]
@@ -90,6 +93,9 @@ pub struct ClusterFlags {
     /// How long the certificates of masters and nodes are valid; they are renewed at two thirds of it
     #[arg(long, env = "WHERRY_CLUSTER_SIGNING_DURATION", default_value = "8760h", value_parser = wherry_cli::duration)]
     pub cluster_signing_duration: Duration,
+    /// What becomes of nodes that fall silent.
+    #[command(flatten)]
+    pub failure: FailureFlags,
 }
 
 /// What a node says of itself.

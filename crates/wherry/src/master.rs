@@ -19,8 +19,6 @@ use crate::credentials::Credentials;
 use crate::data_dir::DataDir;
 use crate::serve_tls::serve_tls;
 
-/// How long a node may be silent before it counts as unreachable.
-const NODE_GRACE: Duration = Duration::from_secs(40);
 const STOP_MOST: Duration = Duration::from_secs(10);
 
 /// A running master.
@@ -62,7 +60,9 @@ impl Master {
             cluster_cidr: info.cluster_cidr,
             node_prefix: flags.node_cidr_mask_size,
             advertise,
-            cluster_info: info.data(credentials.kubeconfig_without_user(&url))?,
+            cluster_info: info
+                .data(credentials.kubeconfig_without_user(&url), flags.failure.node_monitor_grace_period)?,
+            tolerations: flags.failure.tolerations(),
         };
         let registry = Registry::new(store, config, clock.clone());
         registry.bootstrap().await.context("the cluster's first objects cannot be made")?;
@@ -83,7 +83,7 @@ impl Master {
             authority: Arc::clone(&credentials.authority),
             certificate_life: flags.cluster_signing_duration,
             ingress_address: advertise.ip(),
-            node_grace: NODE_GRACE,
+            nodes: flags.failure.monitor(),
         };
         wherry_controllers::start(client, config, clock, &drain);
         Ok(Self { registry, readiness, tasks })

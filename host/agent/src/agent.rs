@@ -22,6 +22,7 @@ use wherry_vnet::Network;
 
 use crate::config::{AgentConfig, Runtimes};
 use crate::context::{Context, Parts};
+use crate::fence;
 use crate::logs::Logs;
 use crate::node;
 use crate::pod::{Event, State, Why};
@@ -116,6 +117,7 @@ impl Agent {
     /// Runs the node until the drain; then stops its pods, whose objects stay, and resolves.
     pub async fn run(self, drain: Drain) {
         node::spawn(self.context.clone());
+        fence::spawn(self.context.clone());
         tokio::select! {
             () = drain.ended() => {}
             () = self.context.clone().watch() => {}
@@ -130,22 +132,31 @@ impl Agent {
 impl Context {
     async fn watch(self: Arc<Self>) {
         let _late = tokio::time::timeout(SERVICES_PATIENCE, self.services.synced()).await;
+        self.fence.held().await;
         let mut backoff = Backoff::new(WATCH_RETRY.0, WATCH_RETRY.1);
         let mut first = true;
         loop {
             match self.list(first).await {
                 Ok(mut revision) => {
                     first = false;
-                    while let Err(error) = self.follow(&mut revision, &mut backoff).await {
-                        if error.reason == Reason::Expired {
-                            break;
-                        }
-                        tracing::debug!(%error, "the watch of pods broke");
-                        tokio::time::sleep(backoff.fail()).await;
+                    tokio::select! {
+                        () = self.follow_on(&mut revision, &mut backoff) => {}
+                        () = self.fence.reopened.notified() => self.await_stopped().await,
                     }
                 }
                 Err(error) => tracing::warn!(%error, "pods cannot be listed; trying again"),
             }
+            tokio::time::sleep(backoff.fail()).await;
+        }
+    }
+
+    /// Follows the pods' changes until a list is needed.
+    async fn follow_on(self: &Arc<Self>, revision: &mut String, backoff: &mut Backoff) {
+        while let Err(error) = self.follow(revision, backoff).await {
+            if error.reason == Reason::Expired {
+                return;
+            }
+            tracing::debug!(%error, "the watch of pods broke");
             tokio::time::sleep(backoff.fail()).await;
         }
     }
@@ -165,6 +176,7 @@ impl Context {
         let mut known = HashSet::new();
         for item in &list.items {
             let object = Bytes::copy_from_slice(item.get().as_bytes());
+            self.make_way(&object);
             known.extend(self.applied(object));
         }
         if first {
@@ -228,6 +240,19 @@ impl Context {
         let worker = self.pods().get(uid).cloned();
         if let Some(worker) = worker {
             worker.feed(Event::Stop { why: Why::Gone, grace: GONE_GRACE });
+        }
+    }
+
+    /// A pod that was stopped for a while, and is this node's still, is to be taken up as if it were new.
+    fn make_way(&self, object: &Bytes) {
+        let Ok(Peek { metadata: ObjectMeta { uid: Some(uid), deletion_timestamp: None, .. }, .. }) =
+            serde_json::from_slice(object)
+        else {
+            return;
+        };
+        let known = self.pods().get(&uid).cloned();
+        if known.is_some_and(|worker| worker.inspect(State::is_set_aside) && worker.is_cleared()) {
+            self.pods().remove(&uid);
         }
     }
 
@@ -302,19 +327,22 @@ impl Context {
             let own = worker.inspect(|state| Duration::from_secs(state.outline.grace_seconds.into()));
             worker.feed(Event::Stop { why: Why::Shutdown, grace: own.min(SHUTDOWN_GRACE_MAX) });
         }
-        let ended = async {
-            loop {
-                let settled = self.settled.notified();
-                let mut settled = std::pin::pin!(settled);
-                settled.as_mut().enable();
-                if pods.iter().all(|worker| worker.inspect(State::is_over)) {
-                    return;
-                }
-                settled.await;
-            }
-        };
+        let ended = self.until_over(&pods);
         if tokio::time::timeout(SHUTDOWN_GRACE_MAX + TASKS_PATIENCE, ended).await.is_err() {
             tracing::warn!("some pods did not end in time");
+        }
+    }
+
+    /// Waits until nothing is left of pods that end but their objects.
+    pub async fn until_over(&self, pods: &[Arc<Worker>]) {
+        loop {
+            let settled = self.settled.notified();
+            let mut settled = std::pin::pin!(settled);
+            settled.as_mut().enable();
+            if pods.iter().all(|worker| worker.is_cleared()) {
+                return;
+            }
+            settled.await;
         }
     }
 }

@@ -14,6 +14,7 @@ use wherry_vnet::Network;
 use crate::config::{AgentConfig, Runtimes};
 use crate::downward::Machine;
 use crate::events::Recorder;
+use crate::fence::Fence;
 use crate::logs::Logs;
 use crate::pod::State;
 use crate::references::References;
@@ -36,6 +37,7 @@ pub struct Context {
     /// Held while a pod's files are brought up to date: one pod at a time.
     pub refreshing: tokio::sync::Mutex<()>,
     pub storage: Storage,
+    pub fence: Fence,
     pub machine: Machine,
     pub rng: Rng,
     /// Owns all tasks of pods; ends after the pods have been stopped.
@@ -77,6 +79,7 @@ impl Context {
             references: Arc::default(),
             refreshing: tokio::sync::Mutex::default(),
             storage: Storage::default(),
+            fence: Fence::new(),
             machine,
             drain,
             rng: Rng::from_entropy(),

@@ -9,6 +9,8 @@ mod context;
 mod downward;
 mod env;
 mod events;
+mod fence;
+mod lease;
 pub mod logs;
 mod node;
 mod objects;

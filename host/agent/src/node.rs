@@ -1,4 +1,4 @@
-//! The Node object and its Lease: registration, capacity, heartbeats.
+//! The Node object: registration, capacity, conditions.
 //!
 //! A node is registered twice: first with no more than its name and where it is, for the answer tells the range of its
 //! pods, which all else rests on; then in full, by the heartbeat.
@@ -10,14 +10,13 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use jiff::Timestamp;
-use k8s_openapi::api::coordination::v1::LeaseSpec;
 use k8s_openapi::api::core::v1::{
     DaemonEndpoint, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeSpec, NodeStatus, NodeSystemInfo,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use serde_json::json;
-use wherry_api::kinds::{Lease, Node, ObjectMeta, OwnerReference, Time};
+use tokio::sync::watch;
+use wherry_api::kinds::{Node, ObjectMeta, Time};
 use wherry_api::{Error, Reason};
 use wherry_base::Backoff;
 use wherry_client::Client;
@@ -25,18 +24,16 @@ use wherry_client::Client;
 use crate::config::AgentConfig;
 use crate::context::Context;
 use crate::downward::Machine;
+use crate::lease;
 
-/// How often the Lease is renewed.
-const LEASE_PERIOD: Duration = Duration::from_secs(10);
-/// How long a Lease holds without being renewed.
-const LEASE_SECONDS: i32 = 40;
-/// How many renewals pass between two heartbeats in the Node's conditions.
-const HEARTBEAT_RENEWALS: u32 = 30;
+/// How often the node's conditions are told though nothing changes.
+const HEARTBEAT_PERIOD: Duration = Duration::from_secs(300);
+/// How often the node looks whether the cluster believes that it is well.
+const DOUBT_PERIOD: Duration = Duration::from_secs(10);
 /// The first and the longest wait before a failed registration is tried again.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 /// The release of Kubernetes whose kubelet this is, and our own.
 pub const VERSION: &str = concat!("v1.36.0+wherry-", env!("CARGO_PKG_VERSION"));
-const LEASE_NAMESPACE: &str = "kube-node-lease";
 
 /// What this machine has.
 pub fn machine() -> Machine {
@@ -50,29 +47,25 @@ pub fn machine() -> Machine {
     }
 }
 
-/// Registers the node and keeps its Lease, until the drain of the context.
+/// Registers the node, keeps its conditions true, and its Lease, until the drain of the context.
 pub fn spawn(context: Arc<Context>) {
+    let (known, uid) = watch::channel(String::new());
+    lease::spawn(context.clone(), uid);
     let drain = context.drain.clone();
     drain.spawn(async move {
         let mut backoff = Backoff::new(RETRY.0, RETRY.1);
-        let mut uid = String::new();
-        let mut renewals = 0_u32;
         let mut pressure = context.storage.pressure();
         loop {
-            let beat = renewals.is_multiple_of(HEARTBEAT_RENEWALS);
-            match context.beat(&mut uid, beat).await {
-                Ok(()) => {
-                    renewals = renewals.wrapping_add(1);
+            match context.announce().await {
+                Ok(uid) => {
+                    known.send_replace(uid);
                     backoff.reset();
-                    if tokio::time::timeout(LEASE_PERIOD, pressure.changed()).await.is_ok() {
-                        // The cluster is told at once.
-                        renewals = 0;
-                    }
+                    context.until_news(&mut pressure).await;
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "the node's heartbeat failed; trying again");
-                    renewals = 0;
-                    tokio::time::sleep(backoff.fail()).await;
+                    tracing::warn!(%error, "the node could not be registered; trying again");
+                    let regained = context.fence.regained.notified();
+                    let _sooner = tokio::time::timeout(backoff.fail(), regained).await;
                 }
             }
         }
@@ -125,13 +118,29 @@ impl AgentConfig {
 }
 
 impl Context {
-    async fn beat(&self, uid: &mut String, whole: bool) -> Result<(), Error> {
-        if whole || self.is_doubted().await? {
-            let node = self.register().await?;
-            *uid = node.metadata.uid.clone().unwrap_or_default();
-            self.write_status(&node).await?;
+    /// Tells all of the node; gives its uid.
+    async fn announce(&self) -> Result<String, Error> {
+        let node = self.register().await?;
+        self.write_status(&node).await?;
+        Ok(node.metadata.uid.unwrap_or_default())
+    }
+
+    /// Resolves when the cluster is to be told of the node again.
+    async fn until_news(&self, pressure: &mut watch::Receiver<bool>) {
+        let doubted = async {
+            loop {
+                tokio::time::sleep(DOUBT_PERIOD).await;
+                if self.is_doubted().await.unwrap_or(false) {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(HEARTBEAT_PERIOD) => {}
+            _ = pressure.changed() => {}
+            () = self.fence.regained.notified() => {}
+            () = doubted => {}
         }
-        self.renew(uid).await
     }
 
     /// Whether the cluster believes that the node is not ready, as after a silence: then it is told at once.
@@ -168,40 +177,6 @@ impl Context {
     async fn write_status(&self, node: &Node) -> Result<(), Error> {
         let patch = json!({ "status": self.status(node.status.as_ref()) });
         self.client.all::<Node>().merge_status(&self.config.node_name, &patch).await.map(drop)
-    }
-
-    async fn renew(&self, uid: &str) -> Result<(), Error> {
-        let leases = self.client.namespaced::<Lease>(LEASE_NAMESPACE);
-        let now = MicroTime(self.clock.now());
-        let patch = json!({ "spec": { "renewTime": now, "holderIdentity": self.config.node_name, "leaseDurationSeconds": LEASE_SECONDS } });
-        match leases.merge(&self.config.node_name, &patch).await {
-            Err(error) if error.reason == Reason::NotFound => leases.create(&self.lease(uid, now)).await.map(drop),
-            renewed => renewed.map(drop),
-        }
-    }
-
-    fn lease(&self, uid: &str, now: MicroTime) -> Lease {
-        let owner = OwnerReference {
-            api_version: "v1".into(),
-            kind: "Node".into(),
-            name: self.config.node_name.clone(),
-            uid: uid.to_owned(),
-            ..OwnerReference::default()
-        };
-        Lease {
-            metadata: ObjectMeta {
-                name: Some(self.config.node_name.clone()),
-                namespace: Some(LEASE_NAMESPACE.into()),
-                owner_references: Some(vec![owner]),
-                ..ObjectMeta::default()
-            },
-            spec: Some(LeaseSpec {
-                holder_identity: Some(self.config.node_name.clone()),
-                lease_duration_seconds: Some(LEASE_SECONDS),
-                renew_time: Some(now),
-                ..LeaseSpec::default()
-            }),
-        }
     }
 
     fn labels(&self) -> BTreeMap<String, String> {

@@ -71,7 +71,7 @@ pub enum Why {
     Deleted,
     /// Its object is gone.
     Gone,
-    /// The node ends; the pod comes back when the node does.
+    /// The node ends, or is cut off; the pod comes back when the node does.
     Shutdown,
 }
 
@@ -268,6 +268,11 @@ impl State {
     /// Whether it has been stopped or has ended, so that only its object's end is left.
     pub fn is_over(&self) -> bool {
         matches!(self.phase, Phase::Terminated(_))
+    }
+
+    /// Whether it ends or has ended for the node's sake alone.
+    pub fn is_set_aside(&self) -> bool {
+        matches!(self.phase, Phase::Terminated(Why::Shutdown) | Phase::Terminating { why: Why::Shutdown, .. })
     }
 
     /// Whether it is being ended or has ended.

@@ -51,6 +51,8 @@ struct Live {
     runs: Vec<Run>,
     set_up_failures: u32,
     report: report::Reporting,
+    /// Its volumes are being removed.
+    is_clearing: bool,
 }
 
 /// What runs for a container.
@@ -76,6 +78,7 @@ impl Worker {
             network: None,
             set_up_failures: 0,
             report: report::Reporting::default(),
+            is_clearing: false,
         };
         Arc::new(Self {
             pod,
@@ -121,6 +124,17 @@ impl Worker {
     /// Looks at the state.
     pub fn inspect<T>(&self, look: impl FnOnce(&State) -> T) -> T {
         look(&self.live().state)
+    }
+
+    /// Nobody reaches the pod any more, nor it anybody, from this moment on.
+    pub fn unplug(&self) {
+        self.live().network.iter().for_each(|network| network.close());
+    }
+
+    /// Whether it is over, and its volumes are gone.
+    pub fn is_cleared(&self) -> bool {
+        let live = self.live();
+        live.state.is_over() && !live.is_clearing
     }
 
     /// What each running container has used, by name.
@@ -203,14 +217,17 @@ impl Worker {
         self.feed(Event::Exited { index, exit });
     }
 
-    fn release(&self, live: &mut Live) {
+    fn release(self: &Arc<Self>, live: &mut Live) {
         if let Some(network) = live.network.take() {
             network.close();
         }
         if crate::volumes::any(&live.pod()) {
-            let folder = self.context.volumes_folder(&self.pod);
+            let (folder, worker) = (self.context.volumes_folder(&self.pod), self.clone());
+            live.is_clearing = true;
             self.context.drain.spawn_graceful(async move {
                 let _ended = tokio::task::spawn_blocking(move || crate::volumes::remove(&folder)).await;
+                worker.live().is_clearing = false;
+                worker.context.settled.notify_waiters();
             });
         }
         self.context.settled.notify_waiters();

@@ -9,6 +9,7 @@
 mod addresses;
 mod dial;
 mod egress;
+mod gate;
 mod http;
 mod listener;
 mod namespace;
@@ -25,6 +26,7 @@ mod uplink;
 
 pub use crate::http::{Body, BoxError, HttpHandler, Unanswered, full_body};
 pub use dial::DialError;
+pub use gate::Gate;
 pub use listener::{LISTENER_BACKLOG_MAX, Listener};
 pub use namespace::{BindError, Namespace};
 pub use network::{AddressesExhausted, Egress, Network, NetworkConfig, PodIdentity};

@@ -4,9 +4,11 @@ mod held;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::dial::DialError;
 use crate::egress;
+use crate::gate::Patience;
 use crate::http::HttpHandler;
 use crate::listener::{Backlog, Listener};
 use crate::network::{Egress, Network, PodIdentity};
@@ -27,6 +29,7 @@ pub struct Namespace {
     pod: PodIdentity,
     address: IpAddr,
     egress: Egress,
+    pub(crate) patience: Patience,
     ports: Mutex<Ports>,
 }
 
@@ -46,7 +49,7 @@ pub enum BindError {
 
 impl Namespace {
     pub(crate) fn new(network: Arc<Network>, pod: PodIdentity, address: IpAddr, egress: Egress) -> Self {
-        Self { network, pod, address, egress, ports: Mutex::default() }
+        Self { network, pod, address, egress, patience: Patience::default(), ports: Mutex::default() }
     }
 
     /// The pod's address.
@@ -57,6 +60,11 @@ impl Namespace {
     /// The pod.
     pub const fn pod(&self) -> &PodIdentity {
         &self.pod
+    }
+
+    /// How much longer than the node's gate says the pod may be reached by others; for ever at first.
+    pub fn set_patience(&self, patience: Duration) {
+        self.patience.set(patience);
     }
 
     /// Whether the pod may leave the cluster.

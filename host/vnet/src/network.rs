@@ -11,6 +11,7 @@ use wherry_base::{Drain, Trigger};
 use crate::addresses::Addresses;
 use crate::dial::DialError;
 use crate::egress;
+use crate::gate::Gate;
 use crate::http::HttpHandler;
 use crate::namespace::{BindError, Namespace};
 use crate::peers::Peers;
@@ -73,6 +74,7 @@ pub struct Network {
     handlers: RwLock<HashMap<SocketAddr, Arc<dyn HttpHandler>>>,
     node_ports: Mutex<Ports>,
     node: Mutex<Weak<Namespace>>,
+    gate: Gate,
     drain: Drain,
 }
 
@@ -108,6 +110,7 @@ impl Network {
             handlers: RwLock::default(),
             node_ports: Mutex::default(),
             node: Mutex::default(),
+            gate: Gate::new(),
             drain: Trigger::new().drain(),
         })
     }
@@ -179,7 +182,15 @@ impl Network {
 
     /// The handler that serves this very address on this node, if it is an HTTP module's.
     pub fn handler(&self, at: SocketAddr) -> Option<Arc<dyn HttpHandler>> {
+        if self.gate.is_closing() && self.pod_at(at.ip()).is_none() {
+            return None;
+        }
         read(&self.handlers).get(&at).cloned()
+    }
+
+    /// Until when pods may be reached.
+    pub const fn gate(&self) -> &Gate {
+        &self.gate
     }
 
     /// A UDP socket on the node's behalf, at the node's address and a free port of the pod network: for node ports.
@@ -217,9 +228,10 @@ impl Network {
         &self.drain
     }
 
-    /// The pod of this process that has an address.
+    /// The pod of this process that has an address, and may be reached.
     pub fn pod_at(&self, address: IpAddr) -> Option<Arc<Namespace>> {
-        read(&self.pods).get(&address)?.upgrade()
+        let pod = read(&self.pods).get(&address)?.upgrade()?;
+        (!self.gate.is_closed_to(&pod.patience)).then_some(pod)
     }
 
     pub(crate) fn add_handler(&self, at: SocketAddr, handler: Arc<dyn HttpHandler>) {

@@ -12,5 +12,5 @@ mod serve;
 
 pub use crate::http::Readiness;
 pub use identity::Identity;
-pub use registry::{Registry, RegistryConfig};
+pub use registry::{DefaultTolerations, Registry, RegistryConfig};
 pub use serve::{ServeConfig, serve};

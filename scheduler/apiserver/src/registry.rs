@@ -16,6 +16,7 @@ mod patch;
 mod read;
 mod service;
 mod subresource;
+mod tolerations;
 mod transport;
 mod watch;
 
@@ -36,6 +37,7 @@ use crate::identity::Identity;
 pub(crate) use modify::revision;
 pub(crate) use read::Page;
 pub(crate) use subresource::named as named_subresource;
+pub use tolerations::DefaultTolerations;
 pub(crate) use transport::LIST_TAIL;
 pub(crate) use watch::View;
 
@@ -57,6 +59,8 @@ pub struct RegistryConfig {
     pub advertise: SocketAddr,
     /// What who joins is told: the data of the ConfigMap `cluster-info` in `kube-public`.
     pub cluster_info: BTreeMap<String, String>,
+    /// How long pods bear troubled nodes.
+    pub tolerations: DefaultTolerations,
 }
 
 impl Default for RegistryConfig {
@@ -69,6 +73,7 @@ impl Default for RegistryConfig {
             node_prefix: 18,
             advertise: SocketAddr::from((Ipv4Addr::LOCALHOST, 6443)),
             cluster_info: BTreeMap::new(),
+            tolerations: DefaultTolerations::default(),
         }
     }
 }

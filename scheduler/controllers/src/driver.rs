@@ -63,6 +63,7 @@ pub(crate) struct Driver {
 /// Where a controller says which informers it follows.
 pub(crate) struct Sources<Key> {
     queue: Arc<WorkQueue<Key>>,
+    clock: Arc<dyn Clock>,
     drain: Drain,
 }
 
@@ -70,7 +71,8 @@ impl Driver {
     /// Starts the tasks of a controller.
     pub(crate) fn run<C: Controller>(&self, controller: C) {
         let queue = Arc::new(WorkQueue::new(RETRY_FIRST, RETRY_MOST));
-        controller.follow(&self.world, &Sources { queue: Arc::clone(&queue), drain: self.drain.clone() });
+        let (clock, drain) = (Arc::clone(&self.clock), self.drain.clone());
+        controller.follow(&self.world, &Sources { queue: Arc::clone(&queue), clock, drain });
         let worker = Arc::new(Worker {
             controller,
             queue,
@@ -91,6 +93,11 @@ impl Driver {
 }
 
 impl<Key: Clone + Eq + Hash + Send + Sync + 'static> Sources<Key> {
+    /// For what a controller notes when it hears of it.
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.clock)
+    }
+
     /// Asks for the keys that a change stands for: the object as it was and as it is, if it was and is.
     pub(crate) fn follow_changes<P, F>(&self, informer: &Informer<P>, keys: F)
     where

@@ -30,6 +30,7 @@ use wherry_pki::Authority;
 
 use crate::driver::{Driver, Events};
 use crate::world::World;
+pub use nodes::NodeMonitor;
 
 /// What the controllers need to know of the cluster.
 #[derive(Clone)]
@@ -40,8 +41,8 @@ pub struct ControllersConfig {
     pub certificate_life: Duration,
     /// Where the ingress is reached.
     pub ingress_address: IpAddr,
-    /// How long a node may be silent before it counts as unreachable.
-    pub node_grace: Duration,
+    /// When nodes count as unreachable, and what becomes of their pods.
+    pub nodes: NodeMonitor,
 }
 
 /// Starts them all under `drain`.
@@ -61,7 +62,7 @@ pub fn start(client: Client, config: ControllersConfig, clock: Arc<dyn Clock>, d
     driver.run(garbage::Garbage);
     driver.run(disruption::DisruptionBudgets);
     driver.run(ingress::IngressStatus { address: config.ingress_address });
-    driver.run(nodes::NodeLifecycle { grace: config.node_grace });
+    driver.run(nodes::NodeLifecycle { monitor: config.nodes });
     driver.run(ended::EndedPods { most: ended::ENDED_PODS_MAX });
     drain.spawn(expiry::run(driver.client.clone(), Arc::clone(&driver.clock)));
     binder::start(&driver);

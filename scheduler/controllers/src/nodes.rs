@@ -1,31 +1,37 @@
 //! Nodes that fall silent: their conditions turn unknown, taints say so, and their pods count as ready no longer.
 //!
 //! Follows `k8s.io/kubernetes/pkg/controller/nodelifecycle`. Silence is counted from when this process saw the lease
-//! change, not by the node's clock; a node that never had a lease is not judged. What the taints do to the pods is
-//! `eviction`'s matter.
+//! change, or the node, where its lease is gone, and never by the node's clock: whoever begins to judge gives each node a
+//! whole grace. A renewal wakes nobody; a node is looked at when its grace would be over. What the taints do to the pods
+//! is `eviction`'s matter, how many nodes they come to at once that of `zones`.
 
 mod eviction;
+mod flaps;
 mod taints;
+mod zones;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use wherry_api::ObjectKey;
 use wherry_api::kinds::{Node, Pod};
+use wherry_api::{NodeLease, ObjectKey};
 
 use crate::driver::{Controller, Sources};
-use crate::plan::{Plan, Subject};
+use crate::plan::{Note, Plan, Subject};
 use crate::pods::{NODE_LOST, PodRef};
-use crate::world::{View, World};
+use crate::world::{Bare, Known, Notes, View, World};
+pub use zones::NodeMonitor;
 
-const LEASES: &str = "kube-node-lease";
+const LEASES: &str = NodeLease::NAMESPACE;
+/// How much later than at its due time a node is looked at: timers have milliseconds.
+const LOOK_LATER: Duration = Duration::from_millis(2);
 /// What a kubelet says of its node, and nobody knows once it is silent.
 const KUBELETS_OWN: [&str; 4] = ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"];
 
 pub(crate) struct NodeLifecycle {
-    pub(crate) grace: Duration,
+    pub(crate) monitor: NodeMonitor,
 }
 
 impl Controller for NodeLifecycle {
@@ -34,8 +40,10 @@ impl Controller for NodeLifecycle {
 
     fn follow(&self, world: &Arc<World>, sources: &Sources<ObjectKey>) {
         sources.follow_own(&world.nodes);
-        sources.follow(&world.leases, |key, _| {
-            if *key.namespace == *LEASES { vec![ObjectKey::new("", &key.name)] } else { Vec::new() }
+        let (notes, clock) = (Arc::clone(&world.notes), sources.clock());
+        sources.follow_changes(&world.leases, move |key, _, lease: Option<&Bare>| {
+            lease.into_iter().for_each(|lease| heard(&notes, key, lease, clock.now()));
+            Vec::new()
         });
         // What else becomes of pods is no concern of their nodes.
         sources.follow_changes(&world.pods, |_, old, new| {
@@ -60,11 +68,12 @@ impl Controller for NodeLifecycle {
             mark_unknown(view, key, node, &mut plan);
             return plan;
         }
-        if taints::keep(view, key, node, &mut plan) {
+        if taints::keep(self, view, key, node, &mut plan) {
             return plan;
         }
         match ready(node) {
             Some("Unknown") => mark_pods(view, key, &mut plan),
+            Some("True") if taints::is_held(view, key, node, &mut plan) => {}
             Some("True") => restore_pods(view, key, &mut plan),
             // A kubelet that is there speaks for its pods itself.
             _ => {}
@@ -75,20 +84,26 @@ impl Controller for NodeLifecycle {
 }
 
 impl NodeLifecycle {
-    /// Whether the node's lease has not changed for too long; asks to look again when it may be.
+    /// Whether nothing was heard of the node for too long; asks to look again when it may be.
     fn is_silent(&self, view: &View, key: &ObjectKey, plan: &mut Plan) -> bool {
         let about = ObjectKey::new(LEASES, &key.name);
-        let lease = view.leases.get(&about).and_then(|lease| lease.spec.as_ref()?.renew_time.as_ref());
-        let Some(renewed) = lease.map(|time| time.0.to_string()) else { return false };
-        let seen = view.notes.get(&about).filter(|note| note.what == renewed).map(|note| note.since);
-        if seen.is_none() {
-            plan.note(&about, &renewed, view.now);
+        let heard = view.notes.get(&about).map(|note| note.since);
+        if heard.is_none() {
+            plan.note(&about, "", view.now);
         }
-        let left = self.grace.checked_sub(passed(seen.unwrap_or(view.now), view.now)).filter(|left| !left.is_zero());
-        if let Some(left) = left {
-            plan.look_again(left + Duration::from_millis(100));
+        let left = self.monitor.lease.grace().saturating_sub(passed(heard.unwrap_or(view.now), view.now));
+        if !left.is_zero() {
+            plan.look_again(left + LOOK_LATER);
         }
-        left.is_none()
+        left.is_zero()
+    }
+}
+
+/// Notes when a lease was renewed: now, if it is another version than the last.
+pub(crate) fn heard(notes: &Notes, key: &ObjectKey, lease: &Bare, now: Timestamp) {
+    let version = lease.meta().resource_version.as_deref().unwrap_or_default();
+    if *key.namespace == *LEASES && notes.get(key).is_none_or(|note| note.what != version) {
+        notes.set(key, Some(Note { what: version.to_owned(), since: now }));
     }
 }
 
@@ -96,7 +111,8 @@ impl NodeLifecycle {
 fn forget(view: &View, key: &ObjectKey, plan: &mut Plan) {
     let of_taint = |about: &&ObjectKey| about.namespace == key.name;
     let of_node = [ObjectKey::new(LEASES, &key.name), restored(key)];
-    view.notes.keys().filter(|about| of_taint(about) || of_node.contains(about)).for_each(|about| plan.forget(about));
+    let is_of_node = |about: &&ObjectKey| of_node.contains(about) || flaps::notes(key).contains(about);
+    view.notes.keys().filter(|about| of_taint(about) || is_of_node(about)).for_each(|about| plan.forget(about));
 }
 
 /// How long ago something was.
@@ -119,13 +135,17 @@ fn time(now: Timestamp) -> String {
 }
 
 fn mark_unknown(view: &View, key: &ObjectKey, node: &Node, plan: &mut Plan) {
+    flaps::count(view, key, plan);
     let present = node.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
     let unknown = KUBELETS_OWN.iter().map(|kind| {
         let before = present.iter().find(|condition| condition.type_ == *kind);
         let heartbeat = before.and_then(|before| before.last_heartbeat_time.clone());
+        let (reason, message) = match before {
+            Some(_) => ("NodeStatusUnknown", "Kubelet stopped posting node status."),
+            None => ("NodeStatusNeverUpdated", "Kubelet never posted node status."),
+        };
         json!({
-            "type": kind, "status": "Unknown", "reason": "NodeStatusUnknown",
-            "message": "Kubelet stopped posting node status.",
+            "type": kind, "status": "Unknown", "reason": reason, "message": message,
             "lastHeartbeatTime": heartbeat, "lastTransitionTime": time(view.now),
         })
     });

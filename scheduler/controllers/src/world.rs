@@ -159,7 +159,7 @@ world! {
     slices: EndpointSlice => Arc<EndpointSlice>,
     nodes: Node => Arc<Node>,
     namespaces: Namespace => Arc<Namespace>,
-    leases: Lease => Arc<Lease>,
+    leases: Lease => Bare,
     ingresses: Ingress => Arc<Ingress>,
     config_maps: ConfigMap => Bare,
     secrets: Secret => Bare,
@@ -206,6 +206,10 @@ impl Notes {
             Some(note) => notes.insert(about.clone(), note),
             None => notes.remove(about),
         };
+    }
+
+    pub(crate) fn get(&self, about: &ObjectKey) -> Option<Note> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(about).cloned()
     }
 
     pub(crate) fn snapshot(&self) -> OrdMap<ObjectKey, Note> {

@@ -2,16 +2,13 @@
 
 use k8s_openapi::api::core::v1::{
     Container, DownwardAPIVolumeFile, EmptyDirVolumeSource, EnvVar, HTTPGetAction, ObjectFieldSelector,
-    PodSecurityContext, PodSpec, Probe, ProjectedVolumeSource, ResourceFieldSelector, ResourceRequirements, Toleration,
-    Volume,
+    PodSecurityContext, PodSpec, Probe, ProjectedVolumeSource, ResourceFieldSelector, ResourceRequirements, Volume,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::text;
 use crate::kinds::Pod;
 
-/// Seconds that a pod stays on a node that is not ready or not reachable, unless it says otherwise.
-const UNREACHABLE_SECONDS: i64 = 300;
 /// Mode 0644 of files in volumes.
 const FILE_MODE: i32 = 0o644;
 
@@ -27,8 +24,6 @@ pub(crate) fn pod(pod: &mut Pod) {
     for container in spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten()) {
         requests_from_limits(container);
     }
-    tolerate(spec, "node.kubernetes.io/not-ready");
-    tolerate(spec, "node.kubernetes.io/unreachable");
 }
 
 /// Defaults of a template's spec.
@@ -128,24 +123,6 @@ fn requests_from_limits(container: &mut Container) {
         if !requests.contains_key(name) {
             requests.insert(name.clone(), limit.clone());
         }
-    }
-}
-
-/// Makes a pod stay a while on a node with the taint `key`, unless one of its tolerations covers that.
-fn tolerate(spec: &mut PodSpec, key: &str) {
-    let tolerations = spec.tolerations.get_or_insert_default();
-    let covers = |toleration: &Toleration| {
-        toleration.key.as_deref().is_none_or(|k| k.is_empty() || k == key)
-            && toleration.effect.as_deref().is_none_or(|e| e.is_empty() || e == "NoExecute")
-    };
-    if !tolerations.iter().any(covers) {
-        tolerations.push(Toleration {
-            key: Some(key.to_owned()),
-            operator: Some("Exists".into()),
-            effect: Some("NoExecute".into()),
-            toleration_seconds: Some(UNREACHABLE_SECONDS),
-            value: None,
-        });
     }
 }
 

@@ -10,6 +10,7 @@ use super::Worker;
 use super::set_up::{egress, identity};
 use super::start::{container_at, limits};
 use crate::context::Context;
+use crate::fence;
 use crate::pod::Event;
 use crate::status::Heir;
 use crate::volumes;
@@ -34,6 +35,7 @@ impl Inheritance {
             return None;
         }
         let network = context.network.namespace_at(identity(name), egress(pod), address)?;
+        network.set_patience(fence::patience(pod));
         Some(Self { runtime, network, survivors })
     }
 

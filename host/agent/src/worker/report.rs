@@ -62,7 +62,7 @@ impl Worker {
     }
 
     /// Waits until what is to be written is written, with bounded patience.
-    pub(super) async fn reported(&self) {
+    pub async fn reported(&self) {
         let _late = tokio::time::timeout(REPORTED_PATIENCE, self.written()).await;
     }
 

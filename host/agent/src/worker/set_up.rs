@@ -12,6 +12,7 @@ use super::Worker;
 use super::start::CONFIG_ERROR;
 use crate::context::Context;
 use crate::downward::Facts;
+use crate::fence;
 use crate::objects;
 use crate::pod::{Event, Hindrance, Phase, Slot, Stage, Timer};
 use crate::volumes;
@@ -100,6 +101,7 @@ impl Worker {
             event: "FailedCreatePodSandBox",
             retry: true,
         })?;
+        network.set_patience(fence::patience(pod));
         let address = network.address();
         live.network = Some(network);
         Ok(address)

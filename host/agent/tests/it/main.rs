@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test says by them what it expects")]
 
 mod adoption;
+mod cable;
 mod endpoints;
+mod fencing;
 mod lifecycle;
 mod world;

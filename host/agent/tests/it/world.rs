@@ -16,12 +16,16 @@ use wherry_runtime::fake::FakeRuntime;
 use wherry_store::{Limits, Store};
 use wherry_vnet::{Network, NetworkConfig, NoServices};
 
+use crate::cable::Cable;
+
 /// No test waits longer than this for anything.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub struct World {
     pub store: Store,
     pub client: Client,
+    /// Between the agent and the API.
+    pub cable: Arc<Cable>,
     pub runtime: Arc<FakeRuntime>,
     pub agent: AgentHandle,
     trigger: Trigger,
@@ -45,13 +49,22 @@ impl World {
         Self::over(Store::in_memory(Limits::default()), FakeRuntime::new(), data).await
     }
 
+    /// The same in a cluster that says how patient it is.
+    pub async fn in_cluster(config: RegistryConfig, data: &Path) -> Self {
+        Self::start(Store::in_memory(Limits::default()), FakeRuntime::new(), config, data).await
+    }
+
     /// A node over a store that may have pods already.
     pub async fn over(store: Store, runtime: Arc<FakeRuntime>, data: &Path) -> Self {
-        let config = RegistryConfig::default();
+        Self::start(store, runtime, RegistryConfig::default(), data).await
+    }
+
+    async fn start(store: Store, runtime: Arc<FakeRuntime>, config: RegistryConfig, data: &Path) -> Self {
         let registry = Registry::new(store.clone(), config, SystemClock::shared());
         registry.bootstrap().await.unwrap();
         let client = registry.client(Identity::admin());
-        let node = registry.client(Identity::node("n1"));
+        let cable = Cable::of(&registry.client(Identity::node("n1")));
+        let node = Client::new(cable.clone());
         let config = NetworkConfig {
             pod_cidr: "10.128.0.0/16".parse().unwrap(),
             cluster_cidr: "10.128.0.0/10".parse().unwrap(),
@@ -78,7 +91,7 @@ impl World {
             trigger.drain().spawn_graceful(async move { agent.run(drain).await });
             (handle, trigger)
         };
-        Self { store, client, runtime, agent: handle, trigger, threads: Threads(Some(threads)) }
+        Self { store, client, cable, runtime, agent: handle, trigger, threads: Threads(Some(threads)) }
     }
 
     /// The node's process is killed; what its runtime runs goes on.

@@ -208,6 +208,39 @@ fn handlers_come_and_go_with_their_port() {
     assert!(network.handler(to).is_none());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_gate_closes_to_each_pod_when_its_patience_is_over() {
+    use std::time::Duration;
+    let network = network(Arc::new(NoServices));
+    let pods = [Some(0), Some(1), None].map(|patience| {
+        let pod = pod(&network, "p");
+        patience.into_iter().for_each(|seconds| pod.set_patience(Duration::from_secs(seconds)));
+        let listener = pod.listen_http(80, Arc::new(Hello)).unwrap();
+        (pod, listener)
+    });
+    let reached = async || {
+        let mut all = Vec::new();
+        for (pod, _) in &pods {
+            let to = SocketAddr::new(pod.address(), 80);
+            let (handler, dialed) = (network.handler(to).is_some(), network.dial(to).await.is_ok());
+            assert_eq!(handler, dialed);
+            all.push(dialed);
+        }
+        all
+    };
+    tokio::time::advance(Duration::from_secs(1000)).await;
+    assert_eq!(reached().await, [true, true, true], "nobody has said anything");
+    network.gate().close_at(tokio::time::Instant::now() + Duration::from_secs(2));
+    for (passed_millis, expected) in
+        [(1_999, [true, true, true]), (1, [false, true, true]), (1_000, [false, false, true])]
+    {
+        tokio::time::advance(Duration::from_millis(passed_millis)).await;
+        assert_eq!(reached().await, expected);
+    }
+    network.gate().close_at(tokio::time::Instant::now() + Duration::from_secs(2));
+    assert_eq!(reached().await, [true, true, true]);
+}
+
 #[tokio::test]
 async fn datagrams_reach_services_and_answers_keep_the_services_address() {
     let network = network(Arc::new(OneService));

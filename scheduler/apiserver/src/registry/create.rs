@@ -45,10 +45,11 @@ impl Registry {
         &self,
         resource: &'static Resource,
         namespace: Option<&str>,
-        object: Value,
+        mut object: Value,
         options: &WriteOptions,
     ) -> Result<Written, Error> {
         let name = meta(&object, "name").to_owned();
+        self.inner.config.tolerations.add(resource, &mut object);
         let admitted = (resource.admit)(Write::Create, options.field_validation, None, object);
         let mut admitted = admitted.map_err(|e| refused(resource, &name, e))?;
         self.check_references(resource, &admitted.object)?;

@@ -80,6 +80,9 @@ impl Registry {
     ) -> Result<(Value, Vec<String>), Error> {
         keep_servers_own(present, &mut wanted)?;
         service::keep_addresses(target.resource, present, &mut wanted);
+        if write == Write::Update {
+            self.inner.config.tolerations.add(target.resource, &mut wanted);
+        }
         let name = &target.key.name;
         let admitted = (target.resource.admit)(write, options.field_validation, Some(present), wanted);
         let mut admitted = admitted.map_err(|e| refused(target.resource, name, e))?;

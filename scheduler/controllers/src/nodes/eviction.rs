@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use wherry_api::ObjectKey;
-use wherry_api::k8s_openapi::api::core::v1::{Taint, Toleration};
+use wherry_api::k8s_openapi::api::core::v1::Taint;
 use wherry_api::kinds::{Node, Pod};
+use wherry_api::taint::{NO_EXECUTE, borne};
 
 use super::{passed, pods_on};
 use crate::plan::{Plan, Subject};
@@ -37,7 +38,7 @@ pub(super) fn clear_away(view: &View, key: &ObjectKey, plan: &mut Plan) {
 /// Deletes the pods that do not, or no longer, bear the node's taints; looks again when the next one's time is over.
 pub(super) fn evict(view: &View, key: &ObjectKey, node: &Node, plan: &mut Plan) {
     let all = node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default();
-    let taints: Vec<&Taint> = all.iter().filter(|taint| taint.effect == "NoExecute").collect();
+    let taints: Vec<&Taint> = all.iter().filter(|taint| taint.effect == NO_EXECUTE).collect();
     if taints.is_empty() {
         return;
     }
@@ -64,42 +65,26 @@ pub(super) fn evict(view: &View, key: &ObjectKey, node: &Node, plan: &mut Plan) 
     }
 }
 
-/// How long ago a taint came: as it says itself, or since it was first seen here.
+/// How long ago a taint came at the least: since it was made, or first seen, here; else as it says itself, in whole
+/// seconds. A node counts on that (`docs/adr/0008`).
 fn age(view: &View, key: &ObjectKey, taint: &Taint) -> Duration {
-    let noted = || view.notes.get(&about(key, taint)).map(|note| note.since);
-    passed(taint.time_added.as_ref().map(|time| time.0).or_else(noted).unwrap_or(view.now), view.now)
+    match (view.notes.get(&about(key, &taint.key)), &taint.time_added) {
+        (Some(note), _) => passed(note.since, view.now),
+        (None, Some(added)) => passed(added.0, view.now).saturating_sub(Duration::from_secs(1)),
+        (None, None) => Duration::ZERO,
+    }
 }
 
 fn note_untimed(view: &View, key: &ObjectKey, taints: &[&Taint], plan: &mut Plan) {
     for taint in taints.iter().filter(|taint| taint.time_added.is_none()) {
-        let about = about(key, taint);
+        let about = about(key, &taint.key);
         if !view.notes.contains_key(&about) {
             plan.note(&about, &taint.key, view.now);
         }
     }
 }
 
-fn about(key: &ObjectKey, taint: &Taint) -> ObjectKey {
-    ObjectKey::new(&key.name, &taint.key)
-}
-
-/// How long a taint is borne: the shortest of the tolerations for it; `None` where there is none, the most where it
-/// is borne for ever.
-fn borne(tolerations: &[Toleration], taint: &Taint) -> Option<Duration> {
-    let matching = tolerations.iter().filter(|toleration| tolerates(toleration, taint));
-    let seconds = |toleration: &Toleration| match toleration.toleration_seconds {
-        None => Duration::MAX,
-        Some(seconds) => Duration::from_secs(u64::try_from(seconds).unwrap_or(0)),
-    };
-    matching.map(seconds).min()
-}
-
-fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let key = toleration.key.as_deref().unwrap_or_default();
-    let effect = toleration.effect.as_deref().unwrap_or_default();
-    let is_any_value = toleration.operator.as_deref() == Some("Exists");
-    let value = toleration.value.as_deref().unwrap_or_default();
-    (effect.is_empty() || effect == taint.effect)
-        && (key == taint.key || key.is_empty() && is_any_value)
-        && (is_any_value || value == taint.value.as_deref().unwrap_or_default())
+/// Where it is noted when a node's taint came.
+pub(super) fn about(key: &ObjectKey, taint: &str) -> ObjectKey {
+    ObjectKey::new(&key.name, taint)
 }

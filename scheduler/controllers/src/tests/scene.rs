@@ -111,6 +111,14 @@ impl Scene {
         self.clock.now()
     }
 
+    /// Notes which leases were renewed, as the node controller does where there are informers.
+    pub(super) async fn hear(&self) {
+        let view = View::read(&self.client, self.clock.now()).await;
+        for (key, lease) in view.leases.iter() {
+            crate::nodes::heard(&self.executor.notes, key, lease, view.now);
+        }
+    }
+
     pub(super) async fn view(&self) -> View {
         let mut view = View::read(&self.client, self.clock.now()).await;
         view.notes = self.executor.notes.snapshot();

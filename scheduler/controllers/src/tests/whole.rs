@@ -11,7 +11,7 @@ use wherry_client::{Client, DeleteOptions, Informer, ListOptions};
 use wherry_pki::Authority;
 use wherry_store::{Limits, Store};
 
-use crate::{ControllersConfig, start};
+use crate::{ControllersConfig, NodeMonitor, start};
 
 struct Cluster {
     client: Client,
@@ -27,7 +27,7 @@ async fn cluster() -> Cluster {
         authority: Arc::new(Authority::generate("test", SystemClock.now()).unwrap()),
         certificate_life: Duration::from_secs(3600),
         ingress_address: "127.0.0.1".parse().unwrap(),
-        node_grace: Duration::from_secs(40),
+        nodes: NodeMonitor::default(),
     };
     start(registry.client(Identity::component("controllers")), config, SystemClock::shared(), &tasks.drain());
     let client = registry.client(Identity::admin());

@@ -1,0 +1,46 @@
+//! A node that is cut off: which pods it stops, and which it takes up again.
+
+use serde_json::{Value, json};
+use wherry_api::NodeLease;
+use wherry_apiserver::{DefaultTolerations, RegistryConfig};
+use wherry_runtime::Container;
+
+use crate::world::{World, is_ready};
+
+fn restarts(pod: &Value) -> u64 {
+    pod["status"]["containerStatuses"][0]["restartCount"].as_u64().unwrap_or_default()
+}
+
+#[tokio::test]
+async fn a_node_that_is_cut_off_stops_what_others_may_be_given() {
+    let data = tempfile::tempdir().unwrap();
+    let config = RegistryConfig {
+        cluster_info: [(NodeLease::KEY.to_owned(), "500ms".to_owned())].into(),
+        tolerations: DefaultTolerations { not_ready_seconds: 0, unreachable_seconds: 0 },
+        ..RegistryConfig::default()
+    };
+    let world = World::in_cluster(config, data.path()).await;
+    let spec = || json!({ "containers": [{ "name": "a", "image": "i" }] });
+    let patient = json!({ "containers": [{ "name": "a", "image": "i" }], "tolerations": [{ "operator": "Exists" }] });
+    world.create("patient", patient).await;
+    for name in ["stays", "moves"] {
+        world.create(name, spec()).await;
+    }
+    for name in ["patient", "stays", "moves"] {
+        world.wait(name, is_ready).await;
+    }
+    world.cable.cut(true);
+    for container in world.runtime.started() {
+        if container.spec.pod.name != "patient" {
+            container.exited().await;
+        }
+    }
+    // The cluster gives one of them to another node.
+    world.delete("moves", 30).await;
+    world.cable.cut(false);
+    world.wait("moves", Value::is_null).await;
+    world.wait("stays", |pod| is_ready(pod) && restarts(pod) > 0).await;
+    assert_eq!(restarts(&world.wait("patient", is_ready).await), 0);
+    world.wait_event("NodeFenced").await;
+    world.shut_down().await;
+}

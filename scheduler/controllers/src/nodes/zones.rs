@@ -1,0 +1,200 @@
+//! Zones of nodes, and how fast pods are driven from nodes that went wrong together: one node is broken, half of the nodes
+//! are a broken network.
+//!
+//! Follows `k8s.io/kubernetes/pkg/controller/nodelifecycle` (`ComputeZoneState`, `handleDisruption`): the taints that drive
+//! away come to one node of a zone after the other, at a rate that depends on the zone's state. Where no node of the
+//! cluster is well, it is the master that is cut off: then nobody is driven away, and nobody for a grace after that.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use wherry_api::kinds::Node;
+use wherry_api::taint::NO_EXECUTE;
+use wherry_api::{NodeLease, ObjectKey};
+
+use super::{passed, ready};
+use crate::plan::Plan;
+use crate::world::View;
+
+/// How soon a node that must wait for others looks again, at the latest.
+const RECHECK: Duration = Duration::from_secs(1);
+/// As many nodes may be wrong in any zone without a disruption: in the smallest, half is one.
+const WRONG_SPARED: usize = 2;
+const ZONE: &str = "topology.kubernetes.io/zone";
+const REGION: &str = "topology.kubernetes.io/region";
+/// What is noted of zones; no node has such a name.
+const NOTES: &str = "zone/";
+
+/// When nodes count as unreachable, and how fast their pods are given to others. Rates are in nodes a second.
+#[derive(Clone, Copy, Debug)]
+pub struct NodeMonitor {
+    /// How long a node may be silent.
+    pub lease: NodeLease,
+    /// The rate of a zone that is well.
+    pub eviction_rate: f32,
+    /// The rate of a zone of which too many nodes are not ready, if it is large; a small one has none then.
+    pub secondary_eviction_rate: f32,
+    /// Which part of a zone's nodes is too many.
+    pub unhealthy_zone_threshold: f32,
+    /// Zones of more nodes are large.
+    pub large_cluster_size_threshold: usize,
+}
+
+impl Default for NodeMonitor {
+    fn default() -> Self {
+        Self {
+            lease: NodeLease::DEFAULT,
+            eviction_rate: 1.0,
+            secondary_eviction_rate: 0.1,
+            unhealthy_zone_threshold: 0.55,
+            large_cluster_size_threshold: 50,
+        }
+    }
+}
+
+/// When the pods of a node that is not ready may be driven away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Now.
+    Now,
+    /// Not yet; it is to be asked again after this.
+    Later(Duration),
+    /// Not at all as things are, and if it was said before, no more.
+    Withdrawn,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Normal,
+    Partial,
+    Full,
+}
+
+#[derive(Debug, Default)]
+struct Zone<'a> {
+    ready: usize,
+    wrong: usize,
+    /// The first of those that are wrong and whose pods are not driven away yet.
+    next: Option<&'a str>,
+}
+
+impl Turn {
+    /// When to ask again.
+    pub(super) const fn recheck(self) -> Duration {
+        match self {
+            Self::Later(wait) => wait,
+            Self::Now | Self::Withdrawn => RECHECK,
+        }
+    }
+}
+
+impl NodeMonitor {
+    /// When this node's pods may be driven away; what is noted of it is in the plan.
+    pub(super) fn turn(&self, view: &View, key: &ObjectKey, node: &Node, plan: &mut Plan) -> Turn {
+        let zones = zones(view);
+        let cluster = ObjectKey::new(NOTES, "");
+        let since = |about: &ObjectKey| view.notes.get(about).map(|note| passed(note.since, view.now));
+        if zones.values().all(|zone| self.state(zone) == State::Full) {
+            if since(&cluster).is_none_or(|since| !since.is_zero()) {
+                plan.note(&cluster, "no node is ready", view.now);
+            }
+            return Turn::Withdrawn;
+        }
+        let about = ObjectKey::new(NOTES, &name(node));
+        let Some(zone) = zones.get(&name(node)) else { return Turn::Later(RECHECK) };
+        let Some(interval) = self.interval(zone) else { return Turn::Later(RECHECK) };
+        let left = |of: &ObjectKey, least: Duration| least.saturating_sub(since(of).unwrap_or(Duration::MAX));
+        let wait = left(&cluster, self.lease.grace()).max(left(&about, interval));
+        if !wait.is_zero() {
+            return Turn::Later(wait.min(RECHECK));
+        }
+        if zone.next.is_some_and(|next| next != &*key.name) {
+            return Turn::Later(interval.min(RECHECK));
+        }
+        plan.note(&about, &key.name, view.now);
+        Turn::Now
+    }
+
+    fn state(&self, zone: &Zone<'_>) -> State {
+        #[expect(clippy::cast_precision_loss, reason = "numbers of nodes are small")]
+        let part = zone.wrong as f32 / zone.len().max(1) as f32;
+        if zone.ready == 0 && zone.wrong > 0 {
+            State::Full
+        } else if zone.wrong > WRONG_SPARED && part >= self.unhealthy_zone_threshold {
+            State::Partial
+        } else {
+            State::Normal
+        }
+    }
+
+    /// The time between two nodes of a zone; `None` for ever.
+    fn interval(&self, zone: &Zone<'_>) -> Option<Duration> {
+        let rate = match self.state(zone) {
+            State::Normal | State::Full => self.eviction_rate,
+            State::Partial if zone.len() > self.large_cluster_size_threshold => self.secondary_eviction_rate,
+            State::Partial => 0.0,
+        };
+        Duration::try_from_secs_f32(rate.recip()).ok()
+    }
+}
+
+impl Zone<'_> {
+    const fn len(&self) -> usize {
+        self.ready + self.wrong
+    }
+}
+
+fn zones(view: &View) -> BTreeMap<String, Zone<'_>> {
+    let mut zones: BTreeMap<String, Zone<'_>> = BTreeMap::new();
+    for (key, node) in view.nodes.iter() {
+        let zone = zones.entry(name(node)).or_default();
+        match ready(node) {
+            Some("True") => zone.ready += 1,
+            // A node that has never said anything runs no pods, and tells nothing of its zone.
+            None => {}
+            Some(_) => {
+                zone.wrong += 1;
+                zone.next = zone.next.or((!is_driven(node)).then_some(&*key.name));
+            }
+        }
+    }
+    zones.retain(|_, zone| zone.len() > 0);
+    zones
+}
+
+/// Region and zone; empty for nodes that name none.
+fn name(node: &Node) -> String {
+    let label = |key| node.metadata.labels.as_ref().and_then(|labels| labels.get(key)).map_or("", String::as_str);
+    format!("{}/{}", label(REGION), label(ZONE))
+}
+
+/// Whether its pods are driven away already.
+fn is_driven(node: &Node) -> bool {
+    let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default();
+    taints.iter().any(|taint| taint.effect == NO_EXECUTE && super::taints::is_of_readiness(&taint.key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_zone_is_judged_by_its_nodes() {
+        let check = |ready: usize, wrong: usize, expected: State, interval: Option<u64>| {
+            let zone = Zone { ready, wrong, next: None };
+            let monitor = NodeMonitor::default();
+            assert_eq!(monitor.state(&zone), expected, "{zone:?}");
+            assert_eq!(monitor.interval(&zone), interval.map(Duration::from_secs), "{zone:?}");
+        };
+        check(3, 0, State::Normal, Some(1));
+        check(2, 1, State::Normal, Some(1));
+        check(1, 2, State::Normal, Some(1));
+        check(0, 1, State::Full, Some(1));
+        check(0, 9, State::Full, Some(1));
+        check(2, 3, State::Partial, None);
+        check(5, 5, State::Normal, Some(1));
+        check(22, 28, State::Partial, None);
+        check(22, 29, State::Partial, Some(10));
+        check(30, 30, State::Normal, Some(1));
+    }
+}
