@@ -32,7 +32,7 @@ const ANSWER_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// How often a connection in use is tried, and how long the other end may take to answer: one that leads nowhere any more is
 /// given up, since else all requests would wait on it for the kernel's quarter of an hour.
 const PING_PERIOD: Duration = Duration::from_secs(2);
-const PING_PATIENCE: Duration = Duration::from_secs(4);
+const PING_PATIENCE: Duration = Duration::from_secs(15);
 
 /// Why a kubeconfig gives no connection.
 #[derive(Debug, thiserror::Error)]
@@ -153,7 +153,10 @@ impl Https {
     }
 
     fn no_answer(&self, error: &hyper_util::client::legacy::Error) -> Error {
-        let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+        let cause = std::iter::successors(std::error::Error::source(error), |e| e.source())
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(": ");
         let message = format!("no answer from {}: {error}: {cause}", self.server);
         if is_refused(error) { Error::refusal(message) } else { Error::new(Reason::ServiceUnavailable, message) }
     }
