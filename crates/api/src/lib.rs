@@ -19,6 +19,7 @@ pub mod selector;
 pub mod table;
 pub mod taint;
 mod validate;
+pub mod well_known;
 pub mod yaml;
 
 pub use error::{Cause, Error, Reason};

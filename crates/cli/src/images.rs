@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use wherry_api::kinds::ConfigMap;
+use wherry_api::well_known::CLUSTER_INFO;
 use wherry_client::{Client, Https};
 use wherry_image::{Reference, RegistryClient, inspect};
 
@@ -57,7 +58,7 @@ async fn open(args: &RegistryArgs) -> anyhow::Result<RegistryClient> {
 
 /// Where the cluster says that its registry is.
 async fn told(client: &Client) -> anyhow::Result<String> {
-    let info = client.namespaced::<ConfigMap>("kube-public").get("cluster-info").await?;
+    let info = client.namespaced::<ConfigMap>(CLUSTER_INFO.0).get(CLUSTER_INFO.1).await?;
     let registry = info.data.and_then(|mut data| data.remove("registry"));
     registry.context("the cluster does not say where its image registry is; use --registry")
 }

@@ -7,6 +7,7 @@ use anyhow::Context;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use wherry_api::kinds::Secret;
+use wherry_api::well_known::{BOOTSTRAP_TOKEN, BOOTSTRAP_TOKEN_PREFIX};
 use wherry_base::{Clock, SystemClock};
 use wherry_client::{DeleteOptions, ListOptions};
 use wherry_pki::JoinToken;
@@ -15,8 +16,6 @@ use crate::args::{ClusterArgs, TokenCreateArgs, TokenDeleteArgs, TokenVerb};
 use crate::grid::Grid;
 
 const NAMESPACE: &str = "kube-system";
-const PREFIX: &str = "bootstrap-token-";
-const TYPE: &str = "bootstrap.kubernetes.io/token";
 const USAGE_PREFIX: &str = "usage-bootstrap-";
 const HEADINGS: [&str; 6] = ["TOKEN", "TTL", "EXPIRES", "USAGES", "DESCRIPTION", "EXTRA GROUPS"];
 const NONE: &str = "<none>";
@@ -54,13 +53,13 @@ fn secret(token: &JoinToken, args: &TokenCreateArgs, now: Timestamp) -> Value {
         }
     }
     json!({
-        "apiVersion": "v1", "kind": "Secret", "type": TYPE,
-        "metadata": {"name": format!("{PREFIX}{}", token.id), "namespace": NAMESPACE}, "stringData": data,
+        "apiVersion": "v1", "kind": "Secret", "type": BOOTSTRAP_TOKEN,
+        "metadata": {"name": format!("{BOOTSTRAP_TOKEN_PREFIX}{}", token.id), "namespace": NAMESPACE}, "stringData": data,
     })
 }
 
 async fn list(cluster: ClusterArgs) -> anyhow::Result<()> {
-    let options = ListOptions { fields: format!("type={TYPE}"), ..ListOptions::default() };
+    let options = ListOptions { fields: format!("type={BOOTSTRAP_TOKEN}"), ..ListOptions::default() };
     let tokens = cluster.client()?.namespaced::<Secret>(NAMESPACE).list(options).await?.items;
     if tokens.is_empty() {
         eprintln!("No tokens found");
@@ -76,7 +75,7 @@ async fn delete(args: TokenDeleteArgs) -> anyhow::Result<()> {
     let secrets = args.cluster.client()?.namespaced::<Secret>(NAMESPACE);
     for token in &args.tokens {
         let id = token.split('.').next().unwrap_or_default();
-        secrets.delete(&format!("{PREFIX}{id}"), DeleteOptions::default()).await?;
+        secrets.delete(&format!("{BOOTSTRAP_TOKEN_PREFIX}{id}"), DeleteOptions::default()).await?;
         sayln!("bootstrap token \"{id}\" deleted");
     }
     Ok(())

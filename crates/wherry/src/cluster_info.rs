@@ -2,24 +2,20 @@
 //! remembers it, and the range of its pods, so that it starts without a master too.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use anyhow::Context;
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use wherry_api::NodeLease;
 use wherry_api::kinds::ConfigMap;
+use wherry_api::well_known::CLUSTER_INFO;
+use wherry_apiserver::RegistryConfig;
 use wherry_client::Client;
 
 use crate::config::CommonArgs;
 use crate::data_dir::DataDir;
 
-/// The pods' addresses where nobody says otherwise.
-pub const CLUSTER_CIDR: IpNet = IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(10, 128, 0, 0), 10));
-/// The Services' addresses where nobody says otherwise.
-pub const SERVICE_CIDR: IpNet = IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(10, 96, 0, 0), 12));
-const NAMESPACE: &str = "kube-public";
-const NAME: &str = "cluster-info";
 const REMEMBERED: &str = "node/cluster-info.json";
 const POD_CIDR: &str = "node/pod-cidr";
 
@@ -51,8 +47,8 @@ impl ClusterInfo {
     /// What the flags of a master say.
     pub fn of(args: &CommonArgs, registry: SocketAddr) -> Self {
         Self {
-            cluster_cidr: args.cluster_cidr.unwrap_or(CLUSTER_CIDR),
-            service_cidr: args.service_cidr.unwrap_or(SERVICE_CIDR),
+            cluster_cidr: args.cluster_cidr.unwrap_or(RegistryConfig::CLUSTER_CIDR),
+            service_cidr: args.service_cidr.unwrap_or(RegistryConfig::SERVICE_CIDR),
             registry,
         }
     }
@@ -67,7 +63,7 @@ impl ClusterInfo {
 
     /// What the master says now.
     pub async fn read(client: &Client) -> anyhow::Result<Self> {
-        let map = client.namespaced::<ConfigMap>(NAMESPACE).get(NAME).await?;
+        let map = client.namespaced::<ConfigMap>(CLUSTER_INFO.0).get(CLUSTER_INFO.1).await?;
         let data = serde_json::to_value(map.data.unwrap_or_default())?;
         serde_json::from_value(data).context("the cluster's ConfigMap kube-public/cluster-info cannot be read")
     }

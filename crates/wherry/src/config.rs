@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
+use wherry_api::well_known::ZONE;
+use wherry_apiserver::RegistryConfig;
 use wherry_pki::JoinToken;
 
 pub use failure::FailureFlags;
@@ -88,7 +90,7 @@ pub struct MasterArgs {
 #[derive(Clone, Debug, Args)]
 pub struct ClusterFlags {
     /// The part of --cluster-cidr that one node has, as the length of its prefix
-    #[arg(long, env = "WHERRY_NODE_CIDR_MASK_SIZE", default_value_t = 18)]
+    #[arg(long, env = "WHERRY_NODE_CIDR_MASK_SIZE", default_value_t = RegistryConfig::NODE_PREFIX)]
     pub node_cidr_mask_size: u8,
     /// How long the certificates of masters and nodes are valid; they are renewed at two thirds of it
     #[arg(long, env = "WHERRY_CLUSTER_SIGNING_DURATION", default_value = "8760h", value_parser = wherry_cli::duration)]
@@ -119,8 +121,6 @@ impl NodeFlags {
         self.labels.iter().cloned().chain(zone).collect()
     }
 }
-
-const ZONE: &str = "topology.kubernetes.io/zone";
 
 fn label(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or_else(|| format!("\"{text}\" is no label; write KEY=VALUE"))?;

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use wherry_api::k8s_openapi::ByteString;
 use wherry_api::k8s_openapi::api::certificates::v1::CertificateSigningRequestSpec;
 use wherry_api::kinds::{CertificateSigningRequest, ObjectMeta};
+use wherry_api::well_known::{NODE_USER, NODES};
 use wherry_base::{Backoff, Clock, Drain};
 use wherry_client::Client;
 use wherry_pki::{Authority, Issued, LiveCertificate, Subject, Usage, Validity};
@@ -18,7 +19,6 @@ use crate::data_dir::DataDir;
 use crate::renewal::Renewal;
 
 const AUTHORITY: &str = "pki/ca.crt";
-const GROUP: &str = "system:nodes";
 const CLIENT: Files = Files { certificate: "pki/node.crt", key: "pki/node.key" };
 const SERVING: Files = Files { certificate: "pki/kubelet.crt", key: "pki/kubelet.key" };
 /// How long a request is waited for: a master that answers signs at once.
@@ -37,12 +37,12 @@ pub struct Own {
 impl Own {
     /// The node of a name that others reach at an address.
     pub fn new(name: &str, address: IpAddr) -> Self {
-        Self { user: format!("system:node:{name}"), names: vec![address.to_string(), name.to_owned()] }
+        Self { user: format!("{NODE_USER}{name}"), names: vec![address.to_string(), name.to_owned()] }
     }
 
     fn subject(&self, usage: Usage) -> Subject<'_> {
         let names = if usage == Usage::Server { self.names.as_slice() } else { &[] };
-        Subject { user: &self.user, group: Some(GROUP), names }
+        Subject { user: &self.user, group: Some(NODES), names }
     }
 }
 

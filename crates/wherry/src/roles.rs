@@ -9,13 +9,13 @@ use anyhow::Context;
 use futures::StreamExt;
 use tokio::signal::unix::{SignalKind, signal};
 use wherry_api::kinds::Node as NodeObject;
-use wherry_apiserver::Identity;
+use wherry_apiserver::{Identity, RegistryConfig};
 use wherry_base::{Backoff, Clock, Drain, SystemClock, Trigger};
 use wherry_client::{Client, Event, Https, Kubeconfig, WatchOptions};
 use wherry_image::RegistryClient;
 use wherry_pki::Authority;
 
-use crate::cluster_info::{ClusterInfo, SERVICE_CIDR};
+use crate::cluster_info::ClusterInfo;
 use crate::config::{ClusterFlags, CommonArgs, JoinFlags, MasterArgs, NodeArgs, NodeFlags};
 use crate::credentials::{self, Credentials};
 use crate::data_dir::{DataDir, Role};
@@ -116,7 +116,7 @@ impl<'a> Setting<'a> {
 
     /// A master's certificates, made anew.
     pub fn credentials(&self, flags: &ClusterFlags) -> anyhow::Result<Arc<Credentials>> {
-        let services = self.common.service_cidr.unwrap_or(SERVICE_CIDR);
+        let services = self.common.service_cidr.unwrap_or(RegistryConfig::SERVICE_CIDR);
         let first_service = services.hosts().next().context("--service-cidr is too small")?;
         let (life, now) = (flags.cluster_signing_duration, self.clock.now());
         Ok(Arc::new(Credentials::prepare(&self.data, self.address, first_service, life, now)?))

@@ -11,6 +11,7 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use wherry_api::kinds::{ConfigMap, Endpoints, Lease, ObjectMeta, OwnerReference};
+use wherry_api::well_known::CLUSTER_INFO;
 use wherry_api::{Error, NodeLease, Reason};
 
 use crate::context::Context;
@@ -74,7 +75,7 @@ impl Context {
     /// A cluster that says nothing of it is one of Kubernetes' own.
     async fn ask_terms(&self) -> Result<Terms, Error> {
         let asked = Instant::now();
-        let map = match self.client.namespaced::<ConfigMap>("kube-public").get("cluster-info").await {
+        let map = match self.client.namespaced::<ConfigMap>(CLUSTER_INFO.0).get(CLUSTER_INFO.1).await {
             Err(error) if matches!(error.reason, Reason::NotFound | Reason::Forbidden) => ConfigMap::default(),
             map => map?,
         };

@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use serde::Deserialize;
 use wherry_api::kinds::{ConfigMap, ObjectMeta, Secret};
+use wherry_api::well_known::NO_BOOTSTRAP_TOKENS;
 use wherry_api::{Error, Kind, ObjectKey, Resource};
 use wherry_base::{Backoff, Drain};
 use wherry_client::{Client, EventKind, WatchOptions};
@@ -19,9 +20,6 @@ use crate::worker::Worker;
 
 /// The first and the longest wait before a watch that ended is opened again.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-
-/// The Secrets that pods may use: a node may not see the tokens by which others join the cluster.
-const OF_PODS: &str = "type!=bootstrap.kubernetes.io/token";
 
 /// The pods by what they use.
 #[derive(Default)]
@@ -81,7 +79,7 @@ impl References {
     }
 
     async fn follow(&self, client: &Client, resource: &'static Resource, backoff: &mut Backoff) -> Result<(), Error> {
-        let fields = if resource.plural == Secret::resource().plural { OF_PODS } else { "" };
+        let fields = if resource.plural == Secret::resource().plural { NO_BOOTSTRAP_TOKENS } else { "" };
         let options = WatchOptions { fields: fields.to_owned(), ..WatchOptions::default() };
         let mut events = client.transport().watch(resource, None, options).await?;
         while let Some(event) = events.next().await {

@@ -21,6 +21,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tower::ServiceExt;
+use wherry_api::well_known::{NODE_USER, NODES};
 use wherry_base::{Accepted, Acceptor, Drain};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -34,8 +35,6 @@ const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
 const HEAD_PATIENCE: Duration = Duration::from_secs(10);
 /// The group of administrators.
 const ADMINISTRATORS: &str = "system:masters";
-/// The group of nodes, and what their names begin with.
-const NODES: (&str, &str) = ("system:nodes", "system:node:");
 /// Names under which API servers call.
 const API_SERVERS: [&str; 3] = ["kube-apiserver-kubelet-client", "system:apiserver", "kube-apiserver"];
 
@@ -109,9 +108,9 @@ fn caller(stream: &TlsStream<TcpStream>) -> Caller {
     let in_group = |group: &str| subject.iter_organization().any(|name| name.as_str() == Ok(group));
     let mut names = subject.iter_common_name().filter_map(|name| name.as_str().ok());
     let name = names.next().unwrap_or_default();
-    match name.strip_prefix(NODES.1) {
+    match name.strip_prefix(NODE_USER) {
         _ if in_group(ADMINISTRATORS) || API_SERVERS.contains(&name) => Caller::Master,
-        Some(node) if in_group(NODES.0) => Caller::Node(node.to_owned()),
+        Some(node) if in_group(NODES) => Caller::Node(node.to_owned()),
         _ => Caller::Stranger,
     }
 }

@@ -64,7 +64,7 @@ pub(crate) async fn dial(tls: &TlsConnector, node: &str, to: SocketAddr) -> Resu
     if stream.get_ref().1.alpn_protocol() != Some(ALPN) {
         return Err(io::Error::from(io::ErrorKind::InvalidData).into());
     }
-    let (stream, heard) = Counted::new(stream);
+    let (stream, heard) = Heard::over(stream);
     let (requests, connection) = within(ANSWER_MOST, builder().handshake(stream)).await??;
     Ok(Dialed { requests, connection, heard })
 }

@@ -1,70 +1,32 @@
-//! A connection that tells whether anything was heard of its other end: a pong may wait behind much else.
+//! Whether anything was heard of a connection's other end: a pong may wait behind much else.
 
-use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::AsyncRead;
+use tokio_util::io::InspectReader;
 
 /// How often something was read.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Heard(Arc<AtomicU64>);
 
 /// A connection whose reads are counted.
-#[derive(Debug)]
-pub(crate) struct Counted<T> {
-    inner: T,
-    heard: Heard,
-}
+pub(crate) type Counted<T> = InspectReader<T, Box<dyn FnMut(&[u8]) + Send>>;
 
 impl Heard {
     pub(crate) fn times(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
-}
 
-impl<T> Counted<T> {
-    pub(crate) fn new(inner: T) -> (Self, Heard) {
-        let heard = Heard::default();
-        (Self { inner, heard: heard.clone() }, heard)
-    }
-}
-
-impl<T: AsyncRead + Unpin> AsyncRead for Counted<T> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
-        if buf.filled().len() > before {
-            self.heard.0.fetch_add(1, Ordering::Relaxed);
-        }
-        polled
-    }
-}
-
-impl<T: AsyncWrite + Unpin> AsyncWrite for Counted<T> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+    /// A connection, and what is heard over it.
+    pub(crate) fn over<T: AsyncRead>(connection: T) -> (Counted<T>, Self) {
+        let heard = Self::default();
+        let times = Arc::clone(&heard.0);
+        let count = move |read: &[u8]| {
+            if !read.is_empty() {
+                times.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        (InspectReader::new(connection, Box::new(count)), heard)
     }
 }

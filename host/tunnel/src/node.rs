@@ -4,10 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use wherry_api::kinds::Node;
+use wherry_api::taint::UNREACHABLE;
 use wherry_client::Projection;
 
-/// The taint of a node that the cluster has lost.
-const LOST: &str = "node.kubernetes.io/unreachable";
 /// How many ranges of a node are looked at.
 const RANGES_MAX: usize = 8;
 
@@ -32,7 +31,7 @@ impl Projection<Node> for NodeFacts {
 
 fn reach(node: Node) -> Option<Reach> {
     let spec = node.spec.unwrap_or_default();
-    if spec.taints.iter().flatten().any(|taint| taint.key == LOST) {
+    if spec.taints.iter().flatten().any(|taint| taint.key == UNREACHABLE) {
         return None;
     }
     let single = spec.pod_cidr.into_iter();

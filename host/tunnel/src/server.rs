@@ -19,7 +19,7 @@ use crate::dial::{
     CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, HEAD_BYTES_MAX, SEND_BUFFER_BYTES_MAX, STREAM_WINDOW_BYTES, STREAMS_MAX,
 };
 use crate::health::{self, Counting, Load};
-use crate::heard::{Counted, Heard};
+use crate::heard::Heard;
 use crate::peer::Peer;
 use crate::pump;
 use crate::tunnels::Tunnels;
@@ -64,7 +64,7 @@ impl TunnelServer {
         let Ok(_place) = Arc::clone(&peer.inward).try_acquire_owned() else {
             return tracing::debug!(node, "more connections of a node than it may have");
         };
-        let (io, heard) = Counted::new(io);
+        let (io, heard) = Heard::over(io);
         match timeout(ANSWER_MOST, builder().handshake(io)).await {
             Ok(Ok(connection)) => self.drive(&peer, connection, heard).await,
             Ok(Err(error)) => tracing::debug!(node, %error, "a node does not speak HTTP/2"),

@@ -12,6 +12,7 @@ use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
 use serde_json::Value;
 use wherry_api::kinds::{ConfigMap, Kind, Secret};
+use wherry_api::well_known::{BOOTSTRAP_TOKEN, BOOTSTRAP_TOKEN_PREFIX, BOOTSTRAPPERS};
 use wherry_api::{Error, Reason, Revision};
 
 use crate::identity::Identity;
@@ -19,9 +20,6 @@ use crate::registry::{Registry, Target};
 
 const NAMESPACE: &str = "kube-system";
 const REVOKED: &str = "revoked-certificates";
-const SECRET_PREFIX: &str = "bootstrap-token-";
-const SECRET_TYPE: &str = "bootstrap.kubernetes.io/token";
-const BOOTSTRAPPERS: &str = "system:bootstrappers";
 
 /// What the connection says of who asks.
 #[derive(Clone, Debug, Default)]
@@ -75,7 +73,7 @@ impl Authenticator {
 /// The user of a bootstrap token, if it is known, may authenticate, and has not expired.
 fn bootstrapper(registry: &Registry, token: &str, now: Timestamp) -> Option<Identity> {
     let (id, secret) = token.split_once('.')?;
-    let target = Target::new(Secret::resource(), Some(NAMESPACE), &format!("{SECRET_PREFIX}{id}"));
+    let target = Target::new(Secret::resource(), Some(NAMESPACE), &format!("{BOOTSTRAP_TOKEN_PREFIX}{id}"));
     let stored: Value = serde_json::from_slice(&registry.entry(&target)?.json).ok()?;
     let text = |field: &str| {
         let data = stored.get("data")?.get(field)?.as_str()?;
@@ -83,7 +81,7 @@ fn bootstrapper(registry: &Registry, token: &str, now: Timestamp) -> Option<Iden
     };
     let is_alive = text("expiration").is_none_or(|until| until.parse::<Timestamp>().is_ok_and(|until| now < until));
     let is_it = text("token-id")? == id && is_same_secret(&text("token-secret")?, secret);
-    let is_usable = stored.get("type")? == SECRET_TYPE && text("usage-bootstrap-authentication")? == "true";
+    let is_usable = stored.get("type")? == BOOTSTRAP_TOKEN && text("usage-bootstrap-authentication")? == "true";
     if !(is_alive && is_it && is_usable) {
         return None;
     }

@@ -3,15 +3,14 @@
 //!
 //! Role-based access is not served yet; the groups are those of Kubernetes, so that it can take this place.
 
+use wherry_api::well_known::{BOOTSTRAP_TOKEN_PREFIX, BOOTSTRAPPERS, CLUSTER_INFO, NO_BOOTSTRAP_TOKENS};
 use wherry_api::{Error, Reason, Resource};
 
 use crate::identity::Identity;
 
 const ADMINISTRATORS: &str = "system:masters";
-const BOOTSTRAPPERS: &str = "system:bootstrappers";
-const BOOTSTRAP_SECRET: &str = "bootstrap-token-";
 /// The selectors by which a node may look at Secrets of all namespaces: those that leave out the bootstrap tokens.
-const SECRET_SELECTORS: [&str; 2] = ["type=kubernetes.io/tls", "type!=bootstrap.kubernetes.io/token"];
+const SECRET_SELECTORS: [&str; 2] = ["type=kubernetes.io/tls", NO_BOOTSTRAP_TOKENS];
 
 /// What somebody wants to do.
 pub(crate) struct Attributes<'a> {
@@ -76,7 +75,7 @@ fn reads_harmless_secret(wanted: &Attributes<'_>) -> bool {
     if wanted.name.is_empty() {
         wanted.fields.split(',').any(|selector| SECRET_SELECTORS.contains(&selector))
     } else {
-        !wanted.name.starts_with(BOOTSTRAP_SECRET)
+        !wanted.name.starts_with(BOOTSTRAP_TOKEN_PREFIX)
     }
 }
 
@@ -84,7 +83,7 @@ fn reads_harmless_secret(wanted: &Attributes<'_>) -> bool {
 fn bootstrapper_may(wanted: &Attributes<'_>) -> bool {
     match (wanted.verb, wanted.resource.kind) {
         ("create" | "get" | "list" | "watch", "CertificateSigningRequest") => wanted.subresource.is_empty(),
-        ("get", "ConfigMap") => wanted.namespace == Some("kube-public") && wanted.name == "cluster-info",
+        ("get", "ConfigMap") => (wanted.namespace.unwrap_or_default(), wanted.name) == CLUSTER_INFO,
         _ => false,
     }
 }

@@ -2,12 +2,8 @@
 
 use serde_json::{Value, json};
 use wherry_api::kinds::{CertificateSigningRequest, Kind};
+use wherry_api::well_known::{NODE_USER, NODES};
 use wherry_api::{Error, Reason, Resource};
-
-/// The group of nodes.
-const NODES: &str = "system:nodes";
-/// What a node's name begins with where it is a user.
-const NODE_USER: &str = "system:node:";
 
 /// An authenticated user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +57,7 @@ impl Identity {
 
     /// A node.
     pub fn node(name: &str) -> Self {
-        Self { user: format!("system:node:{name}"), groups: vec!["system:nodes".into()] }
+        Self { user: format!("{NODE_USER}{name}"), groups: vec![NODES.into()] }
     }
 }
 

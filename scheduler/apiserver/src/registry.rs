@@ -63,14 +63,22 @@ pub struct RegistryConfig {
     pub tolerations: DefaultTolerations,
 }
 
+impl RegistryConfig {
+    /// The Services' addresses where nobody says otherwise.
+    pub const SERVICE_CIDR: IpNet = IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(10, 96, 0, 0), 12));
+    /// The pods' addresses where nobody says otherwise.
+    pub const CLUSTER_CIDR: IpNet = IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(10, 128, 0, 0), 10));
+    /// How long the prefix of a Node's range is where nobody says otherwise.
+    pub const NODE_PREFIX: u8 = 18;
+}
+
 impl Default for RegistryConfig {
-    /// A cluster of one machine, with the ranges that the flags have by default.
+    /// A cluster of one machine.
     fn default() -> Self {
-        let range = |first, prefix| IpNet::V4(Ipv4Net::new_assert(first, prefix));
         Self {
-            service_cidr: range(Ipv4Addr::new(10, 96, 0, 0), 12),
-            cluster_cidr: range(Ipv4Addr::new(10, 128, 0, 0), 10),
-            node_prefix: 18,
+            service_cidr: Self::SERVICE_CIDR,
+            cluster_cidr: Self::CLUSTER_CIDR,
+            node_prefix: Self::NODE_PREFIX,
             advertise: SocketAddr::from((Ipv4Addr::LOCALHOST, 6443)),
             cluster_info: BTreeMap::new(),
             tolerations: DefaultTolerations::default(),

@@ -1,9 +1,9 @@
 //! Flags that cannot work, found before anything is begun: what the command line's parser cannot see by itself.
 
 use ipnet::IpNet;
+use wherry_apiserver::RegistryConfig;
 
 use super::{ClusterFlags, CommonArgs, MasterArgs, NodeArgs, NodeFlags, UpArgs};
-use crate::cluster_info::{CLUSTER_CIDR, SERVICE_CIDR};
 
 /// Kubernetes' limit of a node's name.
 const NAME_BYTES_MAX: usize = 253;
@@ -83,10 +83,10 @@ impl NodeFlags {
 impl CommonArgs {
     /// The first fault.
     pub fn check(&self) -> Result<(), FlagError> {
-        let pods = self.cluster_cidr.unwrap_or(CLUSTER_CIDR);
-        let services = self.service_cidr.unwrap_or(SERVICE_CIDR);
-        check_range("--cluster-cidr", pods, CLUSTER_CIDR)?;
-        check_range("--service-cidr", services, SERVICE_CIDR)?;
+        let pods = self.cluster_cidr.unwrap_or(RegistryConfig::CLUSTER_CIDR);
+        let services = self.service_cidr.unwrap_or(RegistryConfig::SERVICE_CIDR);
+        check_range("--cluster-cidr", pods, RegistryConfig::CLUSTER_CIDR)?;
+        check_range("--service-cidr", services, RegistryConfig::SERVICE_CIDR)?;
         if pods.contains(&services) || services.contains(&pods) {
             return Err(FlagError::Overlap { services, pods });
         }

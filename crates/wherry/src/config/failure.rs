@@ -17,22 +17,22 @@ pub struct FailureFlags {
     #[arg(long, env = "WHERRY_NODE_MONITOR_GRACE_PERIOD", default_value = "40s", value_parser = grace)]
     pub node_monitor_grace_period: NodeLease,
     /// For how many seconds pods that say nothing of it stay on an unreachable node
-    #[arg(long, env = "WHERRY_DEFAULT_UNREACHABLE_TOLERATION_SECONDS", default_value_t = 300)]
+    #[arg(long, env = "WHERRY_DEFAULT_UNREACHABLE_TOLERATION_SECONDS", default_value_t = DefaultTolerations::default().unreachable_seconds)]
     pub default_unreachable_toleration_seconds: u32,
     /// For how many seconds pods that say nothing of it stay on a node that is not ready
-    #[arg(long, env = "WHERRY_DEFAULT_NOT_READY_TOLERATION_SECONDS", default_value_t = 300)]
+    #[arg(long, env = "WHERRY_DEFAULT_NOT_READY_TOLERATION_SECONDS", default_value_t = DefaultTolerations::default().not_ready_seconds)]
     pub default_not_ready_toleration_seconds: u32,
     /// From how many nodes of a zone pods are driven away, in nodes a second
-    #[arg(long, env = "WHERRY_NODE_EVICTION_RATE", default_value_t = 1.0, value_parser = rate)]
+    #[arg(long, env = "WHERRY_NODE_EVICTION_RATE", default_value_t = NodeMonitor::default().eviction_rate, value_parser = rate)]
     pub node_eviction_rate: f32,
     /// The same in a large zone of which too many nodes are not ready; in a small one it is 0 then
-    #[arg(long, env = "WHERRY_SECONDARY_NODE_EVICTION_RATE", default_value_t = 0.1, value_parser = rate)]
+    #[arg(long, env = "WHERRY_SECONDARY_NODE_EVICTION_RATE", default_value_t = NodeMonitor::default().secondary_eviction_rate, value_parser = rate)]
     pub secondary_node_eviction_rate: f32,
     /// Which part of a zone's nodes is too many
-    #[arg(long, env = "WHERRY_UNHEALTHY_ZONE_THRESHOLD", default_value_t = 0.55, value_parser = rate)]
+    #[arg(long, env = "WHERRY_UNHEALTHY_ZONE_THRESHOLD", default_value_t = NodeMonitor::default().unhealthy_zone_threshold, value_parser = rate)]
     pub unhealthy_zone_threshold: f32,
     /// How many nodes a zone has more than to be large
-    #[arg(long, env = "WHERRY_LARGE_CLUSTER_SIZE_THRESHOLD", default_value_t = 50)]
+    #[arg(long, env = "WHERRY_LARGE_CLUSTER_SIZE_THRESHOLD", default_value_t = NodeMonitor::default().large_cluster_size_threshold)]
     pub large_cluster_size_threshold: usize,
 }
 

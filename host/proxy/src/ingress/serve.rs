@@ -13,11 +13,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
+use tokio_util::io::InspectReader;
 use wherry_base::{Accepted, Acceptor, Drain};
 
 use super::forward::Forwarder;
 use super::headers::Client;
-use super::patience::{Counted, Patience, Watched};
+use super::patience::{Counted, Patience};
 
 /// How many connections each listener serves at a time; further ones wait in the kernel's backlog.
 const CONNECTIONS_MAX: usize = 16_384;
@@ -77,7 +78,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (client, patience) = (Arc::new(client), Arc::new(Patience::default()));
-    let stream = Watched { stream, patience: Arc::clone(&patience) };
+    let reader = Arc::clone(&patience);
+    let stream = InspectReader::new(stream, move |_: &[u8]| reader.has_read());
     let counter = Arc::clone(&patience);
     let service = service_fn(move |request| {
         let (client, forwarder, in_flight) = (Arc::clone(&client), Arc::clone(&forwarder), counter.begin());

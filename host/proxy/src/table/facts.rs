@@ -5,13 +5,12 @@ use std::net::IpAddr;
 use k8s_openapi::api::discovery::v1::Endpoint;
 use wherry_api::ObjectKey;
 use wherry_api::kinds::{EndpointSlice, Node, Service};
+use wherry_api::well_known::ZONE;
 use wherry_client::Projection;
 use wherry_vnet::Protocol;
 
 use super::surroundings::Spread;
 
-/// The label that names a node's zone.
-const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 /// The label that names a slice's Service.
 const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 
@@ -102,7 +101,7 @@ impl Projection<Service> for ServiceFacts {
 
 impl Projection<Node> for ZoneFacts {
     fn project(node: Node) -> Self {
-        Self(node.metadata.labels.and_then(|mut labels| labels.remove(ZONE_LABEL)))
+        Self(node.metadata.labels.and_then(|mut labels| labels.remove(ZONE)))
     }
 }
 

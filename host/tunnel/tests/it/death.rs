@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use wherry_base::Trigger;
 use wherry_vnet::{DialError, Stream, TryRead};
 
@@ -14,13 +15,19 @@ async fn reset(stream: &mut Stream) {
     assert_eq!(stream.reader.try_read(1), TryRead::Reset);
 }
 
-#[tokio::test]
-async fn a_peer_that_falls_silent_is_dead_within_a_second() {
+/// Nodes `a` and `b`, and what cuts off `b`; ends with the trigger.
+async fn cuttable() -> (World, CancellationToken, Trigger) {
     let mut world = World::apart().await;
     let trigger = Trigger::new();
     let (at, cut) = passage(world.nodes[B].reach.endpoint, &trigger.drain()).await;
     world.nodes[B].reach.endpoint = at;
     world.introduce(&[A, B]);
+    (world, cut, trigger)
+}
+
+#[tokio::test]
+async fn a_peer_that_falls_silent_is_dead_within_a_second() {
+    let (world, cut, _trigger) = cuttable().await;
     let client = world.pod(A, "client");
     let (_server, mut listener, to) = world.server();
     let (mut ours, mut theirs) = world.connection(&client, &mut listener, to).await;
@@ -40,11 +47,7 @@ async fn a_peer_that_falls_silent_is_dead_within_a_second() {
 
 #[tokio::test]
 async fn an_idle_connection_is_asked_when_a_stream_opens_again() {
-    let mut world = World::apart().await;
-    let trigger = Trigger::new();
-    let (at, cut) = passage(world.nodes[B].reach.endpoint, &trigger.drain()).await;
-    world.nodes[B].reach.endpoint = at;
-    world.introduce(&[A, B]);
+    let (world, cut, _trigger) = cuttable().await;
     let client = world.pod(A, "client");
     let (_server, mut listener, to) = world.server();
     drop(world.connection(&client, &mut listener, to).await);

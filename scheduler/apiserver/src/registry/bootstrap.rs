@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use wherry_api::kinds::{ConfigMap, EndpointSlice, Endpoints, IngressClass, Kind, Namespace, RuntimeClass, Service};
+use wherry_api::well_known::CLUSTER_INFO;
 use wherry_api::{Error, Reason, Resource};
 
 use super::modify::ours;
@@ -23,7 +24,7 @@ impl Registry {
             let class = json!({"metadata": {"name": name}, "handler": name});
             self.ensure(RuntimeClass::resource(), None, class).await?;
         }
-        self.ensure(ConfigMap::resource(), Some("kube-public"), self.cluster_info()).await?;
+        self.ensure(ConfigMap::resource(), Some(CLUSTER_INFO.0), self.cluster_info()).await?;
         self.ensure(Service::resource(), Some("default"), self.kubernetes_service()).await?;
         self.ensure(Endpoints::resource(), Some("default"), self.kubernetes_endpoints()).await?;
         self.ensure(EndpointSlice::resource(), Some("default"), self.kubernetes_slice()).await
@@ -52,7 +53,7 @@ impl Registry {
     }
 
     fn cluster_info(&self) -> Value {
-        json!({"metadata": {"name": "cluster-info"}, "data": self.inner.config.cluster_info})
+        json!({"metadata": {"name": CLUSTER_INFO.1}, "data": self.inner.config.cluster_info})
     }
 
     fn kubernetes_service(&self) -> Value {

@@ -11,6 +11,7 @@ use wherry_api::ObjectKey;
 use wherry_api::k8s_openapi::api::core::v1::ObjectReference;
 use wherry_api::k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort};
 use wherry_api::kinds::{EndpointSlice, Service};
+use wherry_api::well_known::ZONE;
 
 use super::{Chosen, Group, SERVICE_NAME};
 use crate::plan::Plan;
@@ -21,7 +22,6 @@ use crate::world::{View, uid, within};
 const ENDPOINTS_A_SLICE_MAX: usize = 100;
 const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 const OURS: &str = "endpointslice-controller.k8s.io";
-const ZONE: &str = "topology.kubernetes.io/zone";
 
 type Present<'a> = (&'a ObjectKey, &'a Arc<EndpointSlice>);
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use wherry_api::kinds::Node;
 use wherry_api::taint::NO_EXECUTE;
+use wherry_api::well_known::ZONE;
 use wherry_api::{NodeLease, ObjectKey};
 
 use super::{passed, ready};
@@ -20,7 +21,6 @@ use crate::world::View;
 const RECHECK: Duration = Duration::from_secs(1);
 /// As many nodes may be wrong in any zone without a disruption: in the smallest, half is one.
 const WRONG_SPARED: usize = 2;
-const ZONE: &str = "topology.kubernetes.io/zone";
 const REGION: &str = "topology.kubernetes.io/region";
 /// What is noted of zones; no node has such a name.
 const NOTES: &str = "zone/";

@@ -10,25 +10,23 @@ fn encoded(what: What<'_>) -> BytesMut {
 }
 
 fn request(method: &str, target: &str, headers: &[(&str, &str)]) -> request::Parts {
-    let builder = Request::builder().method(method).uri(target);
-    headers
-        .iter()
-        .fold(builder, |builder, (name, value)| builder.header(*name, *value))
-        .body(())
-        .unwrap()
-        .into_parts()
-        .0
+    let (mut head, ()) = Request::builder().method(method).uri(target).body(()).unwrap().into_parts();
+    head.headers = all(headers);
+    head
 }
 
 fn response(status: u16, headers: &[(&str, &str)]) -> response::Parts {
-    let builder = Response::builder().status(status);
-    headers
-        .iter()
-        .fold(builder, |builder, (name, value)| builder.header(*name, *value))
-        .body(())
-        .unwrap()
-        .into_parts()
-        .0
+    let (mut head, ()) = Response::builder().status(status).body(()).unwrap().into_parts();
+    head.headers = all(headers);
+    head
+}
+
+fn all(headers: &[(&str, &str)]) -> HeaderMap {
+    let mut all = HeaderMap::new();
+    headers.iter().for_each(|(name, value)| {
+        all.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
+    });
+    all
 }
 
 fn shown(what: &What<'_>) -> String {

@@ -1,0 +1,18 @@
+//! Names to which Kubernetes has given a meaning, and that more than one crate goes by. Those of taints are in `taint`.
+
+/// The group of nodes.
+pub const NODES: &str = "system:nodes";
+/// What a node's name begins with where it is a user.
+pub const NODE_USER: &str = "system:node:";
+/// The group of who joins with a bootstrap token.
+pub const BOOTSTRAPPERS: &str = "system:bootstrappers";
+/// What the name of a bootstrap token's Secret begins with; the token's id follows.
+pub const BOOTSTRAP_TOKEN_PREFIX: &str = "bootstrap-token-";
+/// The type of a bootstrap token's Secret.
+pub const BOOTSTRAP_TOKEN: &str = "bootstrap.kubernetes.io/token";
+/// The field selector that leaves the bootstrap tokens out: without it, nodes are shown no Secrets of all namespaces.
+pub const NO_BOOTSTRAP_TOKENS: &str = "type!=bootstrap.kubernetes.io/token";
+/// The namespace, and the name, of the ConfigMap in which a cluster says what all of its machines go by.
+pub const CLUSTER_INFO: (&str, &str) = ("kube-public", "cluster-info");
+/// The label of a node that names its zone.
+pub const ZONE: &str = "topology.kubernetes.io/zone";
