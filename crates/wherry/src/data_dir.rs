@@ -55,8 +55,10 @@ impl DataDir {
     pub fn open(path: &Path, roles: &[Role]) -> Result<Self, DataDirError> {
         let failed = |source| DataDirError::Io { path: path.to_owned(), source };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
-        let locks = roles.iter().map(|role| lock(path, *role)).collect::<Result<_, _>>()?;
-        let data = Self { path: path.to_owned(), _locks: locks };
+        // Absolute: sandboxes run in a directory of their own.
+        let path = fs::canonicalize(path).map_err(failed)?;
+        let locks = roles.iter().map(|role| lock(&path, *role)).collect::<Result<_, _>>()?;
+        let data = Self { path, _locks: locks };
         data.check_format()?;
         Ok(data)
     }
@@ -132,6 +134,15 @@ mod tests {
         fs::write(scratch.path().join("format"), "2").unwrap();
         let error = DataDir::open(scratch.path(), &[Role::Master]).unwrap_err().to_string();
         assert!(error.contains("has format 2, this release knows up to 1"), "{error}");
+    }
+
+    #[test]
+    fn its_paths_are_absolute() {
+        let scratch = tempfile::tempdir_in(".").unwrap();
+        let relative = Path::new(scratch.path().file_name().unwrap());
+        let data = DataDir::open(relative, &[Role::Master]).unwrap();
+        assert_eq!(data.join("x"), fs::canonicalize(relative).unwrap().join("x"));
+        assert!(data.join("x").is_absolute());
     }
 
     #[test]

@@ -60,22 +60,33 @@ pub(crate) struct Engines {
     /// In each pool.
     instances: u32,
     worlds: Mutex<HashMap<Needs, Arc<World>>>,
+    /// Held while one is made.
+    making: Mutex<()>,
 }
 
 impl Engines {
     /// None yet; each pool will have so many instances.
     pub(crate) fn new(instances: u32) -> Arc<Self> {
-        Arc::new(Self { instances, worlds: Mutex::default() })
+        Arc::new(Self { instances, worlds: Mutex::default(), making: Mutex::default() })
     }
 
     /// The engine for such code.
     pub(crate) fn world(&self, needs: Needs) -> wasmtime::Result<Arc<World>> {
-        if let Some(world) = self.worlds().get(&needs) {
-            return Ok(Arc::clone(world));
+        if let Some(world) = self.made(needs) {
+            return Ok(world);
+        }
+        // A pool reserves a quarter of the address space: where many come at the same time, one makes it for all.
+        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(world) = self.made(needs) {
+            return Ok(world);
         }
         let world = Arc::new(World::new(self.instances, needs)?);
-        // Where two come at the same time, one of the engines is dropped unused.
-        Ok(Arc::clone(self.worlds().entry(needs).or_insert(world)))
+        self.worlds().insert(needs, Arc::clone(&world));
+        Ok(world)
+    }
+
+    fn made(&self, needs: Needs) -> Option<Arc<World>> {
+        self.worlds().get(&needs).map(Arc::clone)
     }
 
     /// Begins the next epoch.
@@ -142,4 +153,22 @@ fn pool(instances: u32, concurrent: bool) -> PoolingAllocationConfig {
         .async_stack_keep_resident(KEPT_STACK_BYTES)
         .pagemap_scan(Enabled::Auto);
     pool
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn who_comes_at_the_same_time_shares_one_pool() {
+        const INSTANCES: u32 = 4096;
+        let (engines, needs) = (Engines::new(INSTANCES), Needs { pool: true, concurrent: false, epochs: true });
+        let worlds: Vec<_> = thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| engines.world(needs).unwrap())).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(worlds.iter().all(|world| Arc::ptr_eq(world, &worlds[0])));
+    }
 }

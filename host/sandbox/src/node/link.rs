@@ -132,7 +132,11 @@ impl Link {
         self.gone.cancel();
         self.process.kill();
         let State { containers, datagrams, pods, .. } = std::mem::take(&mut *self.state());
-        tracing::warn!(sandbox = %self.name, containers = containers.len(), "a sandbox is gone: {why}");
+        if containers.is_empty() {
+            tracing::info!(sandbox = %self.name, "a sandbox is gone: {why}");
+        } else {
+            tracing::warn!(sandbox = %self.name, containers = containers.len(), "a sandbox is gone: {why}");
+        }
         drop(datagrams);
         for pod in pods.values().filter_map(Weak::upgrade) {
             pod.unbind_all_held();
