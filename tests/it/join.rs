@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use wherry_api::kinds::{ConfigMap, Node, Pod};
-use wherry_client::{Client, DeleteOptions, Kubeconfig, ListOptions};
+use serde_json::Value;
+use wherry_api::kinds::{ConfigMap, Node, Pod, Secret};
+use wherry_client::{Client, DeleteOptions, Https, Kubeconfig, ListOptions};
 use wherry_tests::{Cluster, Machine, play, until};
 
 use crate::WHERRY;
@@ -123,7 +124,7 @@ fn a_revoked_certificate_is_worth_nothing() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let second = Machine::join(&cluster, "n2", "127.0.0.2", &token(&cluster, ""), &[]).unwrap();
     let as_node = client_of(&cluster, &second);
-    let read = || runtime.block_on(as_node.all::<Pod>().list(ListOptions::default()));
+    let read = || runtime.block_on(as_node.all::<Node>().list(ListOptions::default()));
     assert!(read().is_ok());
     cluster
         .apply(
@@ -139,10 +140,55 @@ fn a_revoked_certificate_is_worth_nothing() {
 
 /// The API with the client certificate of a machine's node.
 fn client_of(cluster: &Cluster, machine: &Machine) -> Client {
+    Client::from_kubeconfig(&kubeconfig_of(cluster, machine)).unwrap()
+}
+
+fn kubeconfig_of(cluster: &Cluster, machine: &Machine) -> Kubeconfig {
     let read = |name: &str| fs::read_to_string(machine.data().join("pki").join(name)).unwrap();
     let (certificate, key) = (read("node.crt"), read("node.key"));
-    let kubeconfig = Kubeconfig { certificate, key, ..Kubeconfig::load(&cluster.kubeconfig()).unwrap() };
-    Client::from_kubeconfig(&kubeconfig).unwrap()
+    Kubeconfig { certificate, key, ..Kubeconfig::load(&cluster.kubeconfig()).unwrap() }
+}
+
+#[test]
+fn a_node_reads_its_own_and_pushes_no_images() {
+    let cluster = Cluster::start_as("master", WHERRY, &[]).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let token = token(&cluster, "");
+    let second = Machine::join(&cluster, "n2", "127.0.0.2", &token, &["--zone", "left"]).unwrap();
+    let _third = Machine::join(&cluster, "n3", "127.0.0.3", &token, &[]).unwrap();
+    for guest in ["hello-http", "batch"] {
+        cluster.load_guest(guest).unwrap();
+    }
+    cluster.apply("default", include_str!("join/pods.yaml")).unwrap();
+    cluster.apply("default", include_str!("join/secrets.yaml")).unwrap();
+    verb(&cluster, "wait --for condition=Ready pod/with-secret --timeout 60s");
+    verb(&cluster, "wait --for jsonpath={.status.phase}=Succeeded pod/on-n3 --timeout 60s");
+    let as_node = client_of(&cluster, &second);
+    let secrets = as_node.namespaced::<Secret>("default");
+    let why = |name: &str| runtime.block_on(secrets.get(name)).err().map(|error| error.to_string());
+    assert_eq!(why("own"), None);
+    let refused = "no relationship found between node 'n2' and this object";
+    assert!(why("others").unwrap().ends_with(refused), "{:?}", why("others"));
+    let pods = as_node.namespaced::<Pod>("default");
+    let deleted = runtime.block_on(pods.delete("on-n3", DeleteOptions::default()));
+    assert!(deleted.unwrap_err().to_string().ends_with(refused));
+    // The volume follows its Secret, which the node watches by name.
+    let changed = "apiVersion: v1\nkind: Secret\nmetadata: {name: own}\nstringData: {word: second}\n";
+    cluster.apply("default", changed).unwrap();
+    let uid = verb(&cluster, "get pod with-secret -o jsonpath={.metadata.uid}");
+    let file = second.data().join("node/pods/default").join(uid).join("volumes/secret/word");
+    until("the file has the new word", || Ok((fs::read_to_string(&file)? == "second").then_some(()))).unwrap();
+    // Its certificate reads images, and writes none.
+    let ports: Value = serde_json::from_str(&fs::read_to_string(cluster.data().join("ports.json")).unwrap()).unwrap();
+    let server = format!("https://127.0.0.1:{}", ports["registry"]);
+    let images = Https::new(&Kubeconfig { server, ..kubeconfig_of(&cluster, &second) }).unwrap();
+    let ask = |method: http::Method, path: &str| {
+        runtime.block_on(images.call(method, path, "*/*", None, bytes::Bytes::new())).unwrap().0.as_u16()
+    };
+    assert_eq!(ask(http::Method::GET, "/v2/hello-http/tags/list"), 200);
+    assert_eq!(ask(http::Method::DELETE, "/v2/hello-http/manifests/v1"), 403);
+    assert_eq!(ask(http::Method::POST, "/v2/hello-http/blobs/uploads/"), 403);
+    assert_eq!(ask(http::Method::GET, "/v2/hello-http/manifests/v1"), 200, "it is there still");
 }
 
 #[test]

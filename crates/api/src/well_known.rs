@@ -1,5 +1,7 @@
 //! Names to which Kubernetes has given a meaning, and that more than one crate goes by. Those of taints are in `taint`.
 
+/// The group that may do everything.
+pub const ADMINISTRATORS: &str = "system:masters";
 /// The group of nodes.
 pub const NODES: &str = "system:nodes";
 /// What a node's name begins with where it is a user.
@@ -10,9 +12,9 @@ pub const BOOTSTRAPPERS: &str = "system:bootstrappers";
 pub const BOOTSTRAP_TOKEN_PREFIX: &str = "bootstrap-token-";
 /// The type of a bootstrap token's Secret.
 pub const BOOTSTRAP_TOKEN: &str = "bootstrap.kubernetes.io/token";
-/// The field selector that leaves the bootstrap tokens out: without it, nodes are shown no Secrets of all namespaces.
-pub const NO_BOOTSTRAP_TOKENS: &str = "type!=bootstrap.kubernetes.io/token";
 /// The namespace, and the name, of the ConfigMap in which a cluster says what all of its machines go by.
 pub const CLUSTER_INFO: (&str, &str) = ("kube-public", "cluster-info");
+/// The namespace, and the name, of the ConfigMap whose values name the certificates that are worth nothing any more.
+pub const REVOKED_CERTIFICATES: (&str, &str) = ("kube-system", "revoked-certificates");
 /// The label of a node that names its zone.
 pub const ZONE: &str = "topology.kubernetes.io/zone";

@@ -4,6 +4,7 @@
 //! directly; a remote node and the command line hold one over HTTPS. Nothing above can tell which.
 
 mod api;
+mod followed;
 mod https;
 mod informer;
 mod kubeconfig;
@@ -11,6 +12,7 @@ mod queue;
 mod transport;
 
 pub use api::{Api, Client, Event, List};
+pub use followed::Followed;
 pub use https::{ConnectError, Https};
 pub use informer::{Informer, Picture, Projection};
 pub use kubeconfig::{Kubeconfig, KubeconfigError};

@@ -1,20 +1,32 @@
-//! A router over mutual TLS: what the image registry needs. Who has no certificate of the cluster gets no further.
+//! The image registry over mutual TLS. Administrators write, nodes read; who has no certificate of the cluster gets no
+//! further than the handshake.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::{Method, Request, StatusCode, header};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tower::ServiceExt;
+use wherry_api::well_known::{ADMINISTRATORS, NODES};
 use wherry_base::{Accepted, Acceptor, Drain};
 
 const HANDSHAKE_MOST: Duration = Duration::from_secs(10);
 const HEAD_MOST: Duration = Duration::from_secs(10);
 /// How many connections are served at once.
 const CONNECTIONS_MAX: usize = 1024;
+/// The distribution specification's answer to who may not.
+const DENIED: &str =
+    r#"{"errors":[{"code":"DENIED","message":"nodes read images, and members of system:masters write them"}]}"#;
 
 /// Serves until the drain.
 pub async fn serve_tls(listener: TcpListener, tls: Arc<rustls::ServerConfig>, router: Router, drain: Drain) {
@@ -31,11 +43,52 @@ pub async fn serve_tls(listener: TcpListener, tls: Arc<rustls::ServerConfig>, ro
 
 async fn connection(stream: TcpStream, tls: TlsAcceptor, router: Router) {
     let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_MOST, tls.accept(stream)).await else { return };
+    let groups: Arc<[String]> = groups(&stream).into();
+    let service = service_fn(move |request| answer(Arc::clone(&groups), router.clone(), request));
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_MOST);
     builder.http2().timer(TokioTimer::new());
-    let served = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).await;
-    if let Err(error) = served {
+    if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
         tracing::debug!(%error, "a connection broke");
+    }
+}
+
+async fn answer(groups: Arc<[String]>, router: Router, request: Request<Incoming>) -> Result<Response, Infallible> {
+    if !may(&groups, request.method()) {
+        return Ok((StatusCode::FORBIDDEN, [(header::CONTENT_TYPE, "application/json")], DENIED).into_response());
+    }
+    router.oneshot(request.map(Body::new)).await
+}
+
+/// The groups of the client, by the certificate that TLS has verified.
+fn groups(stream: &TlsStream<TcpStream>) -> Vec<String> {
+    let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+    certificate.and_then(wherry_pki::subject_of).map(|(_, groups)| groups).unwrap_or_default()
+}
+
+fn may(groups: &[String], method: &Method) -> bool {
+    let is_in = |group: &str| groups.iter().any(|own| own == group);
+    is_in(ADMINISTRATORS) || (is_in(NODES) && matches!(*method, Method::GET | Method::HEAD))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodes_read_and_administrators_write() {
+        for (group, method, expected) in [
+            (ADMINISTRATORS, Method::GET, true),
+            (ADMINISTRATORS, Method::PUT, true),
+            (ADMINISTRATORS, Method::DELETE, true),
+            (NODES, Method::GET, true),
+            (NODES, Method::HEAD, true),
+            (NODES, Method::POST, false),
+            (NODES, Method::PUT, false),
+            (NODES, Method::DELETE, false),
+            ("others", Method::GET, false),
+        ] {
+            assert_eq!(may(&[group.to_owned()], &method), expected, "{group} {method}");
+        }
     }
 }

@@ -33,7 +33,7 @@ pub struct Context {
     pub recorder: Recorder,
     pub logs: Arc<Logs>,
     pub services: Informer<ServiceRow>,
-    pub references: Arc<References>,
+    pub references: References,
     /// Held while a pod's files are brought up to date: one pod at a time.
     pub refreshing: tokio::sync::Mutex<()>,
     pub storage: Storage,
@@ -67,6 +67,7 @@ impl Context {
         let Parts { config, client, runtimes, network, clock, logs, machine, drain } = parts;
         let recorder = Recorder::spawn(client.clone(), config.node_name.clone(), clock.clone(), &drain);
         let services = Informer::spawn(client.all(), "", "", &drain);
+        let references = References::new(&client, &drain);
         Arc::new(Self {
             config,
             client,
@@ -76,7 +77,7 @@ impl Context {
             recorder,
             logs,
             services,
-            references: Arc::default(),
+            references,
             refreshing: tokio::sync::Mutex::default(),
             storage: Storage::default(),
             fence: Fence::new(),

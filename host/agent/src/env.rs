@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{
 };
 
 use crate::downward::{self, Facts};
-use crate::objects::{Found, Names};
+use crate::objects::Found;
 
 /// Why a container cannot be configured: the message of its `CreateContainerConfigError`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -48,20 +48,6 @@ pub struct Words {
     pub args: Vec<String>,
     /// The environment, each name once.
     pub env: Vec<(String, String)>,
-}
-
-/// The objects that a container's environment names.
-pub fn names(container: &Container) -> Names {
-    let mut names = Names::default();
-    for from in container.env_from.iter().flatten() {
-        names.config_maps.extend(from.config_map_ref.as_ref().map(|from| from.name.clone()));
-        names.secrets.extend(from.secret_ref.as_ref().map(|from| from.name.clone()));
-    }
-    for source in container.env.iter().flatten().filter_map(|var| var.value_from.as_ref()) {
-        names.config_maps.extend(source.config_map_key_ref.as_ref().map(|from| from.name.clone()));
-        names.secrets.extend(source.secret_key_ref.as_ref().map(|from| from.name.clone()));
-    }
-    names
 }
 
 /// A container's words; `given` are the variables of Services and of the runtime, which all others override.

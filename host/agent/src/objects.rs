@@ -1,19 +1,10 @@
 //! ConfigMaps and Secrets that a pod names, fetched once for each use. Holds nothing between uses.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use wherry_api::kinds::{ConfigMap, Secret};
-use wherry_api::{Error, Kind, Reason};
+use wherry_api::{Error, Kind, Reason, References};
 use wherry_client::Client;
-
-/// Which objects of the pod's namespace are named.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Names {
-    /// ConfigMaps.
-    pub config_maps: BTreeSet<String>,
-    /// Secrets.
-    pub secrets: BTreeSet<String>,
-}
 
 /// Those that there are.
 #[derive(Clone, Debug, Default)]
@@ -25,7 +16,7 @@ pub struct Found {
 }
 
 /// Fetches what is named; what does not exist is left out.
-pub async fn fetch(client: &Client, namespace: &str, names: &Names) -> Result<Found, Error> {
+pub async fn fetch(client: &Client, namespace: &str, names: &References) -> Result<Found, Error> {
     let mut found = Found::default();
     for name in &names.config_maps {
         found.config_maps.extend(one(client, namespace, name).await?.map(|object| (name.clone(), object)));

@@ -21,7 +21,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tower::ServiceExt;
-use wherry_api::well_known::{NODE_USER, NODES};
+use wherry_api::well_known::{ADMINISTRATORS, NODE_USER, NODES};
 use wherry_base::{Accepted, Acceptor, Drain};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -33,8 +33,6 @@ const CONNECTIONS_MAX: usize = 4096;
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a client may take over the head of a request.
 const HEAD_PATIENCE: Duration = Duration::from_secs(10);
-/// The group of administrators.
-const ADMINISTRATORS: &str = "system:masters";
 /// Names under which API servers call.
 const API_SERVERS: [&str; 3] = ["kube-apiserver-kubelet-client", "system:apiserver", "kube-apiserver"];
 

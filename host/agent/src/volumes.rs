@@ -14,7 +14,7 @@ use wherry_api::kinds::Pod;
 use wherry_runtime::Mount;
 
 use crate::downward::Facts;
-use crate::objects::{Found, Names};
+use crate::objects::Found;
 
 pub use disk::{remove, remove_orphans};
 pub use usage::used_bytes;
@@ -29,19 +29,6 @@ pub struct VolumeError {
     pub message: String,
     /// Whether it may be there later.
     pub retry: bool,
-}
-
-/// The objects that a pod's volumes name.
-pub fn names(pod: &Pod) -> Names {
-    let mut names = Names::default();
-    for source in volumes(pod).flat_map(content::sources) {
-        match source {
-            content::Source::ConfigMap { name, .. } => names.config_maps.insert(name.to_owned()),
-            content::Source::Secret { name, .. } => names.secrets.insert(name.to_owned()),
-            content::Source::Downward(_) | content::Source::Token => false,
-        };
-    }
-    names
 }
 
 /// The directories of the node that a pod sees and that are not its own.

@@ -221,7 +221,11 @@ impl Worker {
         if let Some(network) = live.network.take() {
             network.close();
         }
-        if crate::volumes::any(&live.pod()) {
+        let pod = live.pod();
+        if let Some(spec) = &pod.spec {
+            self.context.references.remove(self, spec);
+        }
+        if crate::volumes::any(&pod) {
             let (folder, worker) = (self.context.volumes_folder(&self.pod), self.clone());
             live.is_clearing = true;
             self.context.drain.spawn_graceful(async move {

@@ -7,7 +7,9 @@ mod authenticate;
 mod authorize;
 mod http;
 mod identity;
+mod node_graph;
 mod registry;
+mod restriction;
 mod serve;
 
 pub use crate::http::Readiness;

@@ -33,6 +33,7 @@ use wherry_client::Client;
 use wherry_store::{Encoded, Entry, ProposeError, Store};
 
 use crate::identity::Identity;
+use crate::node_graph::NodeGraph;
 
 pub(crate) use modify::revision;
 pub(crate) use read::Page;
@@ -99,6 +100,7 @@ struct Inner {
     rng: Rng,
     /// Held from choosing an address or a range until it is stored.
     addresses: Mutex<()>,
+    node_graph: NodeGraph,
 }
 
 /// One object by its resource, namespace and name.
@@ -113,6 +115,8 @@ pub(crate) struct Target {
 pub(crate) struct WriteOptions {
     pub(crate) dry_run: bool,
     pub(crate) field_validation: FieldValidation,
+    /// The node that writes, which may not write everything: see `restriction`.
+    pub(crate) node: Option<Arc<str>>,
 }
 
 /// An object after a write.
@@ -125,7 +129,14 @@ pub(crate) struct Written {
 impl Registry {
     /// A registry over a store.
     pub fn new(store: Store, config: RegistryConfig, clock: Arc<dyn Clock>) -> Self {
-        let inner = Inner { store, config, clock, rng: Rng::from_entropy(), addresses: Mutex::new(()) };
+        let inner = Inner {
+            store,
+            config,
+            clock,
+            rng: Rng::from_entropy(),
+            addresses: Mutex::new(()),
+            node_graph: NodeGraph::default(),
+        };
         Self { inner: Arc::new(inner) }
     }
 
@@ -145,6 +156,10 @@ impl Registry {
 
     pub(crate) fn store(&self) -> &Store {
         &self.inner.store
+    }
+
+    pub(crate) fn node_graph(&self) -> &NodeGraph {
+        &self.inner.node_graph
     }
 
     pub(crate) fn entry(&self, target: &Target) -> Option<Arc<Entry>> {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use wherry_api::ObjectKey;
 use wherry_api::k8s_openapi::ByteString;
 use wherry_api::kinds::{CertificateSigningRequest, Kind, Node};
-use wherry_api::well_known::{BOOTSTRAPPERS, NODE_USER, NODES};
+use wherry_api::well_known::{ADMINISTRATORS, BOOTSTRAPPERS, NODE_USER, NODES};
 use wherry_pki::{Authority, SigningRequest, Usage, Validity};
 
 use crate::driver::{Controller, Sources};
@@ -23,7 +23,6 @@ use crate::world::{View, World};
 const NODE_CLIENT: &str = "kubernetes.io/kube-apiserver-client-kubelet";
 const NODE_SERVER: &str = "kubernetes.io/kubelet-serving";
 const CLIENT: &str = "kubernetes.io/kube-apiserver-client";
-const ADMINISTRATORS: &str = "system:masters";
 /// What a certificate may be used for besides authentication.
 const KEY_USAGES: [&str; 2] = ["digital signature", "key encipherment"];
 /// How long a request is kept that was decided on, and one that was not.

@@ -54,6 +54,12 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// What a field has that the resource's row calls selectable; empty where it is missing.
+    pub fn field(&self, resource: &Resource, path: &str) -> &str {
+        let place = resource.selectable.iter().position(|selectable| *selectable == path);
+        place.and_then(|place| self.index.fields.get(place)).map(|value| &**value).unwrap_or_default()
+    }
+
     /// The same object with another revision: how a deletion tells its last state.
     pub(crate) fn restamped(&self, revision: Revision) -> Self {
         let json = match scan::revision_range(&self.json) {

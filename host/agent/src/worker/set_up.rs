@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use wherry_api::References;
 use wherry_api::kinds::Pod;
 use wherry_runtime::PodRef;
 use wherry_vnet::{Egress, PodIdentity};
@@ -108,9 +109,8 @@ impl Worker {
     }
 
     async fn make_volumes(self: &Arc<Self>, pod: &Arc<Pod>, address: IpAddr) -> Result<(), Failure> {
-        let names = volumes::names(pod);
-        let context = &self.context;
-        context.references.add(&context.client, &context.drain, self, &names);
+        let names = pod.spec.as_ref().map(References::of_volumes).unwrap_or_default();
+        self.context.references.add(self, &names);
         let found = objects::fetch(&self.context.client, &self.pod.namespace, &names).await;
         let found = found.map_err(|error| mount_failure(error.to_string(), true))?;
         let (folder, host, machine) =

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Container as ContainerFields, PodSpec};
 use wherry_api::kinds::Pod;
-use wherry_api::quantity;
+use wherry_api::{References, quantity};
 use wherry_runtime::{Container, ContainerSpec, Image, Limits, PullPolicy, Runtime};
 
 use super::Worker;
@@ -50,8 +50,7 @@ impl Worker {
     fn await_config(self: &Arc<Self>, pod: &Pod, index: usize) {
         let fields = pod.spec.as_ref().and_then(|spec| container_at(spec, index));
         if let Some(fields) = fields {
-            let context = &self.context;
-            context.references.add(&context.client, &context.drain, self, &env::names(fields));
+            self.context.references.add(self, &References::of_environment(fields));
         }
     }
 
@@ -126,7 +125,7 @@ impl Worker {
     async fn words(&self, pod: &Pod, spec: &PodSpec, fields: &ContainerFields) -> Result<Words, String> {
         let address = self.live().network.as_ref().map(|network| network.address());
         let address = address.ok_or("the pod's address is gone")?;
-        let names = env::names(fields);
+        let names = References::of_environment(fields);
         let found = objects::fetch(&self.context.client, &self.pod.namespace, &names).await;
         let found = found.map_err(|error| error.to_string())?;
         let facts = Facts { pod, address, host: self.context.config.node_ip, machine: self.context.machine };

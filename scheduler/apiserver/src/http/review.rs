@@ -4,10 +4,11 @@ use axum::extract::Request;
 use axum::response::Response;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
+use wherry_api::well_known::ADMINISTRATORS;
 use wherry_api::{Error, RESOURCES};
 
 use super::{Context, body, encode, verbs};
-use crate::authorize::{Attributes, authorize};
+use crate::authorize::Attributes;
 use crate::identity::Identity;
 
 /// The reviews that are served.
@@ -44,12 +45,12 @@ pub(super) async fn answer(
             "kind": "SelfSubjectReview", "apiVersion": "authentication.k8s.io/v1", "metadata": {},
             "status": {"userInfo": {"username": identity.user, "groups": identity.groups}},
         }),
-        Review::Access => access(identity, &asked),
+        Review::Access => access(context, identity, &asked),
     };
     Ok(encode::json(StatusCode::CREATED, answer.to_string().into(), &[]))
 }
 
-fn access(identity: &Identity, review: &Value) -> Value {
+fn access(context: &Context, identity: &Identity, review: &Value) -> Value {
     let text = |field: &str| {
         review.pointer(&format!("/spec/resourceAttributes/{field}")).and_then(Value::as_str).unwrap_or_default()
     };
@@ -58,9 +59,10 @@ fn access(identity: &Identity, review: &Value) -> Value {
         Some(resource) => {
             let namespace = Some(text("namespace")).filter(|n| !n.is_empty());
             let (verb, subresource, name) = (text("verb"), text("subresource"), text("name"));
-            authorize(identity, &Attributes { verb, resource, subresource, namespace, name, fields: "" }).is_ok()
+            let wanted = Attributes { verb, resource, subresource, namespace, name, fields: "" };
+            context.registry.authorize(identity, &wanted).is_ok()
         }
-        None => identity.groups.iter().any(|group| group == "system:masters"),
+        None => identity.is_in(ADMINISTRATORS),
     };
     json!({
         "kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1", "metadata": {},

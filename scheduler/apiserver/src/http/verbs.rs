@@ -13,7 +13,7 @@ use super::encode::{self, Form};
 use super::parameters::Parameters;
 use super::path::Place;
 use super::{Context, body, deletion, discovery, logs, watch};
-use crate::authorize::{Attributes, authorize};
+use crate::authorize::Attributes;
 use crate::identity::Identity;
 use crate::registry::{WriteOptions, Written, named_subresource};
 
@@ -42,7 +42,7 @@ pub(super) async fn carry_out(
     check_verb(verb, &place, named)?;
     let Place { resource, subresource, namespace, name, .. } = &place;
     let (namespace, fields) = (namespace.as_deref(), parameters.get("fieldSelector"));
-    authorize(identity, &Attributes { verb, resource, subresource, namespace, name, fields })?;
+    context.registry.authorize(identity, &Attributes { verb, resource, subresource, namespace, name, fields })?;
     let is_log = named == Some(Subresource::Log);
     let form = if is_log { Form::Whole } else { Form::of(&parts.headers, parameters.get("includeObject"))? };
     let call = Call { context, identity, place, subresource: named, parameters, form };
@@ -110,7 +110,6 @@ impl Call<'_> {
             return Ok(encode::json(StatusCode::CREATED, json, &[]));
         }
         let warnings = self.duplicates(&sent, &options)?;
-        self.identity.check_new(resource, &sent.value)?;
         self.identity.stamp(resource, &mut sent.value);
         let written = registry.create(resource, namespace.as_deref(), sent.value, &options).await?;
         Ok(self.written(StatusCode::CREATED, written, warnings))
@@ -178,7 +177,7 @@ impl Call<'_> {
 
     fn options(&self) -> Result<WriteOptions, Error> {
         let (dry_run, field_validation) = (self.parameters.dry_run()?, self.parameters.field_validation()?);
-        Ok(WriteOptions { dry_run, field_validation })
+        Ok(WriteOptions { dry_run, field_validation, node: self.identity.node_name().map(Into::into) })
     }
 
     fn written(&self, status: StatusCode, written: Written, mut warnings: Vec<String>) -> Response {

@@ -8,6 +8,7 @@ use wherry_store::{Command, Conflict, Expect, ProposeError};
 
 use super::object::{check_type, is_deleting, meta, refused, set_meta};
 use super::{Registry, Target, WRITE_TRIES_MAX, WriteOptions, Written, addresses, encoded, ingress, unwritten};
+use crate::restriction;
 
 /// How long a generated name may be: the suffix comes on top.
 const GENERATED_PREFIX_CHARS_MAX: usize = 58;
@@ -25,6 +26,9 @@ impl Registry {
         options: &WriteOptions,
     ) -> Result<Written, Error> {
         check_type(resource, &mut object)?;
+        if let Some(node) = &options.node {
+            restriction::check_new(node, resource, &object)?;
+        }
         self.check_namespace(resource, namespace, &mut object)?;
         self.stamp(&mut object)?;
         if !meta(&object, "name").is_empty() || meta(&object, "generateName").is_empty() {
@@ -122,9 +126,7 @@ impl Registry {
         let target = Target::new(Namespace::resource(), None, namespace);
         let entry = self.entry(&target).ok_or_else(|| target.not_found())?;
         // A namespace that is being deleted says so in its phase, which is in the index: nothing is decoded here.
-        let phase = Namespace::resource().selectable.iter().position(|path| *path == "status.phase");
-        let phase = phase.and_then(|place| entry.index.fields.get(place));
-        if phase.is_none_or(|phase| **phase != *"Terminating") {
+        if entry.field(Namespace::resource(), "status.phase") != "Terminating" {
             return Ok(());
         }
         let message = format!(

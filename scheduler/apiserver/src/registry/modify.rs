@@ -9,6 +9,7 @@ use wherry_store::{Command, Conflict, Entry, Expect, ProposeError};
 use super::object::{check_type, decode, is_deleting, may_go, meta, refused, set_meta};
 use super::patch::patched;
 use super::{Registry, Target, WRITE_TRIES_MAX, WriteOptions, Written, addresses, encoded, service, unwritten};
+use crate::restriction;
 
 /// What only the server writes: a client's version of it is replaced by the present one.
 const SERVERS_OWN: [&str; 6] =
@@ -56,6 +57,9 @@ impl Registry {
             check_identity(target, &present, &wanted)?;
             let _held = addresses::hold(self, target.resource, Some(&present)).await;
             let (object, warnings) = self.admit_change(target, write, &present, wanted, options)?;
+            if let Some(node) = &options.node {
+                restriction::check_change(node, target.resource, &present, &object)?;
+            }
             if is_same(&present, &object) {
                 return Ok(Written { json: entry.json.clone(), warnings });
             }
@@ -193,5 +197,5 @@ pub(crate) fn revision(text: &str) -> Result<Option<Revision>, Error> {
 
 /// The options of our own writes.
 pub(super) fn ours() -> WriteOptions {
-    WriteOptions { dry_run: false, field_validation: FieldValidation::Ignore }
+    WriteOptions { field_validation: FieldValidation::Ignore, ..WriteOptions::default() }
 }

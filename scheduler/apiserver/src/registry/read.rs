@@ -164,10 +164,7 @@ fn field<'a>(resource: &Resource, key: &'a ObjectKey, entry: &'a Entry, path: &s
     match path {
         "metadata.name" => Some(&key.name),
         "metadata.namespace" => Some(&key.namespace),
-        _ => {
-            let index = resource.selectable.iter().position(|selectable| *selectable == path)?;
-            entry.index.fields.get(index).map(|value| &**value)
-        }
+        _ => Some(entry.field(resource, path)),
     }
 }
 

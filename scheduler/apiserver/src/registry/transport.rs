@@ -3,14 +3,15 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde_json::{Value, json};
-use wherry_api::resource::{FieldValidation, Subresource};
+use wherry_api::resource::Subresource;
 use wherry_api::{Error, Reason, Resource};
 use wherry_client::{RawWatch, Request, Transport, Verb, WatchOptions};
 
 use super::delete::Deleted;
+use super::modify::ours;
 use super::watch::View;
 use super::{Page, Registry, Target, WriteOptions, subresource};
-use crate::authorize::{Attributes, authorize};
+use crate::authorize::Attributes;
 use crate::identity::Identity;
 
 pub(super) struct InProcess {
@@ -24,7 +25,7 @@ impl InProcess {
     }
 
     fn options(&self) -> WriteOptions {
-        WriteOptions { dry_run: false, field_validation: FieldValidation::Ignore }
+        WriteOptions { node: self.identity.node_name().map(Into::into), ..ours() }
     }
 
     fn check(&self, request: &Request) -> Result<(), Error> {
@@ -32,7 +33,7 @@ impl InProcess {
         let namespace = request.namespace.as_deref();
         let Request { resource, name, subresource, .. } = request;
         let fields = if let Verb::List(list) = &request.verb { list.fields.as_str() } else { "" };
-        authorize(&self.identity, &Attributes { verb, resource, subresource, namespace, name, fields })
+        self.registry.authorize(&self.identity, &Attributes { verb, resource, subresource, namespace, name, fields })
     }
 }
 
@@ -53,7 +54,6 @@ impl Transport for InProcess {
             (Verb::Create(body), Some(subresource)) => registry.post(&target, subresource, &parse(&body)?, false).await,
             (Verb::Create(body), None) => {
                 let mut object = parse(&body)?;
-                self.identity.check_new(request.resource, &object)?;
                 self.identity.stamp(request.resource, &mut object);
                 Ok(registry.create(request.resource, namespace, object, &options).await?.json)
             }
@@ -90,7 +90,8 @@ impl Transport for InProcess {
     ) -> Result<RawWatch, Error> {
         let namespace = namespace.as_deref();
         let (verb, fields) = ("watch", options.fields.as_str());
-        authorize(&self.identity, &Attributes { verb, resource, subresource: "", namespace, name: "", fields })?;
+        let wanted = Attributes { verb, resource, subresource: "", namespace, name: "", fields };
+        self.registry.authorize(&self.identity, &wanted)?;
         self.registry.watch(resource, namespace, &options, None).map(View::stream)
     }
 }
