@@ -81,7 +81,7 @@ impl Cluster {
 
     /// The API, as `https://HOST:PORT`.
     pub fn server(&self) -> anyhow::Result<String> {
-        Ok(Kubeconfig::load(&self.kubeconfig())?.server)
+        Kubeconfig::load(&self.kubeconfig())?.servers.into_iter().next().context("the kubeconfig names no server")
     }
 
     /// The data directory.

@@ -181,7 +181,7 @@ fn a_node_reads_its_own_and_pushes_no_images() {
     // Its certificate reads images, and writes none.
     let ports: Value = serde_json::from_str(&fs::read_to_string(cluster.data().join("ports.json")).unwrap()).unwrap();
     let server = format!("https://127.0.0.1:{}", ports["registry"]);
-    let images = Https::new(&Kubeconfig { server, ..kubeconfig_of(&cluster, &second) }).unwrap();
+    let images = Https::new(&Kubeconfig { servers: vec![server], ..kubeconfig_of(&cluster, &second) }).unwrap();
     let ask = |method: http::Method, path: &str| {
         runtime.block_on(images.call(method, path, "*/*", None, bytes::Bytes::new())).unwrap().0.as_u16()
     };

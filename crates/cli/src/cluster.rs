@@ -12,7 +12,7 @@ use crate::objects::text;
 pub async fn info(args: ClusterArgs) -> anyhow::Result<()> {
     let kubeconfig = args.load()?;
     read(&Https::new(&kubeconfig)?, "/version").await?;
-    sayln!("Kubernetes control plane is running at {}", kubeconfig.server);
+    sayln!("Kubernetes control plane is running at {}", kubeconfig.servers.join(", "));
     Ok(())
 }
 

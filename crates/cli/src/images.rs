@@ -52,7 +52,7 @@ async fn open(args: &RegistryArgs) -> anyhow::Result<RegistryClient> {
         Some(address) => address.clone(),
         None => told(&args.cluster.client()?).await?,
     };
-    kubeconfig.server = format!("https://{address}");
+    kubeconfig.servers = vec![format!("https://{address}")];
     Ok(RegistryClient::new(Https::new(&kubeconfig)?))
 }
 

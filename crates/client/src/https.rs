@@ -1,38 +1,34 @@
-//! The API over HTTPS: one pool of connections, HTTP/2 where the server offers it, certificate or bearer token.
+//! The API over HTTPS: one or several servers of one cluster, one pool of connections, HTTP/2 where the server offers it,
+//! certificate or bearer token.
+//!
+//! Of several servers one is in use (`servers`). Another takes its place at once where it refuses, breaks, falls silent or
+//! says that it cannot serve; what may be repeated is repeated there (`exchange`).
 
 mod connect;
+mod exchange;
+mod liveness;
 mod route;
+mod servers;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
-use futures::stream::BoxStream;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
-use hyper_util::client::legacy::Client as Pool;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use futures::stream::{self, BoxStream};
+use http_body_util::BodyExt;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use wherry_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
-use wherry_api::{Error, Reason, Resource};
+use wherry_api::{Error, Resource};
 
 use crate::api::Client;
 use crate::kubeconfig::Kubeconfig;
 use crate::transport::{RawWatch, Request, Transport, WatchOptions};
-use connect::TlsConnector;
-
-/// The largest answer that is read whole: a list of 100,000 small objects.
-const ANSWER_BYTES_MAX: usize = 512 * 1024 * 1024;
-
-/// How often a connection in use is tried, and how long the other end may take to answer: one that leads nowhere any more is
-/// given up, since else all requests would wait on it for the kernel's quarter of an hour.
-const PING_PERIOD: Duration = Duration::from_secs(2);
-const PING_PATIENCE: Duration = Duration::from_secs(15);
+use exchange::{Call, broken};
+use servers::{Server, Servers};
 
 /// Why a kubeconfig gives no connection.
 #[derive(Debug, thiserror::Error)]
@@ -54,8 +50,7 @@ impl Client {
 
 /// The transport over HTTPS.
 pub struct Https {
-    pool: Pool<TlsConnector, Full<Bytes>>,
-    server: String,
+    servers: Arc<Servers>,
     token: String,
     /// Whether fields that the server does not know are an error, not a warning.
     strict: bool,
@@ -64,23 +59,17 @@ pub struct Https {
 impl Https {
     /// A pool without connections yet.
     pub fn new(kubeconfig: &Kubeconfig) -> Result<Self, ConnectError> {
-        let Kubeconfig { server, token, .. } = kubeconfig;
-        let https = Self::with_tls(server, tls_config(kubeconfig)?)?;
+        let Kubeconfig { servers, token, .. } = kubeconfig;
+        let https = Self::with_tls(servers, tls_config(kubeconfig)?)?;
         Ok(https.bearer(token))
     }
 
-    /// The same, for a server (`https://host:port`) and certificates that no kubeconfig names.
-    pub fn with_tls(server: &str, mut tls: rustls::ClientConfig) -> Result<Self, ConnectError> {
-        let uri: Result<http::Uri, _> = server.parse();
-        if !uri.is_ok_and(|uri| uri.scheme_str() == Some("https") && uri.host().is_some()) {
-            return Err(ConnectError::Server(server.to_owned()));
-        }
+    /// The same, for servers (`https://host:port`, one at least) and certificates that no kubeconfig names. The first is
+    /// in use until it fails.
+    pub fn with_tls<S: AsRef<str>>(servers: &[S], mut tls: rustls::ClientConfig) -> Result<Self, ConnectError> {
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let mut builder = Pool::builder(TokioExecutor::new());
-        builder.pool_timer(TokioTimer::new()).timer(TokioTimer::new());
-        builder.http2_keep_alive_interval(PING_PERIOD).http2_keep_alive_timeout(PING_PATIENCE);
-        let pool = builder.build(TlsConnector::new(tls));
-        Ok(Self { pool, server: server.to_owned(), token: String::new(), strict: false })
+        let servers = servers.iter().map(|url| Server::new(url.as_ref())).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { servers: Arc::new(Servers::new(servers, tls)?), token: String::new(), strict: false })
     }
 
     /// The same, with a bearer token.
@@ -95,16 +84,25 @@ impl Https {
         Self { strict: true, ..self }
     }
 
+    /// From now on these are the cluster's servers. The one in use stays so where it is among them. None at all, or what is
+    /// no address, changes nothing.
+    pub fn set_servers<S: AsRef<str>>(&self, urls: &[S]) -> Result<(), ConnectError> {
+        let servers = urls.iter().map(|url| Server::new(url.as_ref())).collect::<Result<Vec<_>, _>>()?;
+        self.servers.set(servers);
+        Ok(())
+    }
+
     /// Reads `path_and_query` whole: documents that are no objects, such as discovery's.
     pub async fn fetch(&self, path_and_query: &str) -> Result<Bytes, Error> {
-        read(self.exchange(http::Method::GET, path_and_query, "", Bytes::new()).await?.into_body()).await
+        self.carry_out(&Call::get(path_and_query)).await
     }
 
     /// Reads `path_and_query` as a stream of chunks: logs, for which there is no object.
     pub async fn stream(&self, path_and_query: &str) -> Result<BoxStream<'static, Result<Bytes, Error>>, Error> {
-        let response = self.exchange(http::Method::GET, path_and_query, "", Bytes::new()).await?;
-        let chunks = response.into_body().into_data_stream();
-        Ok(chunks.map(|chunk| chunk.map_err(|e| unreachable_server(&e))).boxed())
+        let (server, response) = self.open(&Call::get(path_and_query)).await?;
+        let (servers, of) = (Arc::clone(&self.servers), Arc::clone(&server));
+        let silent = async move { servers.silent(&of).await };
+        Ok(until(silent, heard_chunks(response.into_body(), server)))
     }
 
     /// One request to a server that is no API server (the image registry): status, headers and the whole body.
@@ -116,66 +114,22 @@ impl Https {
         content_type: Option<&str>,
         body: Bytes,
     ) -> Result<(http::StatusCode, http::HeaderMap, Bytes), Error> {
-        let response = self.ask(method, path_and_query, accept, content_type.unwrap_or_default(), body).await?;
-        let (parts, body) = response.into_parts();
-        Ok((parts.status, parts.headers, read(body).await?))
+        let content_type = content_type.unwrap_or_default();
+        let (parts, body) = self.exchange(&Call { method, path_and_query, accept, content_type, body }).await?;
+        Ok((parts.status, parts.headers, body))
     }
-
-    async fn exchange(
-        &self,
-        method: http::Method,
-        path_and_query: &str,
-        content_type: &str,
-        body: Bytes,
-    ) -> Result<http::Response<Incoming>, Error> {
-        let response = self.ask(method, path_and_query, "application/json", content_type, body).await?;
-        if response.status().is_success() { Ok(response) } else { Err(refusal(response).await) }
-    }
-
-    async fn ask(
-        &self,
-        method: http::Method,
-        path_and_query: &str,
-        accept: &str,
-        content_type: &str,
-        body: Bytes,
-    ) -> Result<http::Response<Incoming>, Error> {
-        let mut request = http::Request::builder().method(method).uri(format!("{}{path_and_query}", self.server));
-        request = request.header(ACCEPT, accept);
-        if !content_type.is_empty() {
-            request = request.header(CONTENT_TYPE, content_type);
-        }
-        if !self.token.is_empty() {
-            request = request.header(AUTHORIZATION, format!("Bearer {}", self.token));
-        }
-        let request = request.body(Full::new(body)).map_err(|e| Error::new(Reason::BadRequest, e.to_string()))?;
-        self.pool.request(request).await.map_err(|e| self.no_answer(&e))
-    }
-
-    fn no_answer(&self, error: &hyper_util::client::legacy::Error) -> Error {
-        let cause = std::iter::successors(std::error::Error::source(error), |e| e.source())
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join(": ");
-        let message = format!("no answer from {}: {error}: {cause}", self.server);
-        if is_refused(error) { Error::refusal(message) } else { Error::new(Reason::ServiceUnavailable, message) }
-    }
-}
-
-/// Whether nobody listens at the server's address.
-fn is_refused(error: &(dyn std::error::Error + 'static)) -> bool {
-    let refused = |error: &std::io::Error| error.kind() == std::io::ErrorKind::ConnectionRefused;
-    std::iter::successors(Some(error), |error| error.source()).any(|error| error.downcast_ref().is_some_and(refused))
 }
 
 #[async_trait]
 impl Transport for Https {
     async fn send(&self, request: Request) -> Result<Bytes, Error> {
         let route = route::of(request, self.strict)?;
-        let response = self.exchange(route.method, &route.path_and_query, route.content_type, route.body).await?;
-        read(response.into_body()).await
+        let (path_and_query, content_type) = (route.path_and_query.as_str(), route.content_type);
+        let (method, accept, body) = (route.method, "application/json", route.body);
+        self.carry_out(&Call { method, path_and_query, accept, content_type, body }).await
     }
 
+    /// A watch ends when another server takes the place of its own: whose events it has may be behind.
     async fn watch(
         &self,
         resource: &'static Resource,
@@ -183,34 +137,32 @@ impl Transport for Https {
         options: WatchOptions,
     ) -> Result<RawWatch, Error> {
         let path_and_query = route::watch(resource, namespace.as_deref(), &options);
-        let response = self.exchange(http::Method::GET, &path_and_query, "", Bytes::new()).await?;
-        Ok(watch::events(response.into_body()))
+        let (server, response) = self.open(&Call::get(&path_and_query)).await?;
+        let left = Arc::clone(&self.servers).left(Arc::clone(&server));
+        Ok(watch::events(until(left, heard_chunks(response.into_body(), server))))
     }
 }
 
-async fn read(body: Incoming) -> Result<Bytes, Error> {
-    let whole = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
-    whole.map(http_body_util::Collected::to_bytes).map_err(|e| unreachable_server(&*e))
+/// The chunks of a body: each one shows that the server lives.
+fn heard_chunks(body: hyper::body::Incoming, server: Arc<Server>) -> BoxStream<'static, Result<Bytes, Error>> {
+    let chunks = body.into_data_stream().inspect(move |_| server.heard());
+    chunks.map(|chunk| chunk.map_err(|error| broken(&error))).boxed()
 }
 
-/// The error that an answer tells: its `Status`, or its first words.
-async fn refusal(response: http::Response<Incoming>) -> Error {
-    let code = response.status();
-    let body = match read(response.into_body()).await {
-        Ok(body) => body,
-        Err(error) => return error,
-    };
-    match serde_json::from_slice::<Status>(&body) {
-        Ok(status) if status.reason.is_some() => Error::from_status(&status),
-        // A kubelet answers in plain words.
-        _ if code == http::StatusCode::BAD_REQUEST => Error::new(Reason::BadRequest, String::from_utf8_lossy(&body)),
-        _ if code == http::StatusCode::NOT_FOUND => Error::new(Reason::NotFound, String::from_utf8_lossy(&body)),
-        _ => Error::new(Reason::InternalError, format!("{code}: {}", String::from_utf8_lossy(&body))),
-    }
-}
-
-fn unreachable_server(error: &(impl std::fmt::Display + ?Sized)) -> Error {
-    Error::new(Reason::ServiceUnavailable, format!("the connection broke: {error}"))
+/// The same chunks, and an error once the server is left.
+fn until(
+    left: impl Future<Output = ()> + Send + 'static,
+    chunks: BoxStream<'static, Result<Bytes, Error>>,
+) -> BoxStream<'static, Result<Bytes, Error>> {
+    let chunks = stream::unfold(Some((chunks, Box::pin(left))), |state| async move {
+        let (mut chunks, mut left) = state?;
+        tokio::select! {
+            biased;
+            chunk = chunks.next() => chunk.map(|chunk| (chunk, Some((chunks, left)))),
+            () = &mut left => Some((Err(broken("another server took its place")), None)),
+        }
+    });
+    chunks.boxed()
 }
 
 fn tls_config(kubeconfig: &Kubeconfig) -> Result<rustls::ClientConfig, ConnectError> {

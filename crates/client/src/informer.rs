@@ -1,7 +1,8 @@
 //! A local, always fresh picture of a collection, reduced to what its reader decides on.
 //!
-//! One task an informer lists, then watches, and starts over with back-off when the watch breaks or its revision
-//! has expired. Readers take a consistent snapshot without a lock, or wait for the keys that changed. Events that
+//! One task an informer lists, then watches. A watch that breaks off goes on where it was, with back-off, on whichever
+//! server of the cluster answers; all of them have the same revisions. A watch that is refused, for its revision has expired
+//! or is not known, starts over. Readers take a consistent snapshot without a lock, or wait for the keys that changed. Events that
 //! arrive together are shown together: a burst of thousands swaps the picture a few times.
 
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use imbl::OrdMap;
 use tokio::sync::{broadcast, watch};
-use wherry_api::{Error, Kind, ObjectKey};
+use wherry_api::{Error, Kind, ObjectKey, Reason};
 use wherry_base::{Backoff, Drain};
 
 use crate::api::{Api, Event};
@@ -153,16 +154,25 @@ impl<K: Kind, P: Projection<K>> Reflector<K, P> {
         backoff.reset();
         let mut resource_version = list.resource_version;
         loop {
-            let mut events = self.open(resource_version.clone()).await?;
-            while let Some(first) = events.next().await {
-                let batch = gather(first?, &mut events)?;
-                if let Some(newest) = self.show(batch) {
-                    resource_version = newest;
-                }
-                backoff.reset();
+            match self.go_on(&mut resource_version, backoff).await {
+                Err(error) if error.reason != Reason::ServiceUnavailable => return Err(error),
+                ended => tracing::debug!(resource = ?K::resource(), ?ended, "a watch ended; going on where it was"),
             }
             tokio::time::sleep(backoff.fail()).await;
         }
+    }
+
+    /// Watches from a revision, and tells the newest that was shown.
+    async fn go_on(&self, resource_version: &mut String, backoff: &mut Backoff) -> Result<(), Error> {
+        let mut events = self.open(resource_version.clone()).await?;
+        while let Some(first) = events.next().await {
+            let batch = gather(first?, &mut events)?;
+            if let Some(newest) = self.show(batch) {
+                *resource_version = newest;
+            }
+            backoff.reset();
+        }
+        Ok(())
     }
 
     async fn open(&self, resource_version: String) -> Result<BoxStream<'static, Result<Event<K>, Error>>, Error> {

@@ -8,11 +8,15 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
 
+/// The extension of a cluster's entry that names further API servers: `{servers: [https://host:port, ...]}`.
+pub const SERVERS_EXTENSION: &str = "wherry.dev/servers";
+
 /// The current context of a kubeconfig: where the cluster is, and who asks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kubeconfig {
-    /// `https://host:port`.
-    pub server: String,
+    /// `https://host:port`, each: the cluster's `server`, which kubectl takes, and behind it those of its extension
+    /// [`SERVERS_EXTENSION`], which kubectl ignores.
+    pub servers: Vec<String>,
     /// The cluster's authority, as PEM.
     pub authority: String,
     /// The client's certificate, as PEM; empty where there is none.
@@ -63,7 +67,7 @@ impl Kubeconfig {
         let user = named(&file.users, &context.user).ok_or_else(|| missing("user", &context.user))?;
         let pem = |data: &str, file: &str| text_of(data, file, path);
         Ok(Self {
-            server: cluster.server.trim_end_matches('/').to_owned(),
+            servers: cluster.servers(),
             authority: pem(&cluster.certificate_authority_data, &cluster.certificate_authority)?,
             certificate: pem(&user.client_certificate_data, &user.client_certificate)?,
             key: pem(&user.client_key_data, &user.client_key)?,
@@ -95,6 +99,7 @@ struct Named {
 #[serde(rename_all = "kebab-case", default)]
 struct Entry {
     server: String,
+    extensions: Vec<Extension>,
     certificate_authority: String,
     certificate_authority_data: String,
     cluster: String,
@@ -104,6 +109,29 @@ struct Entry {
     client_key: String,
     client_key_data: String,
     token: String,
+}
+
+/// Something of somebody's: ours has `servers`.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Extension {
+    name: String,
+    extension: serde_json::Value,
+}
+
+impl Entry {
+    fn servers(&self) -> Vec<String> {
+        let ours = self.extensions.iter().filter(|extension| extension.name == SERVERS_EXTENSION);
+        let further = ours.filter_map(|ours| ours.extension.get("servers")?.as_array()).flatten();
+        let mut servers: Vec<String> = Vec::new();
+        for server in std::iter::once(self.server.as_str()).chain(further.filter_map(serde_json::Value::as_str)) {
+            let server = server.trim_end_matches('/').to_owned();
+            if !servers.contains(&server) {
+                servers.push(server);
+            }
+        }
+        servers
+    }
 }
 
 fn named<'a>(entries: &'a [Named], name: &str) -> Option<&'a Entry> {
@@ -133,12 +161,14 @@ mod tests {
 
     #[test]
     fn takes_the_current_context() {
-        let text = "current-context: b\nclusters:\n- {name: one, cluster: {server: \"https://a:1/\", certificate-authority-data: Q0E=}}\n\
+        let text = "current-context: b\nclusters:\n- {name: one, cluster: {server: \"https://a:1/\", certificate-authority-data: Q0E=, \
+                    extensions: [{name: x, extension: {a: b}}, \
+                    {name: wherry.dev/servers, extension: {servers: [\"https://a:1\", \"https://b:2\"]}}]}}\n\
                     contexts:\n- {name: a, context: {cluster: other, user: them}}\n- {name: b, context: {cluster: one, user: me}}\n\
                     users:\n- {name: me, user: {token: t, client-certificate-data: Q0VSVA==}}\n";
         let found = Kubeconfig::parse(text, Path::new("k")).unwrap();
         let expected = Kubeconfig {
-            server: "https://a:1".into(),
+            servers: vec!["https://a:1".into(), "https://b:2".into()],
             authority: "CA".into(),
             certificate: "CERT".into(),
             key: String::new(),

@@ -15,7 +15,7 @@ pub use api::{Api, Client, Event, List};
 pub use followed::Followed;
 pub use https::{ConnectError, Https};
 pub use informer::{Informer, Picture, Projection};
-pub use kubeconfig::{Kubeconfig, KubeconfigError};
+pub use kubeconfig::{Kubeconfig, KubeconfigError, SERVERS_EXTENSION};
 pub use queue::WorkQueue;
 pub use transport::{
     DeleteOptions, EventKind, ListOptions, PatchKind, Precondition, Propagation, RawEvent, RawWatch, Request,

@@ -44,7 +44,7 @@ pub async fn join(
 ) -> anyhow::Result<()> {
     let Invitation { url, token } = invitation;
     let pinned = PinnedAuthority::new(token.authority);
-    let https = Arc::new(Https::with_tls(url, pinned.client_config())?.bearer(&token.bearer()));
+    let https = Arc::new(Https::with_tls(&[url], pinned.client_config())?.bearer(&token.bearer()));
     greet(&https, clock.now()).await.map_err(|error| explain(error, &pinned, url))?;
     let api = Client::new(https);
     let info = ClusterInfo::read(&api).await.context(

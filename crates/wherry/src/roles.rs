@@ -69,7 +69,7 @@ pub async fn node(args: NodeArgs) -> anyhow::Result<()> {
     let listeners = NodeListeners::bind(&args.common).await?;
     let (ports, name) = (listeners.ports()?, args.node.name.as_str());
     let Membership { server, credentials, authority } = setting.membership(&args.join, name).await?;
-    let client = Client::new(Arc::new(Https::with_tls(&server, credentials.client_tls()?)?));
+    let client = Client::new(Arc::new(Https::with_tls(&[server], credentials.client_tls()?)?));
     let info = cluster_info(&setting.data, &client).await?;
     info.check(&args.common)?;
     let node = setting.start_node(&args.node, &credentials, client.clone(), info, listeners).await?;
@@ -180,7 +180,7 @@ impl<'a> Setting<'a> {
     ) -> anyhow::Result<Node> {
         publish(&self.data, &listeners.ports()?)?;
         let NodeListeners { http, https, kubelet } = listeners;
-        let images = Https::with_tls(&format!("https://{}", info.registry), credentials.client_tls()?)?;
+        let images = Https::with_tls(&[format!("https://{}", info.registry)], credentials.client_tls()?)?;
         let parts = node::Parts {
             args: self.common,
             flags,
@@ -219,7 +219,8 @@ impl<'a> Setting<'a> {
         // Before there are certificates, which the master makes and this process only adds to.
         first_master(&self.data).await?;
         let authority = Arc::new(credentials::authority(&self.data, self.clock.now())?);
-        let server = Kubeconfig::load(&self.data.join(KUBECONFIG))?.server;
+        let servers = Kubeconfig::load(&self.data.join(KUBECONFIG))?.servers;
+        let server = servers.into_iter().next().context("DATA/kubeconfig names no server")?;
         Ok(Membership { server, credentials: self.node_credentials(name, &authority)?, authority: Some(authority) })
     }
 }

@@ -57,6 +57,6 @@ pub async fn up(args: UpArgs) -> anyhow::Result<()> {
 
 /// The image registry, as any person reaches it.
 fn registry(kubeconfig: &Path, registry: SocketAddr) -> anyhow::Result<RegistryClient> {
-    let kubeconfig = Kubeconfig { server: format!("https://{registry}"), ..Kubeconfig::load(kubeconfig)? };
+    let kubeconfig = Kubeconfig { servers: vec![format!("https://{registry}")], ..Kubeconfig::load(kubeconfig)? };
     Ok(RegistryClient::new(Https::new(&kubeconfig)?))
 }

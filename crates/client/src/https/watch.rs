@@ -2,9 +2,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures::StreamExt;
-use futures::stream;
-use http_body_util::{BodyDataStream, BodyExt};
-use hyper::body::Incoming;
+use futures::stream::{self, BoxStream};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use wherry_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
@@ -24,15 +22,15 @@ struct Frame<'a> {
 }
 
 struct Lines {
-    chunks: BodyDataStream<Incoming>,
+    chunks: BoxStream<'static, Result<Bytes, Error>>,
     buffer: BytesMut,
     /// How much of the buffer holds no line's end.
     searched: usize,
 }
 
 /// The events of an answer's body; ends with it, or after an error.
-pub(super) fn events(body: Incoming) -> RawWatch {
-    let lines = Lines { chunks: body.into_data_stream(), buffer: BytesMut::new(), searched: 0 };
+pub(super) fn events(chunks: BoxStream<'static, Result<Bytes, Error>>) -> RawWatch {
+    let lines = Lines { chunks, buffer: BytesMut::new(), searched: 0 };
     let events = stream::unfold(Some(lines), |lines| async move {
         let mut lines = lines?;
         match lines.next().await? {
@@ -62,7 +60,7 @@ impl Lines {
             }
             match self.chunks.next().await? {
                 Ok(chunk) => self.buffer.extend_from_slice(&chunk),
-                Err(error) => return Some(Err(broken(&error.to_string()))),
+                Err(error) => return Some(Err(error)),
             }
         }
     }

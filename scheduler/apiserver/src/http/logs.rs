@@ -34,7 +34,7 @@ impl Kubelets {
         if let Some(https) = known.get(server) {
             return Ok(https.clone());
         }
-        let https = Https::with_tls(server, (*self.tls).clone());
+        let https = Https::with_tls(&[server], (*self.tls).clone());
         let https = Arc::new(https.map_err(|e| Error::new(Reason::InternalError, e.to_string()))?);
         if known.len() >= KUBELETS_MAX {
             known.clear();
