@@ -51,6 +51,8 @@ fn ready(server: &Server) -> anyhow::Result<usize> {
 pub fn deployment(guest: &str, replicas: usize) -> String {
     let container = json!({"name": "guest", "image": format!("{guest}:v1"), "ports": [{"containerPort": 8080}]});
     json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
         "metadata": {"name": "many"},
         "spec": {
             "replicas": replicas,

@@ -7,7 +7,9 @@ mod api;
 mod density;
 mod figures;
 mod ingress;
+mod kills;
 mod load;
+mod nodes;
 mod peers;
 mod placement;
 mod pods;
@@ -40,6 +42,8 @@ enum Measure {
     Placement,
     Density,
     Sandboxes,
+    Kills,
+    Nodes,
 }
 
 /// A part of a measure, whose rows are printed together.
@@ -56,6 +60,8 @@ impl Measure {
             Self::Placement => &[placement::measure],
             Self::Density => &[density::measure],
             Self::Sandboxes => &sandboxes::PARTS,
+            Self::Kills => &[kills::measure],
+            Self::Nodes => &[nodes::measure],
         }
     }
 }

@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 use tokio::time::Instant;
 use wherry_api::Error;
 use wherry_api::kinds::Pod;
-use wherry_client::{Api, Event, WatchOptions};
+use wherry_client::{Api, Client, Event, ListOptions, WatchOptions};
 use wherry_tests::Cluster;
 
 use crate::figures::{Row, Samples, millis};
@@ -71,6 +71,13 @@ pub async fn awaited(
 pub fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
     conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+/// The pods of the default namespace that are ready and stay.
+pub async fn ready(client: &Client) -> anyhow::Result<Vec<Pod>> {
+    let mut pods = client.namespaced::<Pod>("default").list(ListOptions::default()).await?.items;
+    pods.retain(|pod| is_ready(pod) && pod.metadata.deletion_timestamp.is_none());
+    Ok(pods)
 }
 
 /// A pod of one guest.

@@ -1,0 +1,146 @@
+//! A thousand nodes on one machine: what they cost the master at rest, and while pods come and go.
+//!
+//! Each is a real agent and a real proxy with a connection of its own; only the runtime is a fake, and of the tunnels there is
+//! no more than their watch of the Nodes. They run beside the master on the same cores, and ask as administrators.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Context;
+use futures::stream::{self, StreamExt, TryStreamExt};
+use tokio::runtime::Runtime;
+use tokio::time::Instant;
+use wherry_agent::{Agent, AgentConfig, PODS_MAX_DEFAULT, Runtimes};
+use wherry_api::kinds::{Node, Pod};
+use wherry_base::{Drain, SystemClock, Trigger};
+use wherry_client::{Client, DeleteOptions, Informer, Kubeconfig, ListOptions, Projection};
+use wherry_proxy::{Listeners, Proxy, Site, Table};
+use wherry_runtime::fake::FakeRuntime;
+use wherry_tests::{Cluster, until};
+use wherry_vnet::{Network, NetworkConfig};
+
+use crate::density::deployment;
+use crate::figures::Row;
+use crate::pods::ready;
+use crate::process;
+use crate::server::{Call, Server};
+
+const NODES: usize = 1_000;
+const PODS: usize = 2_000;
+/// Nodes that register at the same time.
+const REGISTERING: usize = 16;
+const SETTLING: Duration = Duration::from_secs(20);
+const TIME_SECONDS: u32 = 30;
+const TIME: Duration = Duration::from_secs(TIME_SECONDS as u64);
+/// Deletions a second, each of which is followed by a creation.
+const DELETIONS: u32 = 50;
+const STOP_MOST: Duration = Duration::from_secs(30);
+/// Ranges for 4,096 nodes.
+const RANGES: [&str; 2] = ["--node-cidr-mask-size", "22"];
+
+/// Measures with Leases that are renewed each 10 s, as Kubernetes', and twice a second.
+pub fn measure() -> anyhow::Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for grace in ["40s", "2s"] {
+        rows.extend(with_grace(grace)?);
+    }
+    Ok(rows)
+}
+
+fn with_grace(grace: &str) -> anyhow::Result<Vec<Row>> {
+    let flags = [&RANGES[..], &["--node-monitor-grace-period", grace]].concat();
+    let mut cluster = Cluster::start_as("master", process::wherry()?, &flags)?;
+    let (master, server) = (cluster.pid(), Server::of(&cluster, 1)?);
+    let (threads, tasks, data) = (Runtime::new()?, Trigger::new(), tempfile::tempdir()?);
+    let kubeconfig = Kubeconfig::load(&cluster.kubeconfig())?;
+    let nodes = stream::iter(0..NODES).map(|number| node(number, &kubeconfig, data.path(), tasks.drain()));
+    let began = Instant::now();
+    threads.block_on(nodes.buffer_unordered(REGISTERING).try_collect::<Vec<()>>())?;
+    let joined = began.elapsed();
+    let what = "/apis/apps/v1/namespaces/default/deployments";
+    server.ask(Call::post(what, deployment("hello-http", PODS)))?;
+    let pods = || threads.block_on(ready(&cluster.client()?));
+    until("all pods are ready", || Ok((pods()?.len() == PODS).then_some(())))?;
+    let at_rest = process::idle_cpu(master, SETTLING, TIME)?;
+    let rest_mib = process::resident_mib(master)?;
+    let (before, began) = (process::cpu_seconds(master)?, Instant::now());
+    let client = cluster.client()?.namespaced::<Pod>("default");
+    for (number, victim) in (1..=DELETIONS * TIME_SECONDS).zip(pods()?) {
+        let name = victim.metadata.name.unwrap_or_default();
+        threads.block_on(client.delete(&name, DeleteOptions::default()))?;
+        thread::sleep((Duration::from_secs(1) * number / DELETIONS).saturating_sub(began.elapsed()));
+    }
+    let changing = (process::cpu_seconds(master)? - before) / began.elapsed().as_secs_f64();
+    until("all pods are ready again", || Ok((pods()?.len() == PODS).then_some(())))?;
+    let changing_mib = process::resident_mib(master)?;
+    let unready = threads.block_on(unready(&cluster.client()?))?;
+    threads.block_on(tasks.stop(STOP_MOST));
+    cluster.terminate()?;
+    let row = |what: &str, cpu: f64, mib: f64| {
+        Row::new(
+            format!("{NODES} nodes, {PODS} pods, grace {grace}: {what}"),
+            format!("{:.0} % of a core, {mib:.0} MiB", cpu * 100.0),
+            "",
+        )
+    };
+    Ok(vec![
+        Row::new(format!("{NODES} simulated nodes join"), format!("{:.1} s", joined.as_secs_f64()), ""),
+        row("the master at rest", at_rest, rest_mib),
+        row(&format!("the master at {} pod changes a second", 2 * DELETIONS), changing, changing_mib),
+        Row::new("nodes that are not ready in the end", unready.to_string(), "0"),
+    ])
+}
+
+/// What the tunnels see of a Node.
+#[derive(Clone)]
+struct Seen;
+
+impl Projection<Node> for Seen {
+    fn project(_: Node) -> Self {
+        Self
+    }
+}
+
+async fn node(number: usize, kubeconfig: &Kubeconfig, data: &Path, drain: Drain) -> anyhow::Result<()> {
+    let client = Client::from_kubeconfig(kubeconfig)?;
+    let name = format!("sim-{number}");
+    let config = AgentConfig {
+        node_name: name.clone(),
+        node_ip: IpAddr::from(Ipv4Addr::LOCALHOST),
+        kubelet_port: 10250,
+        data_dir: data.join(&name),
+        pods_max: PODS_MAX_DEFAULT,
+        labels: [].into(),
+        confinement_lacking: Vec::new(),
+    };
+    let registered = wherry_agent::register(&client, &config, None).await?;
+    let pod_cidr = registered.spec.and_then(|spec| spec.pod_cidr).context("no range")?.parse()?;
+    let (clock, table) = (SystemClock::shared(), Table::new());
+    let network = NetworkConfig {
+        pod_cidr,
+        cluster_cidr: "10.128.0.0/10".parse()?,
+        service_cidr: "10.96.0.0/12".parse()?,
+        node_ip: config.node_ip,
+    };
+    let network = Network::new(network, Arc::clone(&table) as _);
+    let site = Site { node: name, bind_address: config.node_ip };
+    let proxy = Proxy::new(client.clone(), table, Arc::clone(&network), clock.as_ref(), site)?;
+    proxy.run(Listeners { http: None, https: None }, &drain);
+    drop(Informer::<Seen>::spawn::<Node>(client.all(), "", "", &drain));
+    let runtimes = Runtimes::new(vec![FakeRuntime::new()]);
+    let agent = Agent::new(config, client, runtimes, network, clock)?;
+    drain.spawn_graceful(agent.run(drain.clone()));
+    Ok(())
+}
+
+async fn unready(client: &Client) -> anyhow::Result<usize> {
+    let nodes = client.all::<Node>().list(ListOptions::default()).await?.items;
+    let is_ready = |node: &Node| {
+        let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    };
+    Ok(nodes.iter().filter(|node| !is_ready(node)).count())
+}
