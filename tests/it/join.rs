@@ -99,7 +99,9 @@ fn who_may_not_join_is_told_why() {
         ("expired", &|| {
             let short = token(&cluster, "--ttl 1ms");
             refused("n3", &short, &[], "does not know the token");
-            assert!(verb(&cluster, "token list").contains("<expired>"));
+            let id = short.split('.').next().unwrap();
+            let is_gone = || Ok((!verb(&cluster, "token list").contains(id)).then_some(()));
+            until("nothing is left of the token", is_gone).unwrap();
         }),
         ("deleted", &|| {
             let gone = token(&cluster, "");
@@ -123,7 +125,18 @@ fn a_revoked_certificate_is_worth_nothing() {
     let cluster = Cluster::start_as("master", WHERRY, &[]).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let second = Machine::join(&cluster, "n2", "127.0.0.2", &token(&cluster, ""), &[]).unwrap();
+    let third = Machine::join(&cluster, "n3", "127.0.0.3", &token(&cluster, ""), &[]).unwrap();
     let as_node = client_of(&cluster, &second);
+    // What n2 is answered by the image registry, and by n3 as one of its peers.
+    let ask = |server: String, path: &str| {
+        let https = Https::new(&Kubeconfig { servers: vec![server], ..kubeconfig_of(&cluster, &second) }).unwrap();
+        let answer = runtime.block_on(https.call(http::Method::GET, path, "*/*", None, bytes::Bytes::new()));
+        answer.ok().map(|(status, ..)| status.as_u16())
+    };
+    let registry = || ask(registry_of(&cluster), "/v2/");
+    let peer = || ask(format!("https://127.0.0.3:{}", third.ports().unwrap().kubelet), "/");
+    until("the peers know each other", || Ok(peer().map(drop))).unwrap();
+    assert_eq!(registry(), Some(200));
     let read = || runtime.block_on(as_node.all::<Node>().list(ListOptions::default()));
     assert!(read().is_ok());
     cluster
@@ -133,9 +146,18 @@ fn a_revoked_certificate_is_worth_nothing() {
         )
         .unwrap();
     assert_eq!(read().unwrap_err().to_string(), "the certificate is revoked");
+    assert_eq!(registry(), Some(401));
+    until("n3 ends what n2 asks", || Ok(peer().is_none().then_some(()))).unwrap();
     let maps = cluster.client().unwrap().namespaced::<ConfigMap>("kube-system");
     runtime.block_on(maps.delete("revoked-certificates", DeleteOptions::default())).unwrap();
     assert!(read().is_ok());
+    assert_eq!(registry(), Some(200));
+    until("n3 answers n2 again", || Ok(peer().map(drop))).unwrap();
+}
+
+fn registry_of(cluster: &Cluster) -> String {
+    let ports: Value = serde_json::from_str(&fs::read_to_string(cluster.data().join("ports.json")).unwrap()).unwrap();
+    format!("https://127.0.0.1:{}", ports["registry"])
 }
 
 /// The API with the client certificate of a machine's node.
@@ -179,9 +201,8 @@ fn a_node_reads_its_own_and_pushes_no_images() {
     let file = second.data().join("node/pods/default").join(uid).join("volumes/secret/word");
     until("the file has the new word", || Ok((fs::read_to_string(&file)? == "second").then_some(()))).unwrap();
     // Its certificate reads images, and writes none.
-    let ports: Value = serde_json::from_str(&fs::read_to_string(cluster.data().join("ports.json")).unwrap()).unwrap();
-    let server = format!("https://127.0.0.1:{}", ports["registry"]);
-    let images = Https::new(&Kubeconfig { servers: vec![server], ..kubeconfig_of(&cluster, &second) }).unwrap();
+    let images =
+        Https::new(&Kubeconfig { servers: vec![registry_of(&cluster)], ..kubeconfig_of(&cluster, &second) }).unwrap();
     let ask = |method: http::Method, path: &str| {
         runtime.block_on(images.call(method, path, "*/*", None, bytes::Bytes::new())).unwrap().0.as_u16()
     };

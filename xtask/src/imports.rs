@@ -24,7 +24,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("wasm", &["base", "image", "runtime", "vnet"]),
     ("tunnel", &["api", "base", "client", "vnet"]),
     ("proxy", &["api", "base", "client", "vnet", "pki"]),
-    ("agent", &["api", "base", "client", "runtime", "vnet"]),
+    ("agent", &["api", "base", "client", "pki", "runtime", "vnet"]),
 ];
 
 /// Who alone may name a heavy dependency.

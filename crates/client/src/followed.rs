@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use tokio::sync::Semaphore;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 use wherry_api::{Error, Kind, ObjectKey};
 use wherry_base::{Backoff, Drain};
 
@@ -29,11 +29,12 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(1), LOOK_PERIOD);
 /// Hears of an object as it is, and with `None` that there is none.
 type Tell<K> = dyn Fn(&ObjectKey, Option<K>) + Send + Sync;
 
-/// Objects of one kind that are followed.
+/// Objects of one kind that are followed, until the drain.
 pub struct Followed<K> {
     shared: Arc<Shared<K>>,
     drain: Drain,
-    followed: Mutex<HashMap<ObjectKey, DropGuard>>,
+    /// By object, what ends its task.
+    followed: Mutex<HashMap<ObjectKey, CancellationToken>>,
 }
 
 struct Shared<K> {
@@ -56,7 +57,7 @@ impl<K: Kind> Followed<K> {
             return;
         }
         let token = CancellationToken::new();
-        followed.insert(key.clone(), token.clone().drop_guard());
+        followed.insert(key.clone(), token.clone());
         let (shared, key) = (Arc::clone(&self.shared), key.clone());
         self.drain.spawn(async move {
             tokio::select! {
@@ -68,7 +69,10 @@ impl<K: Kind> Followed<K> {
 
     /// Follows only these any more.
     pub fn retain(&self, keep: impl Fn(&ObjectKey) -> bool) {
-        self.followed.lock().unwrap_or_else(PoisonError::into_inner).retain(|key, _| keep(key));
+        let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+        for (_, token) in followed.extract_if(|key, _| !keep(key)) {
+            token.cancel();
+        }
     }
 }
 

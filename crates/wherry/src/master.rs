@@ -77,7 +77,7 @@ impl Master {
         drain.spawn_graceful(wherry_apiserver::serve(api, registry.clone(), serve, drain.clone()));
         let image_store = ImageStore::open(&data.join("images")).context("the image registry cannot be opened")?;
         let router = wherry_registry::router(image_store);
-        drain.spawn_graceful(serve_tls(images, credentials.registry_tls()?, router, drain.clone()));
+        drain.spawn_graceful(serve_tls(images, credentials.registry_tls()?, router, registry.clone(), drain.clone()));
         let client = registry.client(Identity::component("kube-controller-manager"));
         let config = ControllersConfig {
             authority: Arc::clone(&credentials.authority),

@@ -113,6 +113,7 @@ impl Node {
         let (guests, threads) = Guests::start()?;
         let table = Table::new();
         let tunnel_tasks = Trigger::new();
+        let revocations = wherry_agent::revocations(&client, &tunnel_tasks.drain());
         let tunnels = Tunnels::new(&flags.name, peers, tunnel_tasks.drain());
         let network = Network::among(network_config(info, range)?, Arc::clone(&table) as _, Arc::clone(&tunnels) as _);
         let site = wherry_proxy::Site { node: flags.name.clone(), bind_address: args.bind_address };
@@ -122,7 +123,7 @@ impl Node {
             let _on_guests_threads = threads.enter();
             let listeners = wherry_proxy::Listeners { http: Some(moved(http)?), https: Some(moved(https)?) };
             proxy.run(listeners, &proxy_tasks.drain());
-            tunnels.follow(&client);
+            tunnels.follow(&client, revocations.clone());
         }
         let wasm = WasmConfig {
             directory: data.join("wasm"),
@@ -150,7 +151,8 @@ impl Node {
         {
             // What other nodes ask for goes to guests as well.
             let _on_guests_threads = threads.enter();
-            let served = wherry_agent::server::serve(moved(kubelet)?, tls, agent.handle(), peers, drain.clone());
+            let (listener, handle) = (moved(kubelet)?, agent.handle());
+            let served = wherry_agent::server::serve(listener, tls, handle, peers, revocations, drain.clone());
             drain.spawn_graceful(served);
         }
         drain.spawn_graceful(agent.run(drain.clone()));

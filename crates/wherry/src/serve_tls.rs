@@ -1,5 +1,5 @@
 //! The image registry over mutual TLS. Administrators write, nodes read; who has no certificate of the cluster gets no
-//! further than the handshake.
+//! further than the handshake, and whose certificate is revoked not much further.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tower::ServiceExt;
 use wherry_api::well_known::{ADMINISTRATORS, NODES};
+use wherry_apiserver::Registry;
 use wherry_base::{Accepted, Acceptor, Drain};
 
 const HANDSHAKE_MOST: Duration = Duration::from_secs(10);
@@ -28,23 +29,47 @@ const CONNECTIONS_MAX: usize = 1024;
 const DENIED: &str =
     r#"{"errors":[{"code":"DENIED","message":"nodes read images, and members of system:masters write them"}]}"#;
 
-/// Serves until the drain.
-pub async fn serve_tls(listener: TcpListener, tls: Arc<rustls::ServerConfig>, router: Router, drain: Drain) {
-    let tls = TlsAcceptor::from(tls);
+const REVOKED: &str = r#"{"errors":[{"code":"UNAUTHORIZED","message":"the certificate is revoked"}]}"#;
+
+/// Who is on the other end of a connection, by the certificate that TLS has verified.
+#[derive(Default)]
+struct Caller {
+    user: String,
+    groups: Vec<String>,
+    serial: String,
+}
+
+/// What all connections need.
+#[derive(Clone)]
+struct Served {
+    router: Router,
+    /// Knows what is revoked.
+    api: Registry,
+}
+
+/// Serves `router` until the drain.
+pub async fn serve_tls(
+    listener: TcpListener,
+    tls: Arc<rustls::ServerConfig>,
+    router: Router,
+    api: Registry,
+    drain: Drain,
+) {
+    let (tls, served) = (TlsAcceptor::from(tls), Served { router, api });
     let acceptor = Acceptor::new(listener, CONNECTIONS_MAX, drain.clone());
     while let Some(Accepted { stream, place, .. }) = acceptor.next().await {
-        let (tls, router) = (tls.clone(), router.clone());
+        let (tls, served) = (tls.clone(), served.clone());
         drain.spawn(async move {
-            connection(stream, tls, router).await;
+            connection(stream, tls, served).await;
             drop(place);
         });
     }
 }
 
-async fn connection(stream: TcpStream, tls: TlsAcceptor, router: Router) {
+async fn connection(stream: TcpStream, tls: TlsAcceptor, served: Served) {
     let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_MOST, tls.accept(stream)).await else { return };
-    let groups: Arc<[String]> = groups(&stream).into();
-    let service = service_fn(move |request| answer(Arc::clone(&groups), router.clone(), request));
+    let caller = Arc::new(caller(&stream).unwrap_or_default());
+    let service = service_fn(move |request| answer(Arc::clone(&caller), served.clone(), request));
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_MOST);
     builder.http2().timer(TokioTimer::new());
@@ -53,17 +78,21 @@ async fn connection(stream: TcpStream, tls: TlsAcceptor, router: Router) {
     }
 }
 
-async fn answer(groups: Arc<[String]>, router: Router, request: Request<Incoming>) -> Result<Response, Infallible> {
-    if !may(&groups, request.method()) {
-        return Ok((StatusCode::FORBIDDEN, [(header::CONTENT_TYPE, "application/json")], DENIED).into_response());
+async fn answer(caller: Arc<Caller>, served: Served, request: Request<Incoming>) -> Result<Response, Infallible> {
+    let refuse = |status, body| Ok((status, [(header::CONTENT_TYPE, "application/json")], body).into_response());
+    if served.api.is_revoked(&caller.user, &caller.serial) {
+        return refuse(StatusCode::UNAUTHORIZED, REVOKED);
     }
-    router.oneshot(request.map(Body::new)).await
+    if !may(&caller.groups, request.method()) {
+        return refuse(StatusCode::FORBIDDEN, DENIED);
+    }
+    served.router.oneshot(request.map(Body::new)).await
 }
 
-/// The groups of the client, by the certificate that TLS has verified.
-fn groups(stream: &TlsStream<TcpStream>) -> Vec<String> {
-    let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-    certificate.and_then(wherry_pki::subject_of).map(|(_, groups)| groups).unwrap_or_default()
+fn caller(stream: &TlsStream<TcpStream>) -> Option<Caller> {
+    let certificate = stream.get_ref().1.peer_certificates()?.first()?;
+    let (user, groups) = wherry_pki::subject_of(certificate)?;
+    Some(Caller { user, groups, serial: wherry_pki::serial_of(certificate)? })
 }
 
 fn may(groups: &[String], method: &Method) -> bool {

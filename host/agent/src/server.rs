@@ -1,5 +1,5 @@
 //! The kubelet's HTTPS endpoints: logs, pods, usage, health. A client certificate of the API server or an administrator
-//! is required; exec, attach and port-forward are not here. Connections that other nodes make to this port, over HTTP/2, are
+//! is required, one that the cluster has not revoked; exec, attach and port-forward are not here. Connections that other nodes make to this port, over HTTP/2, are
 //! handed to [`OtherNodes`] as they are.
 
 mod logs;
@@ -17,13 +17,13 @@ use axum::routing::get;
 use bytes::Bytes;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tower::ServiceExt;
+use wherry_api::Revocations;
 use wherry_api::well_known::{ADMINISTRATORS, NODE_USER, NODES};
 use wherry_base::{Accepted, Acceptor, Drain};
-use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::agent::AgentHandle;
 
@@ -43,7 +43,15 @@ pub trait OtherNodes: Send + Sync + 'static {
     fn take(&self, node: String, connection: TlsStream<TcpStream>, place: OwnedSemaphorePermit);
 }
 
-/// Who calls, by a certificate that the TLS layer has verified.
+/// A certificate that the TLS layer has verified.
+#[derive(Default)]
+struct Presented {
+    user: String,
+    groups: Vec<String>,
+    serial: String,
+}
+
+/// Who calls.
 #[derive(Debug, PartialEq, Eq)]
 enum Caller {
     /// An administrator or an API server.
@@ -58,21 +66,27 @@ pub async fn serve(
     tls: Arc<rustls::ServerConfig>,
     agent: AgentHandle,
     nodes: Arc<dyn OtherNodes>,
+    revocations: watch::Receiver<Revocations>,
     drain: Drain,
 ) {
     let tls = TlsAcceptor::from(tls);
     let router = router(agent);
     let acceptor = Acceptor::new(listener, CONNECTIONS_MAX, drain.clone());
     while let Some(Accepted { stream, place, .. }) = acceptor.next().await {
-        let (tls, router, nodes) = (tls.clone(), router.clone(), Arc::clone(&nodes));
+        let (tls, router, nodes, revocations) = (tls.clone(), router.clone(), Arc::clone(&nodes), revocations.clone());
         drain.spawn(async move {
             let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_PATIENCE, tls.accept(stream)).await else { return };
-            match caller(&stream) {
+            let presented = presented(&stream).unwrap_or_default();
+            if presented.is_revoked(&revocations.borrow()) {
+                return tracing::debug!(user = presented.user, "a certificate that is revoked was presented");
+            }
+            match presented.caller() {
                 Caller::Node(name) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
                     nodes.take(name, stream, place);
                 }
                 caller => {
-                    connection(stream, caller == Caller::Master, router).await;
+                    let is_welcome = move || caller == Caller::Master && !presented.is_revoked(&revocations.borrow());
+                    connection(stream, is_welcome, router).await;
                     drop(place);
                 }
             }
@@ -80,11 +94,11 @@ pub async fn serve(
     }
 }
 
-async fn connection(stream: TlsStream<TcpStream>, welcome: bool, router: Router) {
+async fn connection(stream: TlsStream<TcpStream>, is_welcome: impl Fn() -> bool, router: Router) {
     let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-        let router = router.clone();
+        let (router, is_welcome) = (router.clone(), is_welcome());
         async move {
-            if !welcome {
+            if !is_welcome {
                 let text = "Forbidden: a client certificate of the API server or of group system:masters is needed\n";
                 return Ok::<_, Infallible>((axum::http::StatusCode::FORBIDDEN, text).into_response());
             }
@@ -98,18 +112,24 @@ async fn connection(stream: TlsStream<TcpStream>, welcome: bool, router: Router)
     }
 }
 
-fn caller(stream: &TlsStream<TcpStream>) -> Caller {
-    let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-    let parsed = certificate.and_then(|certificate| X509Certificate::from_der(certificate).ok());
-    let Some((_, certificate)) = parsed else { return Caller::Stranger };
-    let subject = certificate.subject();
-    let in_group = |group: &str| subject.iter_organization().any(|name| name.as_str() == Ok(group));
-    let mut names = subject.iter_common_name().filter_map(|name| name.as_str().ok());
-    let name = names.next().unwrap_or_default();
-    match name.strip_prefix(NODE_USER) {
-        _ if in_group(ADMINISTRATORS) || API_SERVERS.contains(&name) => Caller::Master,
-        Some(node) if in_group(NODES) => Caller::Node(node.to_owned()),
-        _ => Caller::Stranger,
+fn presented(stream: &TlsStream<TcpStream>) -> Option<Presented> {
+    let certificate = stream.get_ref().1.peer_certificates()?.first()?;
+    let (user, groups) = wherry_pki::subject_of(certificate)?;
+    Some(Presented { user, groups, serial: wherry_pki::serial_of(certificate)? })
+}
+
+impl Presented {
+    fn is_revoked(&self, revocations: &Revocations) -> bool {
+        revocations.cover(&self.user, &self.serial)
+    }
+
+    fn caller(&self) -> Caller {
+        let is_in = |group: &str| self.groups.iter().any(|own| own == group);
+        match self.user.strip_prefix(NODE_USER) {
+            _ if is_in(ADMINISTRATORS) || API_SERVERS.contains(&self.user.as_str()) => Caller::Master,
+            Some(node) if is_in(NODES) => Caller::Node(node.to_owned()),
+            _ => Caller::Stranger,
+        }
     }
 }
 

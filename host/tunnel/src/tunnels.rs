@@ -12,7 +12,9 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use wherry_api::Revocations;
 use wherry_api::kinds::Node;
+use wherry_api::well_known::NODE_USER;
 use wherry_base::Drain;
 use wherry_client::{Client, Informer};
 use wherry_vnet::{DialError, Peers, Stream};
@@ -53,8 +55,8 @@ impl Tunnels {
         })
     }
 
-    /// Keeps the table of peers as the API has the Nodes, until the drain.
-    pub fn follow(self: &Arc<Self>, client: &Client) {
+    /// Keeps the table of peers as the API has the Nodes, without those whose certificates are revoked, until the drain.
+    pub fn follow(self: &Arc<Self>, client: &Client, mut revocations: watch::Receiver<Revocations>) {
         let drain = &self.means.drain;
         let nodes = Informer::<NodeFacts>::spawn::<Node>(client.all(), "", "", drain);
         let tunnels = Arc::clone(self);
@@ -62,9 +64,14 @@ impl Tunnels {
             let mut changes = nodes.changes();
             nodes.synced().await;
             loop {
-                let all = nodes.snapshot();
-                tunnels.set_peers(all.iter().filter_map(|(key, node)| Some((&*key.name, node.0.clone()?))));
-                if let Err(RecvError::Closed) = changes.recv().await {
+                let (all, revoked) = (nodes.snapshot(), revocations.borrow_and_update().clone());
+                let trusted = all.iter().filter(|(key, _)| !revoked.cover(&format!("{NODE_USER}{}", key.name), ""));
+                tunnels.set_peers(trusted.filter_map(|(key, node)| Some((&*key.name, node.0.clone()?))));
+                let is_over = tokio::select! {
+                    changed = changes.recv() => matches!(changed, Err(RecvError::Closed)),
+                    changed = revocations.changed() => changed.is_err(),
+                };
+                if is_over {
                     return;
                 }
             }

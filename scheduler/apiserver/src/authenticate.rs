@@ -4,22 +4,20 @@
 //! Bootstrap tokens are Secrets of type `bootstrap.kubernetes.io/token`, as Kubernetes has them
 //! (`k8s.io/cluster-bootstrap`). Other bearer tokens are not served yet.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
 use serde_json::Value;
 use wherry_api::kinds::{ConfigMap, Kind, Secret};
-use wherry_api::well_known::{BOOTSTRAP_TOKEN, BOOTSTRAP_TOKEN_PREFIX, BOOTSTRAPPERS};
-use wherry_api::{Error, Reason, Revision};
+use wherry_api::well_known::{BOOTSTRAP_TOKEN, BOOTSTRAP_TOKEN_PREFIX, BOOTSTRAPPERS, REVOKED_CERTIFICATES};
+use wherry_api::{Error, Reason, Revision, Revocations};
 
 use crate::identity::Identity;
 use crate::registry::{Registry, Target};
 
 const NAMESPACE: &str = "kube-system";
-const REVOKED: &str = "revoked-certificates";
 
 /// What the connection says of who asks.
 #[derive(Clone, Debug, Default)]
@@ -28,45 +26,34 @@ pub(crate) struct Peer {
     pub(crate) certificate: Option<(Identity, String)>,
 }
 
-/// Finds out who asks; remembers what is revoked until that changes.
+/// What is revoked, as the ConfigMap of that revision says.
 #[derive(Default)]
-pub(crate) struct Authenticator {
-    revoked: Mutex<(Revision, Arc<BTreeSet<String>>)>,
+pub(crate) struct Revoked(Mutex<(Revision, Revocations)>);
+
+/// Who asks; `None` is anonymous. `bearer` is the token of the request's `Authorization`.
+pub(crate) fn identify(registry: &Registry, peer: &Peer, bearer: Option<&str>) -> Result<Option<Identity>, Error> {
+    if let Some((identity, serial)) = &peer.certificate {
+        if registry.is_revoked(&identity.user, serial) {
+            return Err(Error::new(Reason::Unauthorized, "the certificate is revoked"));
+        }
+        return Ok(Some(identity.clone()));
+    }
+    let Some(token) = bearer else { return Ok(None) };
+    let found = bootstrapper(registry, token, registry.clock().now());
+    found.map(Some).ok_or_else(|| Error::new(Reason::Unauthorized, "Unauthorized"))
 }
 
-impl Authenticator {
-    /// Who asks; `None` is anonymous. `bearer` is the token of the request's `Authorization`.
-    pub(crate) fn identify(
-        &self,
-        registry: &Registry,
-        peer: &Peer,
-        bearer: Option<&str>,
-    ) -> Result<Option<Identity>, Error> {
-        if let Some((identity, serial)) = &peer.certificate {
-            let revoked = self.revoked(registry);
-            if revoked.contains(serial) || revoked.contains(&identity.user) {
-                return Err(Error::new(Reason::Unauthorized, "the certificate is revoked"));
-            }
-            return Ok(Some(identity.clone()));
-        }
-        let Some(token) = bearer else { return Ok(None) };
-        let found = bootstrapper(registry, token, registry.clock().now());
-        found.map(Some).ok_or_else(|| Error::new(Reason::Unauthorized, "Unauthorized"))
-    }
-
-    /// Serial numbers and users, as the ConfigMap's values name them, separated by white space.
-    fn revoked(&self, registry: &Registry) -> Arc<BTreeSet<String>> {
-        let target = Target::new(ConfigMap::resource(), Some(NAMESPACE), REVOKED);
-        let Some(entry) = registry.entry(&target) else { return Arc::default() };
-        let mut known = self.revoked.lock().unwrap_or_else(PoisonError::into_inner);
+impl Registry {
+    /// Whether a certificate of this user and serial number (in hexadecimal digits) is worth nothing any more.
+    pub fn is_revoked(&self, user: &str, serial: &str) -> bool {
+        let target = Target::new(ConfigMap::resource(), Some(REVOKED_CERTIFICATES.0), REVOKED_CERTIFICATES.1);
+        let Some(entry) = self.entry(&target) else { return false };
+        let mut known = self.revoked().0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.0 != entry.revision {
-            let map: Value = serde_json::from_slice(&entry.json).unwrap_or_default();
-            let values =
-                map.get("data").and_then(Value::as_object).into_iter().flatten().filter_map(|(_, v)| v.as_str());
-            let all = values.flat_map(str::split_whitespace).map(str::to_owned).collect();
-            *known = (entry.revision, Arc::new(all));
+            let map: ConfigMap = serde_json::from_slice(&entry.json).unwrap_or_default();
+            *known = (entry.revision, Revocations::of(&map));
         }
-        Arc::clone(&known.1)
+        known.1.cover(user, serial)
     }
 }
 

@@ -28,7 +28,7 @@ use tower::ServiceExt;
 use wherry_api::{Error, Reason};
 use wherry_base::Drain;
 
-use crate::authenticate::{Authenticator, Peer};
+use crate::authenticate::{Peer, identify};
 use crate::registry::Registry;
 
 /// How many requests are worked on at once, watches not counted; more are told to come again.
@@ -60,7 +60,6 @@ pub(crate) struct Context {
     pub(crate) kubelets: logs::Kubelets,
     pub(crate) advertise_url: Arc<str>,
     pub(crate) drain: Drain,
-    authenticator: Arc<Authenticator>,
     requests: Arc<Semaphore>,
     large: Arc<Semaphore>,
 }
@@ -76,17 +75,7 @@ impl Context {
         let kubelets = logs::Kubelets::new(kubelet_tls);
         let requests = Arc::new(Semaphore::new(REQUESTS_MAX));
         let large = Arc::new(Semaphore::new(LARGE_BODIES_MAX));
-        let authenticator = Arc::default();
-        Self {
-            registry,
-            readiness,
-            kubelets,
-            advertise_url: advertise_url.into(),
-            drain,
-            authenticator,
-            requests,
-            large,
-        }
+        Self { registry, readiness, kubelets, advertise_url: advertise_url.into(), drain, requests, large }
     }
 }
 
@@ -108,7 +97,7 @@ async fn route(context: &Context, request: Request) -> Result<Response, Error> {
         return Ok(response);
     }
     let peer = request.extensions().get::<Peer>().cloned().unwrap_or_default();
-    let identity = context.authenticator.identify(&context.registry, &peer, bearer(request.headers()))?;
+    let identity = identify(&context.registry, &peer, bearer(request.headers()))?;
     let identity = identity.ok_or_else(|| Error::new(Reason::Unauthorized, "Unauthorized"))?;
     let _permit = context.requests.try_acquire().map_err(|_| busy())?;
     if let Some(answer) = discovery::answer(context, &path, request.method(), request.headers()) {

@@ -32,6 +32,7 @@ use wherry_base::{Clock, Rng};
 use wherry_client::Client;
 use wherry_store::{Encoded, Entry, ProposeError, Store};
 
+use crate::authenticate::Revoked;
 use crate::identity::Identity;
 use crate::node_graph::NodeGraph;
 
@@ -101,6 +102,7 @@ struct Inner {
     /// Held from choosing an address or a range until it is stored.
     addresses: Mutex<()>,
     node_graph: NodeGraph,
+    revoked: Revoked,
 }
 
 /// One object by its resource, namespace and name.
@@ -129,14 +131,9 @@ pub(crate) struct Written {
 impl Registry {
     /// A registry over a store.
     pub fn new(store: Store, config: RegistryConfig, clock: Arc<dyn Clock>) -> Self {
-        let inner = Inner {
-            store,
-            config,
-            clock,
-            rng: Rng::from_entropy(),
-            addresses: Mutex::new(()),
-            node_graph: NodeGraph::default(),
-        };
+        let (rng, addresses) = (Rng::from_entropy(), Mutex::new(()));
+        let (node_graph, revoked) = (NodeGraph::default(), Revoked::default());
+        let inner = Inner { store, config, clock, rng, addresses, node_graph, revoked };
         Self { inner: Arc::new(inner) }
     }
 
@@ -156,6 +153,10 @@ impl Registry {
 
     pub(crate) fn store(&self) -> &Store {
         &self.inner.store
+    }
+
+    pub(crate) fn revoked(&self) -> &Revoked {
+        &self.inner.revoked
     }
 
     pub(crate) fn node_graph(&self) -> &NodeGraph {

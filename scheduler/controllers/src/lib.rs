@@ -18,6 +18,7 @@ mod plan;
 mod pods;
 mod replicaset;
 mod signing;
+mod tokens;
 mod world;
 
 use std::net::IpAddr;
@@ -64,6 +65,7 @@ pub fn start(client: Client, config: ControllersConfig, clock: Arc<dyn Clock>, d
     driver.run(ingress::IngressStatus { address: config.ingress_address });
     driver.run(nodes::NodeLifecycle { monitor: config.nodes });
     driver.run(ended::EndedPods { most: ended::ENDED_PODS_MAX });
+    driver.run(tokens::ExpiredTokens);
     drain.spawn(expiry::run(driver.client.clone(), Arc::clone(&driver.clock)));
     binder::start(&driver);
 }

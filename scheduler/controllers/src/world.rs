@@ -17,6 +17,7 @@ use wherry_client::{Client, Informer, Projection};
 use crate::garbage::Following;
 use crate::plan::{Item, Note};
 use crate::pods::{NO_OWNER, PodRef};
+use crate::tokens::SecretRef;
 
 /// What is kept of an object has at least its metadata.
 pub(crate) trait Known: Clone + Send + Sync + 'static {
@@ -162,7 +163,7 @@ world! {
     leases: Lease => Bare,
     ingresses: Ingress => Arc<Ingress>,
     config_maps: ConfigMap => Bare,
-    secrets: Secret => Bare,
+    secrets: Secret => SecretRef,
     service_accounts: ServiceAccount => Bare,
     ingress_classes: IngressClass => Arc<IngressClass>,
     runtime_classes: RuntimeClass => Bare,

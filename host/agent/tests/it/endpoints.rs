@@ -7,10 +7,11 @@ use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::server::TlsStream;
 use wherry_agent::server::{OtherNodes, serve};
+use wherry_api::Revocations;
 use wherry_base::{Clock, SystemClock, Trigger};
 use wherry_pki::{Authority, LiveCertificate, Subject, Validity};
 use wherry_runtime::fake::Script;
@@ -85,7 +86,9 @@ async fn logs_pods_and_usage_for_administrators_only() {
     let trigger = Trigger::new();
     let (told, mut taken) = mpsc::channel(4);
     let nodes = Arc::new(Told(told));
-    trigger.drain().spawn(serve(listener, Arc::new(tls), world.agent.clone(), nodes, trigger.drain()));
+    let (revoke, revocations) = watch::channel(Revocations::default());
+    let served = serve(listener, Arc::new(tls), world.agent.clone(), nodes, revocations, trigger.drain());
+    trigger.drain().spawn(served);
     let admin = Some("system:masters");
     let cases = [
         ("/healthz", 200, "ok"),
@@ -115,5 +118,11 @@ async fn logs_pods_and_usage_for_administrators_only() {
     caller.connect("n4", Some("system:nodes")).await;
     caller.connect("system:node:n2", Some("system:nodes")).await;
     assert_eq!(taken.recv().await.as_deref(), Some("n2"));
+    // Nor those whose certificate is revoked: the next one that is taken is another.
+    let map = json!({ "data": { "lost": "system:node:n2" } });
+    revoke.send_replace(Revocations::of(&serde_json::from_value(map).unwrap()));
+    caller.connect("system:node:n2", Some("system:nodes")).await;
+    caller.connect("system:node:n3", Some("system:nodes")).await;
+    assert_eq!(taken.recv().await.as_deref(), Some("n3"));
     world.shut_down().await;
 }

@@ -17,9 +17,43 @@ use crate::expiry::sweep;
 use crate::ingress::IngressStatus;
 use crate::namespace::Namespaces;
 use crate::plan::{Plan, Subject};
+use crate::tokens::ExpiredTokens;
 
 fn pods(names: &[&str]) -> String {
     names.iter().map(|name| Pod::named(name).container("resources: {requests: {cpu: 600m}}").to_string()).collect()
+}
+
+#[tokio::test]
+async fn bootstrap_tokens_go_when_they_have_expired() {
+    let secret = |name: &str, kind: &str, until: &str| {
+        format!(
+            "---\napiVersion: v1\nkind: Secret\nmetadata: {{name: {name}, namespace: kube-system}}\ntype: {kind}\nstringData: {{{until}}}\n"
+        )
+    };
+    let token = "bootstrap.kubernetes.io/token";
+    let scene = Scene::of("").await;
+    let until = scene.now() + jiff::SignedDuration::from_secs(100);
+    let until = format!("expiration: '{until:.0}'");
+    let all = [
+        ("timed", token, &*until),
+        ("for-ever", token, ""),
+        ("unreadable", token, "expiration: soon"),
+        ("other", "Opaque", &*until),
+    ];
+    scene.add(&all.map(|(name, kind, until)| secret(name, kind, until)).concat()).await;
+    let key = |name: &str| ObjectKey::new("kube-system", name);
+    let step = async |name: &str| {
+        let plan = scene.step(&ExpiredTokens, &key(name)).await;
+        format!("{} {:?}", words(&plan), plan.requeue_after.map(|wait| wait.as_secs()))
+    };
+    assert_eq!(step("unreadable").await, "delete secret None");
+    for (name, expected) in [("timed", " Some(100)"), ("for-ever", " None"), ("other", " None")] {
+        assert_eq!(step(name).await, expected, "{name}");
+    }
+    scene.pass(100);
+    for (name, expected) in [("timed", "delete secret None"), ("for-ever", " None"), ("other", " None")] {
+        assert_eq!(step(name).await, expected, "{name}");
+    }
 }
 
 #[tokio::test]

@@ -45,7 +45,9 @@ async fn outcome(asked: &Asked<'_>, by: (&str, &str), is_alive: bool) -> String 
     let body = json!({"metadata": {"name": "csr"}, "spec": spec}).to_string().into();
     let resource = CertificateSigningRequest::resource();
     let request = Request { resource, namespace: None, name: String::new(), subresource: "", verb: Verb::Create(body) };
-    client.transport().send(request).await.unwrap();
+    if let Err(error) = client.transport().send(request).await {
+        return format!("Refused: {error}");
+    }
     let controller = Signing {
         authority: Arc::new(Authority::generate("test", scene.now()).unwrap()),
         life: Duration::from_secs(86_400),
@@ -91,7 +93,9 @@ async fn a_node_renews_its_own_and_no_others() {
         assert!(found.starts_with(expected), "wanted {expected}, found {found}");
     };
     check(Asked { user: "system:node:n1", ..JOIN }, ISSUED).await;
-    check(JOIN, "left").await;
+    let refused =
+        "Refused: certificatesigningrequests.certificates.k8s.io \"csr\" is forbidden: can only create a node CSR";
+    check(JOIN, refused).await;
     let server =
         Asked { signer: NODE_SERVER, usage: "server auth", user: "system:node:n1", names: &["10.0.0.1"], ..JOIN };
     check(server, ISSUED).await;
