@@ -15,7 +15,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("cli", &["api", "base", "client", "image", "pki"]),
     ("placement", &["api"]),
     ("store", &["api", "base"]),
-    ("registry", &["base"]),
+    ("registry", &["api", "base", "client"]),
     ("apiserver", &["api", "base", "client", "store", "pki"]),
     ("controllers", &["api", "base", "client", "pki", "placement"]),
     ("vnet", &["base"]),

@@ -1,5 +1,7 @@
 //! The client of an OCI registry, as far as modules need it. Follows the OCI distribution specification 1.1.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, header};
@@ -9,9 +11,12 @@ use wherry_client::Https;
 use crate::artifact::{Artifact, MANIFEST_TYPE, digest};
 use crate::{FetchError, ImageSource, Reference};
 
+/// How often a push is begun.
+const PUSH_TRIES: u32 = 3;
+
 /// A registry's client.
 pub struct RegistryClient {
-    https: Https,
+    https: Arc<Https>,
 }
 
 /// One image of a registry.
@@ -37,12 +42,24 @@ struct Tags {
 
 impl RegistryClient {
     /// A client over connections that are authenticated already.
-    pub const fn new(https: Https) -> Self {
+    pub const fn new(https: Arc<Https>) -> Self {
         Self { https }
     }
 
-    /// Puts a module into the registry under a name. The manifest comes last: no reader sees half an image.
+    /// Puts a module into the registry under a name. The manifest comes last: no reader sees half an image. Where a master is
+    /// lost half-way it is done again: the next one may lack what that one had.
     pub async fn push(&self, reference: &Reference, module: Bytes) -> Result<(), FetchError> {
+        let mut tries_left = PUSH_TRIES;
+        loop {
+            tries_left -= 1;
+            match self.push_once(reference, module.clone()).await {
+                Err(_) if tries_left > 0 => {}
+                pushed => return pushed,
+            }
+        }
+    }
+
+    async fn push_once(&self, reference: &Reference, module: Bytes) -> Result<(), FetchError> {
         let artifact = Artifact::of(&module);
         self.put_blob(reference, &artifact.layer_digest, module).await?;
         self.put_blob(reference, &artifact.config_digest, artifact.config).await?;

@@ -17,9 +17,8 @@ use crate::cluster_info::ClusterInfo;
 use crate::config::CommonArgs;
 use crate::data_dir::DataDir;
 use crate::node_credentials::{Own, enroll};
+use crate::servers;
 
-/// The API servers of a node that has joined.
-const SERVER: &str = "node/server";
 /// How far the clocks of a node and of its master may be apart.
 const CLOCKS_APART_MOST: Duration = Duration::from_secs(60);
 /// How many minor releases of Kubernetes' API a node may be behind its master, as kubelets may.
@@ -54,12 +53,7 @@ pub async fn join(
     info.remember(data)?;
     let authority = pinned.certificate().context("the server has shown no authority")?;
     enroll(&api, own, &authority, data).await.context("the cluster gives this node no certificate")?;
-    Ok(data.write(SERVER, url)?)
-}
-
-/// Where the API is, for a node that has joined.
-pub fn server(data: &DataDir) -> anyhow::Result<Option<String>> {
-    Ok(data.read(SERVER)?)
+    servers::remember(data, url)
 }
 
 /// The first exchange: whether clocks and releases fit.

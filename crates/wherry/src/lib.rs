@@ -17,6 +17,7 @@ mod renewal;
 mod roles;
 mod sandbox;
 mod serve_tls;
+mod servers;
 mod up;
 
 use std::process::ExitCode;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use wherry_apiserver::{Identity, Readiness, Registry, RegistryConfig, ServeConfig};
 use wherry_base::{Clock, Drain, Trigger};
 use wherry_client::Client;
@@ -17,7 +18,7 @@ use crate::cluster_info::ClusterInfo;
 use crate::config::ClusterFlags;
 use crate::credentials::Credentials;
 use crate::data_dir::DataDir;
-use crate::serve_tls::serve_tls;
+use crate::serve_tls::{for_those_who_may, serve_tls};
 
 const STOP_MOST: Duration = Duration::from_secs(10);
 
@@ -68,16 +69,27 @@ impl Master {
         registry.bootstrap().await.context("the cluster's first objects cannot be made")?;
         let (tasks, readiness) = (Trigger::new(), Readiness::default());
         let drain = tasks.drain();
+        let image_client = registry.client(Identity::component("image-registry"));
+        let image_store = ImageStore::open(&data.join("images"), &image_client, watch::channel(Vec::new()).1);
+        let image_store = image_store.context("the image registry cannot be opened")?;
+        image_store.take_over().await.context("the names of images cannot be taken over")?;
+        let image_router = for_those_who_may(wherry_registry::router(image_store.clone()));
+        drain.spawn(image_store.follow(drain.clone()));
         let serve = ServeConfig {
             tls: credentials.api_tls()?,
             kubelet_tls: credentials.kubelet_client()?,
             advertise_url: url,
             readiness: readiness.clone(),
+            images: image_router.clone(),
         };
         drain.spawn_graceful(wherry_apiserver::serve(api, registry.clone(), serve, drain.clone()));
-        let image_store = ImageStore::open(&data.join("images")).context("the image registry cannot be opened")?;
-        let router = wherry_registry::router(image_store);
-        drain.spawn_graceful(serve_tls(images, credentials.registry_tls()?, router, registry.clone(), drain.clone()));
+        drain.spawn_graceful(serve_tls(
+            images,
+            credentials.registry_tls()?,
+            image_router,
+            registry.clone(),
+            drain.clone(),
+        ));
         let client = registry.client(Identity::component("kube-controller-manager"));
         let config = ControllersConfig {
             authority: Arc::clone(&credentials.authority),

@@ -25,6 +25,7 @@ use crate::master::{self, Master};
 use crate::node::{self, Node};
 use crate::node_credentials::{NodeCredentials, Own};
 use crate::renewal::Renewal;
+use crate::servers::{self, Servers};
 
 pub const KUBECONFIG: &str = "kubeconfig";
 /// How long a node waits before it looks again whether the master knows it.
@@ -68,12 +69,18 @@ pub async fn node(args: NodeArgs) -> anyhow::Result<()> {
     let setting = Setting::new(&args.common, &[Role::Node])?;
     let listeners = NodeListeners::bind(&args.common).await?;
     let (ports, name) = (listeners.ports()?, args.node.name.as_str());
-    let Membership { server, credentials, authority } = setting.membership(&args.join, name).await?;
-    let client = Client::new(Arc::new(Https::with_tls(&[server], credentials.client_tls()?)?));
+    let Membership { given, servers, credentials, authority } = setting.membership(&args.join, name).await?;
+    let https = || anyhow::Ok(Arc::new(Https::with_tls(&servers, credentials.client_tls()?)?));
+    // Images have a connection to themselves, so that a large one holds up no Lease.
+    let (api, images) = (https()?, https()?);
+    let client = Client::new(Arc::clone(&api) as _);
     let info = cluster_info(&setting.data, &client).await?;
     info.check(&args.common)?;
-    let node = setting.start_node(&args.node, &credentials, client.clone(), info, listeners).await?;
+    let source = Arc::clone(&images);
+    let node = setting.start_node(&args.node, &credentials, client.clone(), info, source, listeners).await?;
     let renewals = Trigger::new();
+    let kept = authority.is_none().then(|| Arc::clone(&setting.data));
+    Servers { node: name.to_owned(), given, users: vec![api, images], kept }.follow(&client, &renewals.drain());
     match authority {
         Some(authority) => setting.keep(&credentials, authority, &renewals.drain()),
         None => credentials.keep_by_requests(&setting.data, &client, &setting.clock, &renewals.drain()),
@@ -95,8 +102,10 @@ pub async fn node(args: NodeArgs) -> anyhow::Result<()> {
 
 /// A node's place in a cluster.
 struct Membership {
-    /// Where the API is.
-    server: String,
+    /// Where the API is, by what it was told.
+    given: String,
+    /// All that it may be at.
+    servers: Vec<String>,
     credentials: Arc<NodeCredentials>,
     /// Signs the node's certificates, where it is here.
     authority: Option<Arc<Authority>>,
@@ -176,11 +185,11 @@ impl<'a> Setting<'a> {
         credentials: &NodeCredentials,
         client: Client,
         info: ClusterInfo,
+        images: Arc<Https>,
         listeners: NodeListeners,
     ) -> anyhow::Result<Node> {
         publish(&self.data, &listeners.ports()?)?;
         let NodeListeners { http, https, kubelet } = listeners;
-        let images = Https::with_tls(&[format!("https://{}", info.registry)], credentials.client_tls()?)?;
         let parts = node::Parts {
             args: self.common,
             flags,
@@ -204,13 +213,15 @@ impl<'a> Setting<'a> {
         let own = Own::new(name, self.address);
         let present = NodeCredentials::read(own.clone(), &self.data)?;
         let is_member = present.is_some_and(|present| present.are_valid(self.clock.now()));
-        let has_joined = join::server(&self.data)?.is_some();
+        let has_joined = servers::remembered(&self.data)?.is_some();
         if let Some(url) = flags.join.as_deref().filter(|_| !is_member || !has_joined) {
             let token = flags.token.as_ref().context("--join needs --token: what `wherry token create` prints")?;
             join::join(Invitation { url, token }, &own, self.common, &self.data, self.clock.as_ref()).await?;
         }
-        match (join::server(&self.data)?, NodeCredentials::read(own, &self.data)?) {
-            (Some(server), Some(credentials)) => Ok(Membership { server, credentials, authority: None }),
+        match (servers::remembered(&self.data)?, NodeCredentials::read(own, &self.data)?) {
+            (Some((given, servers)), Some(credentials)) => {
+                Ok(Membership { given, servers, credentials, authority: None })
+            }
             _ => self.beside_master(name).await,
         }
     }
@@ -220,8 +231,13 @@ impl<'a> Setting<'a> {
         first_master(&self.data).await?;
         let authority = Arc::new(credentials::authority(&self.data, self.clock.now())?);
         let servers = Kubeconfig::load(&self.data.join(KUBECONFIG))?.servers;
-        let server = servers.into_iter().next().context("DATA/kubeconfig names no server")?;
-        Ok(Membership { server, credentials: self.node_credentials(name, &authority)?, authority: Some(authority) })
+        let given = servers.first().cloned().context("DATA/kubeconfig names no server")?;
+        Ok(Membership {
+            given,
+            servers,
+            credentials: self.node_credentials(name, &authority)?,
+            authority: Some(authority),
+        })
     }
 }
 

@@ -1,5 +1,6 @@
-//! The image registry over mutual TLS. Administrators write, nodes read; who has no certificate of the cluster gets no
-//! further than the handshake, and whose certificate is revoked not much further.
+//! The image registry over mutual TLS, and who may do what there. Administrators write, nodes read; on a port of its own, who
+//! has no certificate of the cluster gets no further than the handshake, and whose certificate is revoked not much further. It
+//! is served on the API's port as well.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -7,8 +8,10 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
-use http::{Method, Request, StatusCode, header};
+use http::{Method, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -18,7 +21,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tower::ServiceExt;
 use wherry_api::well_known::{ADMINISTRATORS, NODES};
-use wherry_apiserver::Registry;
+use wherry_apiserver::{Identity, Registry};
 use wherry_base::{Accepted, Acceptor, Drain};
 
 const HANDSHAKE_MOST: Duration = Duration::from_secs(10);
@@ -32,10 +35,8 @@ const DENIED: &str =
 const REVOKED: &str = r#"{"errors":[{"code":"UNAUTHORIZED","message":"the certificate is revoked"}]}"#;
 
 /// Who is on the other end of a connection, by the certificate that TLS has verified.
-#[derive(Default)]
 struct Caller {
-    user: String,
-    groups: Vec<String>,
+    identity: Identity,
     serial: String,
 }
 
@@ -68,7 +69,7 @@ pub async fn serve_tls(
 
 async fn connection(stream: TcpStream, tls: TlsAcceptor, served: Served) {
     let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_MOST, tls.accept(stream)).await else { return };
-    let caller = Arc::new(caller(&stream).unwrap_or_default());
+    let Some(caller) = caller(&stream).map(Arc::new) else { return };
     let service = service_fn(move |request| answer(Arc::clone(&caller), served.clone(), request));
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_MOST);
@@ -78,21 +79,36 @@ async fn connection(stream: TcpStream, tls: TlsAcceptor, served: Served) {
     }
 }
 
-async fn answer(caller: Arc<Caller>, served: Served, request: Request<Incoming>) -> Result<Response, Infallible> {
-    let refuse = |status, body| Ok((status, [(header::CONTENT_TYPE, "application/json")], body).into_response());
-    if served.api.is_revoked(&caller.user, &caller.serial) {
-        return refuse(StatusCode::UNAUTHORIZED, REVOKED);
+async fn answer(caller: Arc<Caller>, served: Served, request: http::Request<Incoming>) -> Result<Response, Infallible> {
+    if served.api.is_revoked(&caller.identity.user, &caller.serial) {
+        return Ok(refusal(StatusCode::UNAUTHORIZED, REVOKED));
     }
-    if !may(&caller.groups, request.method()) {
-        return refuse(StatusCode::FORBIDDEN, DENIED);
-    }
-    served.router.oneshot(request.map(Body::new)).await
+    let mut request = request.map(Body::new);
+    request.extensions_mut().insert(caller.identity.clone());
+    served.router.oneshot(request).await
 }
 
 fn caller(stream: &TlsStream<TcpStream>) -> Option<Caller> {
     let certificate = stream.get_ref().1.peer_certificates()?.first()?;
     let (user, groups) = wherry_pki::subject_of(certificate)?;
-    Some(Caller { user, groups, serial: wherry_pki::serial_of(certificate)? })
+    Some(Caller { identity: Identity { user, groups }, serial: wherry_pki::serial_of(certificate)? })
+}
+
+/// The same router for those who may: whoever serves it puts the client's [`Identity`] into the request's extensions.
+pub fn for_those_who_may(router: Router) -> Router {
+    router.layer(from_fn(guard))
+}
+
+async fn guard(request: Request, next: Next) -> Response {
+    let identity = request.extensions().get::<Identity>();
+    if identity.is_some_and(|identity| may(&identity.groups, request.method())) {
+        return next.run(request).await;
+    }
+    refusal(StatusCode::FORBIDDEN, DENIED)
+}
+
+fn refusal(status: StatusCode, body: &'static str) -> Response {
+    (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
 fn may(groups: &[String], method: &Method) -> bool {

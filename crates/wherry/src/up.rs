@@ -1,6 +1,5 @@
 //! `wherry up`: a master and a node in one process, from the data directory to the last hint.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -28,10 +27,12 @@ pub async fn up(args: UpArgs) -> anyhow::Result<()> {
     let authority = Arc::clone(&credentials.authority);
     let node_credentials = setting.node_credentials(name, &authority)?;
     let client = master.client(Identity::node(name));
-    let node = setting.start_node(&args.node, &node_credentials, client, info, of_node).await?;
+    let kubeconfig = setting.data().join(KUBECONFIG);
+    let images = Https::with_tls(&Kubeconfig::load(&kubeconfig)?.servers, node_credentials.client_tls()?)?;
+    let images = Arc::new(images);
+    let node = setting.start_node(&args.node, &node_credentials, client, info, images, of_node).await?;
     setting.keep(&node_credentials, authority, &master.drain());
     let admin = master.client(Identity::admin());
-    let kubeconfig = setting.data().join(KUBECONFIG);
     until_stopped(async {
         node_ready(&admin, Some(name)).await?;
         master.readiness.set(true);
@@ -43,7 +44,7 @@ pub async fn up(args: UpArgs) -> anyhow::Result<()> {
         apply_manifests(&person, "default", &manifests, |applied| eprintln!("{} {}", applied.name, applied.outcome))
             .await?;
         if args.demo {
-            demo::load_images(&registry(&kubeconfig, info.registry)?).await?;
+            demo::load_images(&registry(&kubeconfig)?).await?;
             demo::run(&admin).await?;
             demo::hints(node_ports, &kubeconfig.display().to_string());
         }
@@ -56,7 +57,6 @@ pub async fn up(args: UpArgs) -> anyhow::Result<()> {
 }
 
 /// The image registry, as any person reaches it.
-fn registry(kubeconfig: &Path, registry: SocketAddr) -> anyhow::Result<RegistryClient> {
-    let kubeconfig = Kubeconfig { servers: vec![format!("https://{registry}")], ..Kubeconfig::load(kubeconfig)? };
-    Ok(RegistryClient::new(Https::new(&kubeconfig)?))
+fn registry(kubeconfig: &Path) -> anyhow::Result<RegistryClient> {
+    Ok(RegistryClient::new(Arc::new(Https::new(&Kubeconfig::load(kubeconfig)?)?)))
 }

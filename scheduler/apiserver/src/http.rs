@@ -29,6 +29,7 @@ use wherry_api::{Error, Reason};
 use wherry_base::Drain;
 
 use crate::authenticate::{Peer, identify};
+use crate::identity::Identity;
 use crate::registry::Registry;
 
 /// How many requests are worked on at once, watches not counted; more are told to come again.
@@ -62,6 +63,7 @@ pub(crate) struct Context {
     pub(crate) drain: Drain,
     requests: Arc<Semaphore>,
     large: Arc<Semaphore>,
+    images: Router,
 }
 
 impl Context {
@@ -70,12 +72,13 @@ impl Context {
         readiness: Readiness,
         kubelet_tls: Arc<rustls::ClientConfig>,
         advertise_url: &str,
+        images: Router,
         drain: Drain,
     ) -> Self {
         let kubelets = logs::Kubelets::new(kubelet_tls);
         let requests = Arc::new(Semaphore::new(REQUESTS_MAX));
         let large = Arc::new(Semaphore::new(LARGE_BODIES_MAX));
-        Self { registry, readiness, kubelets, advertise_url: advertise_url.into(), drain, requests, large }
+        Self { registry, readiness, kubelets, advertise_url: advertise_url.into(), drain, requests, large, images }
     }
 }
 
@@ -106,10 +109,20 @@ async fn route(context: &Context, request: Request) -> Result<Response, Error> {
     if snapshot::is_named(&path) {
         return snapshot::answer(context, &identity, request).await;
     }
+    if path == "/v2" || path.starts_with("/v2/") {
+        return images(context, identity, request).await;
+    }
     if let Some(review) = review::named(&path) {
         return review::answer(context, review, &identity, request).await;
     }
     verbs::carry_out(context, &identity, path::parse(&path)?, request).await
+}
+
+/// The image registry's answer.
+async fn images(context: &Context, identity: Identity, mut request: Request) -> Result<Response, Error> {
+    request.extensions_mut().insert(identity);
+    let Ok(response) = context.images.clone().oneshot(request).await;
+    Ok(response)
 }
 
 /// The token of `Authorization: Bearer TOKEN` (RFC 6750).

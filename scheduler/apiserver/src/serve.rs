@@ -43,12 +43,15 @@ pub struct ServeConfig {
     pub advertise_url: String,
     /// What `/readyz` says; the binary sets it.
     pub readiness: Readiness,
+    /// What answers below `/v2/`, which is no path of Kubernetes': the image registry. It finds the [`Identity`] of who asks
+    /// in the request's extensions, and decides itself who may do what.
+    pub images: Router,
 }
 
 /// Serves the API on `listener` until the drain; resolves when the last connection has ended.
 pub async fn serve(listener: TcpListener, registry: Registry, config: ServeConfig, drain: Drain) {
-    let ServeConfig { tls, kubelet_tls, advertise_url, readiness } = config;
-    let router = router(Context::new(registry, readiness, kubelet_tls, &advertise_url, drain.clone()));
+    let ServeConfig { tls, kubelet_tls, advertise_url, readiness, images } = config;
+    let router = router(Context::new(registry, readiness, kubelet_tls, &advertise_url, images, drain.clone()));
     let tls = TlsAcceptor::from(tls);
     let acceptor = Acceptor::new(listener, CONNECTIONS_MAX, drain.clone());
     while let Some(Accepted { stream, place, .. }) = acceptor.next().await {

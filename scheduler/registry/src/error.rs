@@ -1,5 +1,7 @@
 //! What can go wrong, with the codes of the distribution specification.
 
+use wherry_api::Reason;
+
 use crate::{Digest, RepositoryName};
 
 /// A request that failed.
@@ -61,6 +63,12 @@ pub enum Error {
     /// No such route or method.
     #[error("the registry does not do this")]
     Unsupported,
+    /// Too few masters have what was pushed.
+    #[error("too few masters could take the image; try again when a majority of them is there")]
+    NoMajority,
+    /// What images are called could not be read or written.
+    #[error("the records of images: {0}")]
+    Records(#[from] wherry_api::Error),
     /// The file system refused.
     #[error("the registry's files: {0}")]
     Io(#[from] std::io::Error),
@@ -84,6 +92,12 @@ impl Error {
             Self::ManifestInvalid(_) => ("MANIFEST_INVALID", 400),
             Self::ManifestBlobUnknown(_) => ("MANIFEST_BLOB_UNKNOWN", 404),
             Self::Unsupported => ("UNSUPPORTED", 404),
+            Self::NoMajority => ("UNKNOWN", 503),
+            Self::Records(error) => match error.reason {
+                Reason::RequestEntityTooLarge | Reason::Invalid => ("SIZE_INVALID", 413),
+                Reason::ServiceUnavailable | Reason::Timeout | Reason::TooManyRequests => ("UNKNOWN", 503),
+                _ => ("UNKNOWN", 500),
+            },
             Self::Io(_) => ("UNKNOWN", 500),
         }
     }

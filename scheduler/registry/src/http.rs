@@ -49,7 +49,15 @@ async fn dispatch(store: &ImageStore, target: Target, request: Request) -> Resul
             store.collect_garbage().await?;
             Ok(answer::empty(202))
         }
-        ("GET" | "HEAD", Target::Blob(digest)) => blobs::get(store, &digest, request).await,
+        ("GET" | "HEAD", Target::Blob(digest)) => {
+            store.obtain(&digest).await?;
+            blobs::get(store, &digest, request).await
+        }
+        ("GET", Target::Local(digest)) => blobs::get(store, &digest, request).await,
+        ("POST", Target::Local(digest)) => {
+            store.take(&digest).await?;
+            Ok(answer::empty(201))
+        }
         ("DELETE", Target::Blob(digest)) => {
             store.remove_blob(&digest).await?;
             Ok(answer::empty(202))

@@ -1,12 +1,17 @@
 //! The cluster's own image registry: the OCI distribution API over content-addressed files.
 //!
-//! Owns the files under its directory, and the routes below `/v2/`. Blobs are shared by all repositories. Has no
-//! authentication or authorization (the binary wraps the router in a layer), no TLS, no referrers API, no proxying.
+//! Owns the files under its directory, the records of what they are called (ConfigMaps, so that all masters agree on them), and
+//! the routes below `/v2/`. Blobs are shared by all repositories, and among the masters: any of them serves any image, and a
+//! push that was acknowledged is on a majority of them. Has no authentication or authorization (the binary wraps the router in
+//! a layer), no TLS, no referrers API.
 
 mod digest;
 mod error;
 mod http;
 mod name;
+mod peer;
+mod record;
+mod records;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -15,7 +20,8 @@ pub use digest::Digest;
 pub use error::Error;
 pub use http::router;
 pub use name::{Reference, RepositoryName};
-pub use store::{Collected, Image, ImageStore, Manifest};
+pub use peer::Peer;
+pub use store::{Collected, ImageStore, Manifest, Peers};
 
 /// The largest blob, in bytes.
 pub const BLOB_BYTES_MAX: u64 = 1 << 30;

@@ -1,26 +1,37 @@
-//! Images as files, for the HTTP routes and for the same process.
+//! Images: their content as files of this master, what they are called in the records that all masters share.
 //!
 //! ```text
 //! blobs/sha256/HEX                        all content, manifests included
-//! repositories/NAME/_manifests/HEX        the media type of a manifest of that repository
-//! repositories/NAME/_tags/TAG             the digest that the tag stands for
 //! uploads/ID                              what is on its way; emptied at the start
 //! ```
-//! A file appears under its name only when it is whole and on disk.
+//! A file appears under its name only when it is whole and on disk. Content that another master has is fetched when it is
+//! asked for, and otherwise soon.
 
 mod files;
+mod follow;
 mod garbage;
+mod legacy;
 mod manifest;
+mod obtain;
 mod upload;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use tokio::sync::{RwLock, Semaphore, watch};
+use wherry_client::Client;
 
-use crate::{Digest, Error, RepositoryName};
+use crate::records::Records;
+use crate::{Digest, Error, Peer};
 pub(crate) use upload::UploadId;
 use upload::Uploads;
+
+/// The registries of the other masters.
+pub type Peers = Vec<Arc<dyn Peer>>;
+
+/// How many blobs are fetched from other masters at once.
+const FETCHES_MAX: usize = 8;
 
 /// The registry's files. Cheap to clone; one process at a time.
 #[derive(Clone)]
@@ -31,8 +42,12 @@ pub struct ImageStore {
 struct Inner {
     root: PathBuf,
     uploads: Uploads,
-    /// Held while references change, so that garbage collection sees a moment when nothing does.
-    changing: Mutex<garbage::Fresh>,
+    fresh: Mutex<garbage::Fresh>,
+    /// Shared while references change; garbage collection has a moment when none does.
+    changing: RwLock<()>,
+    records: Records,
+    peers: watch::Receiver<Peers>,
+    fetches: Semaphore,
 }
 
 /// A manifest, or an index of manifests.
@@ -46,19 +61,6 @@ pub struct Manifest {
     pub bytes: Bytes,
 }
 
-/// A tagged image.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Image {
-    /// Where it is.
-    pub repository: RepositoryName,
-    /// What it is called.
-    pub tag: String,
-    /// Its manifest's digest.
-    pub digest: Digest,
-    /// Manifest, configuration and layers together, in bytes.
-    pub size_bytes: u64,
-}
-
 /// What garbage collection removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Collected {
@@ -69,10 +71,19 @@ pub struct Collected {
 }
 
 impl ImageStore {
-    /// Opens the store in a directory, made where it is missing; forgets unfinished uploads.
-    pub fn open(root: &Path) -> Result<Self, Error> {
+    /// Opens the store in a directory, made where it is missing; forgets unfinished uploads. The client may read and write
+    /// ConfigMaps of `kube-system`; the peers are the registries of all other masters.
+    pub fn open(root: &Path, client: &Client, peers: watch::Receiver<Peers>) -> Result<Self, Error> {
         files::make_directories(root)?;
-        let inner = Inner { root: root.to_owned(), uploads: Uploads::default(), changing: Mutex::default() };
+        let inner = Inner {
+            root: root.to_owned(),
+            uploads: Uploads::default(),
+            fresh: Mutex::default(),
+            changing: RwLock::default(),
+            records: Records::new(client),
+            peers,
+            fetches: Semaphore::new(FETCHES_MAX),
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -84,7 +95,7 @@ impl ImageStore {
             if !path.exists() {
                 files::write_whole(&store.root, &path, &content)?;
             }
-            store.changing().add(digest.clone());
+            store.fresh().add(digest.clone());
             Ok(digest)
         })
         .await
@@ -100,17 +111,6 @@ impl ImageStore {
     pub async fn blob_size(&self, digest: &Digest) -> Result<u64, Error> {
         let digest = digest.clone();
         self.blocking(move |store| store.size_of_blob(&digest)).await
-    }
-
-    /// Removes a blob that no manifest refers to.
-    pub async fn remove_blob(&self, digest: &Digest) -> Result<(), Error> {
-        let digest = digest.clone();
-        self.blocking(move |store| store.remove_unreferenced(&digest)).await
-    }
-
-    /// Removes what no manifest refers to, except what was pushed a moment ago and may be about to be referred to.
-    pub async fn collect_garbage(&self) -> Result<Collected, Error> {
-        self.blocking(|store| store.sweep()).await
     }
 
     /// The file that holds a blob, whether or not it is there.

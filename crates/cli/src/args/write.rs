@@ -248,7 +248,7 @@ pub enum SnapshotVerb {
 /// Which registry.
 #[derive(Clone, Debug, Args)]
 pub struct RegistryArgs {
-    /// HOST:PORT of the registry (else what the cluster's ConfigMap kube-public/cluster-info says)
+    /// HOST:PORT of the registry (else it is where the API is)
     #[arg(long, env = "WHERRY_REGISTRY")]
     pub registry: Option<String>,
     /// Which cluster.

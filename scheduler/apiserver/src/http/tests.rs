@@ -29,7 +29,7 @@ async fn context() -> Context {
     let tls =
         rustls::ClientConfig::builder().with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth();
     let drain = Trigger::new().drain();
-    Context::new(registry, Readiness::default(), Arc::new(tls), "https://127.0.0.1:6443", drain)
+    Context::new(registry, Readiness::default(), Arc::new(tls), "https://127.0.0.1:6443", axum::Router::new(), drain)
 }
 
 async fn ask_at(context: &Context, identity: Option<Identity>, mut request: Request<Body>) -> (StatusCode, Bytes) {

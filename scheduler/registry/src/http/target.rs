@@ -13,6 +13,8 @@ pub(super) enum Target {
     Tags(RepositoryName, Page),
     Manifest(RepositoryName, Reference),
     Blob(Digest),
+    /// A blob as this master has it, for other masters.
+    Local(Digest),
     Uploads(RepositoryName, Begin),
     /// With the digest that ends it, if the query has one.
     Upload(RepositoryName, UploadId, Option<Digest>),
@@ -62,6 +64,9 @@ impl Target {
             return Ok(Self::Manifest(name.parse()?, reference.parse()?));
         }
         let (name, blob) = path.rsplit_once("/blobs/").ok_or(Error::Unsupported)?;
+        if name == "_local" {
+            return Ok(Self::Local(blob.parse()?));
+        }
         name.parse::<RepositoryName>()?;
         Ok(Self::Blob(blob.parse()?))
     }

@@ -17,7 +17,7 @@ pub(super) async fn begin(
     request: Request,
 ) -> Result<Response, Error> {
     if let Some(digest) = &begin.mount
-        && store.blob_size(digest).await.is_ok()
+        && store.obtain(digest).await.is_ok()
     {
         return Ok(created(repository, digest));
     }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 /// Makes the directories, and removes what earlier uploads left.
 pub(super) fn make_directories(root: &Path) -> io::Result<()> {
     found(fs::remove_dir_all(root.join("uploads")))?;
-    for name in ["blobs/sha256", "repositories", "uploads"] {
+    for name in ["blobs/sha256", "uploads"] {
         fs::create_dir_all(root.join(name))?;
     }
     Ok(())

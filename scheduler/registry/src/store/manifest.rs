@@ -1,12 +1,12 @@
 //! Manifests and tags: what gives blobs a name.
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use serde::Deserialize;
 
-use super::{Image, ImageStore, Inner, Manifest, files};
+use super::{ImageStore, Inner, Manifest};
+use crate::record::Record;
 use crate::{Digest, Error, MANIFEST_BYTES_MAX, Reference, RepositoryName};
 
 /// The parts of manifests and indexes that refer to other content.
@@ -41,7 +41,8 @@ fn outline(bytes: &[u8]) -> Result<Outline, Error> {
 
 impl ImageStore {
     /// Stores a manifest under a tag or its digest. Everything that it refers to must be there. The media type is
-    /// the given one, else what the manifest says, else that of an OCI image.
+    /// the given one, else what the manifest says, else that of an OCI image. When this resolves, a majority of the masters
+    /// has all of it.
     pub async fn put_manifest(
         &self,
         repository: &RepositoryName,
@@ -49,204 +50,112 @@ impl ImageStore {
         media_type: Option<&str>,
         bytes: Bytes,
     ) -> Result<Digest, Error> {
-        let (repository, reference) = (repository.clone(), reference.clone());
-        let media_type = media_type.map(str::to_owned);
-        self.blocking(move |store| store.put_manifest(&repository, &reference, media_type, &bytes)).await
+        let (digest, outline) = examine(reference, &bytes)?;
+        let fallback = || "application/vnd.oci.image.manifest.v1+json".to_owned();
+        let media_type = media_type.map(str::to_owned).or(outline.media_type).unwrap_or_else(fallback);
+        let _nothing_is_collected = self.inner.changing.read().await;
+        for part in &outline.refers_to {
+            let obtained = self.obtain(part).await;
+            obtained.map_err(|error| match error {
+                Error::BlobUnknown(missing) => Error::ManifestBlobUnknown(missing),
+                error => error,
+            })?;
+        }
+        self.put_blob(bytes).await?;
+        let parts: Vec<Digest> = outline.refers_to.into_iter().chain([digest.clone()]).collect();
+        self.spread(&parts).await?;
+        let put = |record: &mut Record| {
+            record.put(reference, &digest, &media_type);
+            Ok(())
+        };
+        self.inner.records.change(repository, put).await?;
+        self.inner.fresh().forget(&parts);
+        Ok(digest)
     }
 
     /// The manifest that a tag or digest stands for.
     pub async fn resolve(&self, repository: &RepositoryName, reference: &Reference) -> Result<Manifest, Error> {
-        let (repository, reference) = (repository.clone(), reference.clone());
-        self.blocking(move |store| store.resolve(&repository, &reference)).await
+        let record = self.inner.records.get(repository).await?;
+        let (digest, media_type) = record.find(reference).ok_or_else(|| unknown(repository, reference))?;
+        self.obtain(digest).await?;
+        Ok(Manifest { bytes: self.blob(digest).await?, digest: digest.clone(), media_type: media_type.to_owned() })
     }
 
     /// Removes a tag, and its manifest if nothing else names it; or a manifest with all its tags. The blobs stay until
     /// garbage is collected.
     pub async fn remove(&self, repository: &RepositoryName, reference: &Reference) -> Result<(), Error> {
-        let (repository, reference) = (repository.clone(), reference.clone());
-        self.blocking(move |store| store.remove(&repository, &reference)).await
+        let _nothing_is_collected = self.inner.changing.read().await;
+        let outlines = self.outlines(repository).await?;
+        let refers_to =
+            |digest: &Digest| outlines.get(digest).cloned().unwrap_or_else(|| self.inner.refers_to(digest, 0));
+        let remove = |record: &mut Record| {
+            if record.remove(reference, &refers_to) { Ok(()) } else { Err(unknown(repository, reference)) }
+        };
+        self.inner.records.change(repository, remove).await
     }
 
-    /// All tagged images, by repository and tag.
-    pub async fn list(&self) -> Result<Vec<Image>, Error> {
-        self.blocking(|store| store.list()).await
+    /// What the manifests of a repository refer to. One that no master has any more refers to nothing.
+    async fn outlines(&self, repository: &RepositoryName) -> Result<BTreeMap<Digest, Vec<Digest>>, Error> {
+        let mut sizes = Vec::new();
+        for manifest in self.inner.records.get(repository).await?.manifests.into_keys() {
+            sizes.extend(self.obtain(&manifest).await.map(|size| (manifest, size)));
+        }
+        let outline = |(digest, size): (Digest, u64), store: &Inner| (digest.clone(), store.refers_to(&digest, size));
+        self.blocking(move |store| Ok(sizes.into_iter().map(|sized| outline(sized, store)).collect())).await
     }
 
     /// The tags of a repository, sorted.
     pub(crate) async fn tags(&self, repository: &RepositoryName) -> Result<Vec<String>, Error> {
-        let repository = repository.clone();
-        self.blocking(move |store| {
-            let directory = store.repository_path(&repository);
-            if !directory.join("_manifests").exists() {
-                return Err(Error::NameUnknown(repository));
-            }
-            Ok(files::names(&directory.join("_tags"))?)
-        })
-        .await
+        let record = self.inner.records.get(repository).await?;
+        if record.manifests.is_empty() {
+            return Err(Error::NameUnknown(repository.clone()));
+        }
+        Ok(record.tags.into_keys().collect())
     }
 
     /// All repositories, sorted.
     pub(crate) async fn repositories(&self) -> Result<Vec<RepositoryName>, Error> {
-        self.blocking(|store| store.repositories()).await
+        Ok(self.inner.records.all().await?.into_keys().collect())
     }
 }
 
+/// The digest of a manifest, which must be the one that it is called by, and what it says of itself.
+fn examine(reference: &Reference, bytes: &[u8]) -> Result<(Digest, Outline), Error> {
+    if bytes.len() > MANIFEST_BYTES_MAX {
+        return Err(Error::TooLarge { limit_bytes: MANIFEST_BYTES_MAX as u64 });
+    }
+    let found = Digest::of(bytes);
+    match reference {
+        Reference::Digest(announced) if *announced != found => {
+            Err(Error::DigestMismatch { announced: announced.clone(), found })
+        }
+        _ => Ok((found, outline(bytes)?)),
+    }
+}
+
+fn unknown(repository: &RepositoryName, reference: &Reference) -> Error {
+    Error::ManifestUnknown(format!("{repository}:{reference}"))
+}
+
 impl Inner {
-    fn repository_path(&self, name: &RepositoryName) -> PathBuf {
-        self.root.join("repositories").join(name.as_str())
-    }
-
-    fn put_manifest(
-        &self,
-        repository: &RepositoryName,
-        reference: &Reference,
-        media_type: Option<String>,
-        bytes: &[u8],
-    ) -> Result<Digest, Error> {
-        if bytes.len() > MANIFEST_BYTES_MAX {
-            return Err(Error::TooLarge { limit_bytes: MANIFEST_BYTES_MAX as u64 });
+    /// What a blob of this size refers to; nothing where it is no manifest, or not here.
+    pub(super) fn refers_to(&self, digest: &Digest, size_bytes: u64) -> Vec<Digest> {
+        if size_bytes > MANIFEST_BYTES_MAX as u64 {
+            return Vec::new();
         }
-        let found = Digest::of(bytes);
-        if let Reference::Digest(announced) = reference
-            && *announced != found
-        {
-            return Err(Error::DigestMismatch { announced: announced.clone(), found });
-        }
-        let outline = outline(bytes)?;
-        let fallback = || "application/vnd.oci.image.manifest.v1+json".to_owned();
-        let media_type = media_type.or(outline.media_type).unwrap_or_else(fallback);
-        let mut fresh = self.changing();
-        if let Some(missing) = outline.refers_to.iter().find(|digest| !self.blob_path(digest).exists()) {
-            return Err(Error::ManifestBlobUnknown(missing.clone()));
-        }
-        files::write_whole(&self.root, &self.blob_path(&found), bytes)?;
-        let directory = self.repository_path(repository);
-        files::write_whole(&self.root, &directory.join("_manifests").join(found.hex()), media_type.as_bytes())?;
-        if let Reference::Tag(tag) = reference {
-            let digest = found.to_string();
-            files::write_whole(&self.root, &directory.join("_tags").join(&**tag), digest.as_bytes())?;
-        }
-        fresh.forget(&outline.refers_to);
-        Ok(found)
-    }
-
-    fn resolve(&self, repository: &RepositoryName, reference: &Reference) -> Result<Manifest, Error> {
-        let unknown = || Error::ManifestUnknown(format!("{repository}:{reference}"));
-        let digest = self.digest_of(repository, reference)?.ok_or_else(unknown)?;
-        let directory = self.repository_path(repository);
-        let media_type = files::found(std::fs::read_to_string(directory.join("_manifests").join(digest.hex())))?;
-        let media_type = media_type.ok_or_else(unknown)?;
-        Ok(Manifest { bytes: self.read_blob(&digest)?, digest, media_type })
-    }
-
-    fn digest_of(&self, repository: &RepositoryName, reference: &Reference) -> Result<Option<Digest>, Error> {
-        match reference {
-            Reference::Digest(digest) => Ok(Some(digest.clone())),
-            Reference::Tag(tag) => {
-                let path = self.repository_path(repository).join("_tags").join(&**tag);
-                files::found(std::fs::read_to_string(path))?.map(|text| text.parse()).transpose()
-            }
-        }
-    }
-
-    fn remove(&self, repository: &RepositoryName, reference: &Reference) -> Result<(), Error> {
-        let _fresh = self.changing();
-        let unknown = || Error::ManifestUnknown(format!("{repository}:{reference}"));
-        let digest = self.digest_of(repository, reference)?.ok_or_else(unknown)?;
-        if !self.manifests(repository)?.contains(&digest) {
-            return Err(unknown());
-        }
-        for tag in self.tags_of(repository, &digest)? {
-            let is_meant = !matches!(reference, Reference::Tag(meant) if **meant != *tag);
-            if is_meant {
-                files::found(std::fs::remove_file(self.repository_path(repository).join("_tags").join(&tag)))?;
-            }
-        }
-        match reference {
-            Reference::Tag(_) => self.forget_unnamed(repository, vec![digest]),
-            Reference::Digest(_) => self.forget(repository, &digest),
-        }
-    }
-
-    /// Removes a manifest, and the manifests of its own that nothing else names.
-    fn forget(&self, repository: &RepositoryName, digest: &Digest) -> Result<(), Error> {
-        let own = self.read_blob(digest).and_then(|bytes| outline(&bytes)).map(|outline| outline.refers_to);
-        files::found(std::fs::remove_file(self.repository_path(repository).join("_manifests").join(digest.hex())))?;
-        self.forget_unnamed(repository, own.unwrap_or_default())
-    }
-
-    /// Removes those of the manifests that have no tag and are in no index.
-    fn forget_unnamed(&self, repository: &RepositoryName, digests: Vec<Digest>) -> Result<(), Error> {
-        for digest in digests {
-            let all = self.manifests(repository)?;
-            let refers = |other: &&Digest| {
-                let outline = self.read_blob(other).and_then(|bytes| outline(&bytes));
-                outline.is_ok_and(|outline| outline.refers_to.contains(&digest))
-            };
-            let is_named = !self.tags_of(repository, &digest)?.is_empty() || all.iter().any(|other| refers(&other));
-            if all.contains(&digest) && !is_named {
-                self.forget(repository, &digest)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The tags that stand for a digest.
-    fn tags_of(&self, repository: &RepositoryName, digest: &Digest) -> Result<Vec<String>, Error> {
-        let mut tags = files::names(&self.repository_path(repository).join("_tags"))?;
-        let stands_for = |tag: &String| self.digest_of(repository, &Reference::Tag(tag.as_str().into()));
-        tags.retain(|tag| stands_for(tag).is_ok_and(|found| found.as_ref() == Some(digest)));
-        Ok(tags)
-    }
-
-    fn list(&self) -> Result<Vec<Image>, Error> {
-        let mut images = Vec::new();
-        for repository in self.repositories()? {
-            for tag in files::names(&self.repository_path(&repository).join("_tags"))? {
-                // A tag that was removed a moment ago is not listed.
-                let Some(digest) = self.digest_of(&repository, &Reference::Tag(tag.as_str().into()))? else { continue };
-                let size_bytes =
-                    self.with_references([digest.clone()])?.iter().map(|d| self.size_of_blob(d).unwrap_or(0)).sum();
-                images.push(Image { repository: repository.clone(), tag, digest, size_bytes });
-            }
-        }
-        Ok(images)
-    }
-
-    pub(super) fn repositories(&self) -> Result<Vec<RepositoryName>, Error> {
-        let root = self.root.join("repositories");
-        let mut found = Vec::new();
-        let mut ahead = vec![String::new()];
-        while let Some(name) = ahead.pop() {
-            for part in files::names(&root.join(&name))? {
-                if part == "_manifests" {
-                    found.extend(name.parse());
-                } else if !part.starts_with('_') {
-                    ahead.push(if name.is_empty() { part } else { format!("{name}/{part}") });
-                }
-            }
-        }
-        found.sort_unstable();
-        Ok(found)
-    }
-
-    /// The manifests of a repository.
-    pub(super) fn manifests(&self, repository: &RepositoryName) -> Result<Vec<Digest>, Error> {
-        let names = files::names(&self.repository_path(repository).join("_manifests"))?;
-        Ok(names.iter().filter_map(|hex| format!("sha256:{hex}").parse().ok()).collect())
+        self.read_blob(digest).and_then(|bytes| outline(&bytes)).map(|outline| outline.refers_to).unwrap_or_default()
     }
 
     /// These digests and all that they refer to, directly or not. Layers are no manifests and refer to nothing.
-    pub(super) fn with_references(&self, roots: impl IntoIterator<Item = Digest>) -> Result<BTreeSet<Digest>, Error> {
+    pub(super) fn with_references(&self, roots: impl IntoIterator<Item = Digest>) -> BTreeSet<Digest> {
         let mut seen = BTreeSet::new();
         let mut ahead: Vec<Digest> = roots.into_iter().collect();
         while let Some(digest) = ahead.pop() {
-            let size = self.size_of_blob(&digest).unwrap_or(u64::MAX);
-            if seen.insert(digest.clone()) && size <= MANIFEST_BYTES_MAX as u64 {
-                let outline = self.read_blob(&digest).and_then(|bytes| outline(&bytes));
-                ahead.extend(outline.map(|outline| outline.refers_to).unwrap_or_default());
+            if seen.insert(digest.clone()) {
+                let size = self.size_of_blob(&digest).unwrap_or(u64::MAX);
+                ahead.extend(self.refers_to(&digest, size));
             }
         }
-        Ok(seen)
+        seen
     }
 }

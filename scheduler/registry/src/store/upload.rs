@@ -115,7 +115,7 @@ impl ImageStore {
         let temporary = upload.path.clone();
         self.blocking(move |store| {
             files::publish(&temporary, &store.blob_path(&found))?;
-            store.changing().add(found);
+            store.fresh().add(found);
             Ok(())
         })
         .await

@@ -1,0 +1,102 @@
+//! Which API servers a node asks: all masters of its cluster, as the EndpointSlices of the Service `kubernetes` name them, and
+//! behind them the one that it was told of. They are kept for the next start, which may find any of them gone.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use tokio::sync::broadcast::error::RecvError;
+use wherry_api::kinds::EndpointSlice;
+use wherry_base::Drain;
+use wherry_client::{Client, Https, Informer};
+
+use crate::data_dir::DataDir;
+
+/// The server that a node joined through.
+const GIVEN: &str = "node/server";
+/// Those that the cluster names, one a line.
+const NAMED: &str = "node/servers";
+/// The endpoints of the API.
+const NAMESPACE: &str = "default";
+const LABELS: &str = "kubernetes.io/service-name=kubernetes";
+
+/// The servers of a node, by which they are asked.
+pub struct Servers {
+    /// The node, which picks among them by its name: not all nodes lean on the same master.
+    pub node: String,
+    /// The server that was given.
+    pub given: String,
+    /// Whose servers are kept up to date.
+    pub users: Vec<Arc<Https>>,
+    /// Where they are kept for the next start, if that needs them.
+    pub kept: Option<Arc<DataDir>>,
+}
+
+/// Notes the server that a node joins through.
+pub fn remember(data: &DataDir, given: &str) -> anyhow::Result<()> {
+    Ok(data.write(GIVEN, given)?)
+}
+
+/// The server that a node has joined through, and all that it may ask; `None` where it has not joined.
+pub fn remembered(data: &DataDir) -> anyhow::Result<Option<(String, Vec<String>)>> {
+    let Some(given) = data.read(GIVEN)? else { return Ok(None) };
+    let mut all: Vec<String> = data.read(NAMED)?.unwrap_or_default().lines().map(str::to_owned).collect();
+    if !all.contains(&given) {
+        all.push(given.clone());
+    }
+    Ok(Some((given, all)))
+}
+
+impl Servers {
+    /// Follows the cluster's masters until the drain.
+    pub fn follow(self, client: &Client, drain: &Drain) {
+        let slices = Informer::spawn(client.namespaced::<EndpointSlice>(NAMESPACE), LABELS, "", drain);
+        let mut changes = slices.changes();
+        drain.spawn(async move {
+            loop {
+                // One that lags has missed nothing: the whole picture is taken.
+                if matches!(changes.recv().await, Err(RecvError::Closed)) {
+                    return;
+                }
+                self.take(&slices);
+            }
+        });
+    }
+
+    fn take(&self, slices: &Informer<Arc<EndpointSlice>>) {
+        let mut servers: Vec<String> = slices.snapshot().values().flat_map(|slice| named(slice)).collect();
+        if servers.is_empty() {
+            return;
+        }
+        servers.sort_by_key(|server| self.rank(server));
+        if let Some(data) = &self.kept
+            && let Err(error) = data.write(NAMED, &servers.join("\n"))
+        {
+            tracing::warn!(%error, "the cluster's masters cannot be kept for the next start");
+        }
+        if !servers.contains(&self.given) {
+            servers.push(self.given.clone());
+        }
+        for user in &self.users {
+            if let Err(error) = user.set_servers(&servers) {
+                tracing::warn!(%error, "the cluster names masters at no usable address");
+            }
+        }
+    }
+
+    /// Another order for each node.
+    fn rank(&self, server: &str) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (&self.node, server).hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+/// The addresses in a slice, as URLs.
+fn named(slice: &EndpointSlice) -> Vec<String> {
+    let port = slice.ports.iter().flatten().find(|port| port.name.as_deref() == Some("https"));
+    let port = port.and_then(|port| u16::try_from(port.port?).ok());
+    let addresses = slice.endpoints.iter().flatten().flat_map(|endpoint| &endpoint.addresses);
+    let url = |address: &String| Some(format!("https://{}", SocketAddr::new(address.parse::<IpAddr>().ok()?, port?)));
+    addresses.filter_map(url).collect()
+}
