@@ -236,9 +236,14 @@ impl Drop for Beside {
 
 /// Runs `wherry up` where it must not start: its exit code and what it wrote to stderr.
 pub fn refused_start(binary: &Path, data: &Path, arguments: &[&str]) -> anyhow::Result<(Option<i32>, String)> {
+    refused(binary, "up", data, arguments)
+}
+
+/// The same of another verb.
+pub fn refused(binary: &Path, verb: &str, data: &Path, arguments: &[&str]) -> anyhow::Result<(Option<i32>, String)> {
     let arguments: Vec<String> = arguments.iter().map(|&a| a.to_owned()).collect();
-    let (mut process, errors) = spawn(binary, "up", data, &arguments)?;
-    let ended = until("wherry up refuses to start", || Ok(process.try_wait()?));
+    let (mut process, errors) = spawn(binary, verb, data, &arguments)?;
+    let ended = until("wherry refuses to start", || Ok(process.try_wait()?));
     if ended.is_err() {
         process.kill()?;
         process.wait()?;

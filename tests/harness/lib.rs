@@ -9,7 +9,7 @@ mod scenes;
 mod script;
 mod tls;
 
-pub use cluster::{Beside, Cluster, PATIENCE, Ports, refused_start, until};
+pub use cluster::{Beside, Cluster, PATIENCE, Ports, refused, refused_start, until};
 pub use http::{Answer, get};
 pub use kubectl::{Following, Kubectl, Printed};
 pub use machine::Machine;

@@ -21,6 +21,7 @@ mod ingress;
 mod join;
 mod kubectl;
 mod manifests;
+mod masters;
 mod net;
 mod objects;
 mod sandboxes;

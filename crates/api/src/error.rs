@@ -145,6 +145,9 @@ pub struct Error {
 /// What a client notes where the machine was reached and nobody listened there: it is never sent.
 const REFUSED: &str = "ConnectionRefused";
 
+/// What is said where the server has done nothing, and another one may: it does not lead, or was not reached.
+const UNDONE: &str = "NotTheLeader";
+
 /// What an error is about: the fields of `Status.details`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct About {
@@ -180,6 +183,16 @@ impl Error {
     /// Whether it is [`Self::refusal`].
     pub fn is_refusal(&self) -> bool {
         self.causes.iter().any(|cause| cause.reason == REFUSED)
+    }
+
+    /// Nothing was done here, and may be done by another server: this one does not lead, or was not reached.
+    pub fn undone(message: impl Into<String>) -> Self {
+        Self { causes: vec![undone()], ..Self::new(Reason::ServiceUnavailable, message) }
+    }
+
+    /// Whether nothing was done, so that the request can be made again whatever it is.
+    pub fn is_undone(&self) -> bool {
+        self.causes.iter().any(|cause| matches!(cause.reason, REFUSED | UNDONE))
     }
 
     /// The same error, about an object of the resource `plural.group`.
@@ -223,9 +236,18 @@ impl Error {
         if let Some(details) = &status.details {
             let text = |s: &Option<String>| s.clone().unwrap_or_default();
             error = error.about(&text(&details.group), &text(&details.kind), &text(&details.name));
+            error.retry_after_seconds = details.retry_after_seconds.and_then(|seconds| u16::try_from(seconds).ok());
+            let mut causes = details.causes.iter().flatten();
+            if causes.any(|cause| cause.reason.as_deref() == Some(UNDONE)) {
+                error.causes.push(undone());
+            }
         }
         error
     }
+}
+
+const fn undone() -> Cause {
+    Cause { reason: UNDONE, field: String::new(), message: String::new() }
 }
 
 impl Cause {

@@ -12,6 +12,16 @@ pub const BOOTSTRAPPERS: &str = "system:bootstrappers";
 pub const BOOTSTRAP_TOKEN_PREFIX: &str = "bootstrap-token-";
 /// The type of a bootstrap token's Secret.
 pub const BOOTSTRAP_TOKEN: &str = "bootstrap.kubernetes.io/token";
+/// What the usages of a bootstrap token begin with in its Secret.
+pub const TOKEN_USAGE_PREFIX: &str = "usage-bootstrap-";
+/// The usage of a token by which a machine joins as a master: it opens the cluster's keys, and nothing else.
+pub const MASTER_USAGE: &str = "master";
+/// The group of who joins as a master.
+pub const MASTER_BOOTSTRAPPERS: &str = "wherry:master-bootstrappers";
+/// The group of masters towards each other: they speak for whoever asks them. No certificate of it is signed on request.
+pub const MASTERS: &str = "wherry:masters";
+/// What a master's name begins with where it is a user.
+pub const MASTER_USER: &str = "system:master:";
 /// The namespace, and the name, of the ConfigMap in which a cluster says what all of its machines go by.
 pub const CLUSTER_INFO: (&str, &str) = ("kube-public", "cluster-info");
 /// The namespace, and the name, of the ConfigMap whose values name the certificates that are worth nothing any more.

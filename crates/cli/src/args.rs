@@ -2,6 +2,7 @@
 
 mod change;
 mod create;
+mod masters;
 mod read;
 mod token;
 mod write;
@@ -22,6 +23,7 @@ pub use create::{
     CreateArgs, DataArgs, DeploymentArgs, DryRun, ExposeArgs, Generator, IngressArgs, MakeArgs, PortsArgs, Restart,
     RunArgs, SecretKind, ServiceKind, ServiceType,
 };
+pub use masters::MastersVerb;
 pub use read::{ApiResourcesArgs, DescribeArgs, EventsArgs, ExplainArgs, GetArgs, LogsArgs, Output, WaitArgs};
 pub use token::{TokenCreateArgs, TokenDeleteArgs, TokenVerb};
 pub use write::{
@@ -91,6 +93,9 @@ pub enum Verb {
     /// Make, list and delete the tokens by which machines join
     #[command(subcommand)]
     Token(TokenVerb),
+    /// List and remove masters
+    #[command(subcommand)]
+    Masters(MastersVerb),
     /// Load, list and remove images in the cluster's registry
     #[command(subcommand)]
     Image(ImageVerb),

@@ -21,6 +21,7 @@ mod get;
 mod grid;
 mod images;
 mod logs;
+mod masters;
 mod metadata;
 mod node;
 mod objects;
@@ -66,6 +67,7 @@ pub async fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Explain(args) => explain::run(args).await,
         Verb::ClusterInfo(args) => cluster::info(args).await,
         Verb::Token(verb) => token::run(verb).await,
+        Verb::Masters(verb) => masters::run(verb).await,
         Verb::Image(verb) => images::run(verb).await,
         Verb::Snapshot(verb) => snapshot::run(verb).await,
     }

@@ -7,7 +7,7 @@ use anyhow::Context;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use wherry_api::kinds::Secret;
-use wherry_api::well_known::{BOOTSTRAP_TOKEN, BOOTSTRAP_TOKEN_PREFIX};
+use wherry_api::well_known::{BOOTSTRAP_TOKEN, BOOTSTRAP_TOKEN_PREFIX, MASTER_USAGE, TOKEN_USAGE_PREFIX};
 use wherry_base::{Clock, SystemClock};
 use wherry_client::{DeleteOptions, ListOptions};
 use wherry_pki::JoinToken;
@@ -16,7 +16,6 @@ use crate::args::{ClusterArgs, TokenCreateArgs, TokenDeleteArgs, TokenVerb};
 use crate::grid::Grid;
 
 const NAMESPACE: &str = "kube-system";
-const USAGE_PREFIX: &str = "usage-bootstrap-";
 const HEADINGS: [&str; 6] = ["TOKEN", "TTL", "EXPIRES", "USAGES", "DESCRIPTION", "EXTRA GROUPS"];
 const NONE: &str = "<none>";
 
@@ -40,11 +39,10 @@ async fn create(args: TokenCreateArgs) -> anyhow::Result<()> {
 }
 
 fn secret(token: &JoinToken, args: &TokenCreateArgs, now: Timestamp) -> Value {
-    let mut data = json!({
-        "token-id": token.id, "token-secret": token.secret,
-        "usage-bootstrap-authentication": "true", "usage-bootstrap-signing": "true",
-    });
+    let usages = if args.master { &[MASTER_USAGE][..] } else { &["authentication", "signing"] };
+    let mut data = json!({"token-id": token.id, "token-secret": token.secret});
     if let Some(map) = data.as_object_mut() {
+        map.extend(usages.iter().map(|usage| (format!("{TOKEN_USAGE_PREFIX}{usage}"), "true".into())));
         if !args.ttl.is_zero() {
             map.insert("expiration".into(), shown(now.saturating_add(args.ttl).unwrap_or(now)).into());
         }
@@ -95,7 +93,7 @@ fn row(fields: &BTreeMap<String, String>, now: Timestamp) -> [String; 6] {
         Some(Ok(until)) => (left(until.duration_since(now)), shown(until)),
     };
     let usages = fields.iter().filter(|(_, value)| *value == "true");
-    let usages: Vec<&str> = usages.filter_map(|(key, _)| key.strip_prefix(USAGE_PREFIX)).collect();
+    let usages: Vec<&str> = usages.filter_map(|(key, _)| key.strip_prefix(TOKEN_USAGE_PREFIX)).collect();
     [text("token-id"), ttl, expires, usages.join(","), text("description"), text("auth-extra-groups")]
 }
 
@@ -130,6 +128,7 @@ mod tests {
         let check = |ttl: u64, description: &str, later: u64, expected: &str| {
             let args = TokenCreateArgs {
                 ttl: Duration::from_secs(ttl),
+                master: description.contains("master"),
                 description: description.into(),
                 cluster: ClusterArgs::default(),
             };
@@ -141,6 +140,7 @@ mod tests {
         let usages = "authentication,signing";
         check(86_400, "", 3600, &format!("abcdef | 23h | 2026-11-28T08:00:00Z | {usages} | <none> | <none>"));
         check(60, "rack 1", 60, &format!("abcdef | <expired> | 2026-11-27T08:01:00Z | {usages} | rack 1 | <none>"));
+        check(60, "a master", 0, "abcdef | 1m | 2026-11-27T08:01:00Z | master | a master | <none>");
         check(0, "", 0, &format!("abcdef | <forever> | <never> | {usages} | <none> | <none>"));
     }
 }

@@ -27,8 +27,11 @@ use wherry_api::{Error, Resource};
 use crate::api::Client;
 use crate::kubeconfig::Kubeconfig;
 use crate::transport::{RawWatch, Request, Transport, WatchOptions};
+pub use connect::TlsConnector;
 use exchange::{Call, broken};
+pub use route::{Route, of as route_of, watch as watch_route};
 use servers::{Server, Servers};
+pub use watch::events as watch_events;
 
 /// Why a kubeconfig gives no connection.
 #[derive(Debug, thiserror::Error)]

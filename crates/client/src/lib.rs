@@ -13,7 +13,7 @@ mod transport;
 
 pub use api::{Api, Client, Event, List};
 pub use followed::Followed;
-pub use https::{ConnectError, Https};
+pub use https::{ConnectError, Https, Route, TlsConnector, route_of, watch_events, watch_route};
 pub use informer::{Informer, Picture, Projection};
 pub use kubeconfig::{Kubeconfig, KubeconfigError, SERVERS_EXTENSION};
 pub use queue::WorkQueue;

@@ -29,6 +29,10 @@ const NODE_EXAMPLES: &str = "Examples:
   wherry node --name n2 --join https://MASTER:6443 --token \"$(ssh MASTER wherry token create)\"
   wherry node --data-dir /srv/wherry                beside a master of that directory";
 
+const MASTER_EXAMPLES: &str = "Examples:
+  wherry master --bind-address 10.0.0.1
+  wherry master --name b --join https://10.0.0.1:6443 --token \"$(ssh 10.0.0.1 wherry token create --master)\"";
+
 const EXAMPLES: &str = "Examples:
   wherry up --demo                                  a cluster with two example apps
   wherry image load app.wasm myapp:v1               an image into the running cluster
@@ -43,6 +47,8 @@ pub enum Verb {
     Master(MasterArgs),
     /// Start a node, of a cluster that it joins or of the master of the same data directory
     Node(NodeArgs),
+    /// Make a master the whole cluster, for when the majority of the masters is lost for good
+    RestoreAlone(RestoreAloneArgs),
     /// Run guests for the node that starts this process
     #[command(hide = true)]
     Sandbox(SandboxArgs),
@@ -70,6 +76,9 @@ pub struct UpArgs {
     /// What every node takes.
     #[command(flatten)]
     pub node: NodeFlags,
+    /// How to become one of several masters.
+    #[command(flatten)]
+    pub join: MasterJoinFlags,
     /// What every role takes.
     #[command(flatten)]
     pub common: CommonArgs,
@@ -77,10 +86,17 @@ pub struct UpArgs {
 
 /// How to start a master.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = MASTER_EXAMPLES)]
 pub struct MasterArgs {
+    /// The master's name among the masters
+    #[arg(long, env = "WHERRY_MASTER_NAME", default_value = "wherry")]
+    pub name: String,
     /// What every master takes.
     #[command(flatten)]
     pub cluster: ClusterFlags,
+    /// How to become one of several masters.
+    #[command(flatten)]
+    pub join: MasterJoinFlags,
     /// What every role takes.
     #[command(flatten)]
     pub common: CommonArgs,
@@ -151,6 +167,31 @@ pub struct JoinFlags {
     /// What `wherry token create` printed; of use at the first start only
     #[arg(long, env = "WHERRY_TOKEN", hide_env_values = true)]
     pub token: Option<JoinToken>,
+}
+
+/// How a master enters a cluster whose masters are elsewhere.
+#[derive(Clone, Debug, Default, Args)]
+pub struct MasterJoinFlags {
+    /// The API of the cluster whose masters this one joins, https://HOST:PORT
+    #[arg(long, env = "WHERRY_JOIN", value_name = "URL")]
+    pub join: Option<String>,
+    /// What `wherry token create --master` printed; of use at the first start only
+    #[arg(long, env = "WHERRY_TOKEN", hide_env_values = true)]
+    pub token: Option<JoinToken>,
+    /// The master in whose place this one comes
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    pub replace: String,
+}
+
+/// How to make a master the whole cluster.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "The master must not run. The others' data is of no use any more: they join anew, with an empty one."
+)]
+pub struct RestoreAloneArgs {
+    /// The data directory of the master
+    #[arg(long, env = "WHERRY_DATA_DIR", default_value_os_t = wherry_cli::default_data_dir())]
+    pub data_dir: PathBuf,
 }
 
 /// How a node starts a sandbox.

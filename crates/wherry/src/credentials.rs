@@ -11,12 +11,14 @@ use anyhow::Context;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
+use wherry_api::well_known::{MASTER_USER, MASTERS};
 use wherry_pki::{Authority, Issued, LiveCertificate, Subject, Validity};
 
 use crate::data_dir::DataDir;
 
 const AUTHORITY_NAME: &str = "wherry-ca";
-const AUTHORITY_KEY: &str = "pki/ca.key";
+/// The authority's key: who has it is a master.
+pub const AUTHORITY_KEY: &str = "pki/ca.key";
 const AUTHORITY_CERTIFICATE: &str = "pki/ca.crt";
 /// How long certificates are valid where nobody says otherwise.
 pub const LIFE: Duration = Duration::from_hours(365 * 24);
@@ -29,6 +31,9 @@ pub struct Credentials {
     pub server: Arc<LiveCertificate>,
     /// The API server as a client of kubelets.
     pub apiserver: Arc<LiveCertificate>,
+    /// This master as a client of other masters.
+    pub peer: Arc<LiveCertificate>,
+    user: String,
     names: Vec<String>,
     life: Duration,
 }
@@ -48,14 +53,16 @@ impl Credentials {
     /// Reads the authority, or makes it, and issues the certificates.
     pub fn prepare(
         data: &DataDir,
+        name: &str,
         address: IpAddr,
         service: IpAddr,
         life: Duration,
         now: Timestamp,
     ) -> anyhow::Result<Self> {
         let authority = Arc::new(authority(data, now)?);
-        let (server, apiserver) = (Arc::default(), Arc::default());
-        let own = Self { authority, server, apiserver, names: server_names(address, service), life };
+        let (server, apiserver, peer) = (Arc::default(), Arc::default(), Arc::default());
+        let (user, names) = (format!("{MASTER_USER}{name}"), server_names(address, service));
+        let own = Self { authority, server, apiserver, peer, user, names, life };
         own.renew(now)?;
         Ok(own)
     }
@@ -67,6 +74,7 @@ impl Credentials {
         let certificate = server.certificate + &self.authority.certificate();
         self.server.replace(&Issued { certificate, key: server.key })?;
         self.apiserver.replace(&self.issue("kube-apiserver-kubelet-client", Some("system:masters"), &[], now)?)?;
+        self.peer.replace(&self.issue(&self.user, Some(MASTERS), &[], now)?)?;
         Ok(())
     }
 
@@ -87,6 +95,11 @@ impl Credentials {
     /// How the API server calls kubelets.
     pub fn kubelet_client(&self) -> anyhow::Result<Arc<rustls::ClientConfig>> {
         Ok(Arc::new(wherry_pki::client_config(&self.apiserver, &self.authority.certificate())?))
+    }
+
+    /// How this master calls others.
+    pub fn peer_client(&self) -> anyhow::Result<Arc<rustls::ClientConfig>> {
+        Ok(Arc::new(wherry_pki::client_config(&self.peer, &self.authority.certificate())?))
     }
 
     /// A kubeconfig of an API server at `url` that says where it is, and not who asks.

@@ -44,7 +44,8 @@ pub async fn join(
     let Invitation { url, token } = invitation;
     let pinned = PinnedAuthority::new(token.authority);
     let https = Arc::new(Https::with_tls(&[url], pinned.client_config())?.bearer(&token.bearer()));
-    greet(&https, clock.now()).await.map_err(|error| explain(error, &pinned, url))?;
+    let greeted = greet(&https, clock.now()).await.and_then(|release| check_release(&release));
+    greeted.map_err(|error| explain(error, &pinned, url))?;
     let api = Client::new(https);
     let info = ClusterInfo::read(&api).await.context(
         "the cluster does not know the token; it may have expired, or been deleted: make one with `wherry token create`",
@@ -56,15 +57,15 @@ pub async fn join(
     servers::remember(data, url)
 }
 
-/// The first exchange: whether clocks and releases fit.
-async fn greet(https: &Https, now: Timestamp) -> anyhow::Result<()> {
+/// The first exchange: whether the clocks fit. The server's release.
+pub async fn greet(https: &Https, now: Timestamp) -> anyhow::Result<String> {
     let answer = https.call(http::Method::GET, "/version", "application/json", None, Bytes::new()).await?;
     let (_, headers, body) = answer;
     if let Some(date) = headers.get(http::header::DATE).and_then(|date| date.to_str().ok()) {
         check_clock(date, now)?;
     }
     let version: Value = serde_json::from_slice(&body).context("the server's /version is no JSON")?;
-    check_release(version.get("gitVersion").and_then(Value::as_str).unwrap_or_default())
+    Ok(version.get("gitVersion").and_then(Value::as_str).unwrap_or_default().to_owned())
 }
 
 fn check_clock(date: &str, now: Timestamp) -> anyhow::Result<()> {
@@ -101,7 +102,8 @@ fn minor(version: &str) -> Option<u32> {
     minor.parse().ok().filter(|_| major == "1")
 }
 
-fn explain(error: anyhow::Error, pinned: &PinnedAuthority, url: &str) -> anyhow::Error {
+/// Why a server was not believed, or not reached.
+pub fn explain(error: anyhow::Error, pinned: &PinnedAuthority, url: &str) -> anyhow::Error {
     if pinned.has_refused() {
         return anyhow::anyhow!(
             "the server at {url} is not of the cluster that the token is for: its authority's key has another hash"

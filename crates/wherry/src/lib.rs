@@ -9,6 +9,8 @@ mod credentials;
 mod data_dir;
 mod demo;
 mod join;
+mod join_masters;
+mod leader;
 mod listeners;
 mod master;
 mod node;
@@ -65,6 +67,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             prepare(&args.common);
             runtime()?.block_on(roles::node(args))
         }
+        Verb::RestoreAlone(args) => join_masters::restore_alone(&args.data_dir),
         Verb::Sandbox(args) => sandbox::run(args),
         Verb::Compile(args) => compile::run(&args),
         Verb::Person(verb) => runtime()?.block_on(wherry_cli::run(verb)),

@@ -7,23 +7,29 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use wherry_apiserver::{Identity, Readiness, Registry, RegistryConfig, ServeConfig};
+use tokio::time::timeout;
+use wherry_apiserver::{Identity, MasterTransport, Readiness, Registry, RegistryConfig, ServeConfig};
 use wherry_base::{Clock, Drain, Trigger};
 use wherry_client::Client;
 use wherry_controllers::ControllersConfig;
 use wherry_registry::ImageStore;
-use wherry_store::{Limits, Store};
+use wherry_store::{Limits, Member, Seat, Start, Store};
 
 use crate::cluster_info::ClusterInfo;
 use crate::config::ClusterFlags;
 use crate::credentials::Credentials;
 use crate::data_dir::DataDir;
+use crate::join_masters::Shared;
+use crate::leader::Leader;
 use crate::serve_tls::{for_those_who_may, serve_tls};
 
 const STOP_MOST: Duration = Duration::from_secs(10);
+/// How long another master may take to lead in this one's place before this one ends all the same.
+const HAND_OVER_MOST: Duration = Duration::from_secs(3);
 
 /// A running master.
 pub struct Master {
+    store: Store,
     registry: Registry,
     /// What `/readyz` says.
     pub readiness: Readiness,
@@ -32,6 +38,10 @@ pub struct Master {
 
 /// What a master is started from.
 pub struct Parts<'a> {
+    /// The master's name among the masters.
+    pub name: &'a str,
+    /// Whether it founds a cluster, where its data directory is new.
+    pub start: Start,
     /// What the flags say of the cluster.
     pub flags: &'a ClusterFlags,
     /// What the cluster agrees on.
@@ -53,8 +63,11 @@ pub struct Parts<'a> {
 impl Master {
     /// Opens the store and starts to serve.
     pub async fn start(parts: Parts<'_>) -> anyhow::Result<Self> {
-        let Parts { flags, info, data, credentials, clock, advertise, api, images } = parts;
-        let store = Store::open(&data.join("store"), Limits::default())?;
+        let Parts { name, start, flags, info, data, credentials, clock, advertise, api, images } = parts;
+        let (name, peer_tls) = (name.to_owned(), credentials.peer_client()?);
+        let transport = Arc::new(MasterTransport::new(&peer_tls));
+        let seat = Seat { name, address: advertise.to_string(), transport, start, runtime: None };
+        let store = Store::open_member(&data.join("store"), Limits::default(), seat)?;
         let url = format!("https://{advertise}");
         let config = RegistryConfig {
             service_cidr: info.service_cidr,
@@ -64,9 +77,13 @@ impl Master {
             cluster_info: info
                 .data(credentials.kubeconfig_without_user(&url), flags.failure.node_monitor_grace_period)?,
             tolerations: flags.failure.tolerations(),
+            masters: Some(peer_tls),
         };
-        let registry = Registry::new(store, config, clock.clone());
-        registry.bootstrap().await.context("the cluster's first objects cannot be made")?;
+        let registry = Registry::new(store.clone(), config, clock.clone());
+        if store.is_alone() {
+            // Before anybody asks for them; the leader of several masters makes them when it begins to lead.
+            registry.bootstrap().await.context("the cluster's first objects cannot be made")?;
+        }
         let (tasks, readiness) = (Trigger::new(), Readiness::default());
         let drain = tasks.drain();
         let image_client = registry.client(Identity::component("image-registry"));
@@ -81,24 +98,25 @@ impl Master {
             advertise_url: url,
             readiness: readiness.clone(),
             images: image_router.clone(),
+            master_keys: Shared::new(&credentials.authority, info).encode()?,
         };
         drain.spawn_graceful(wherry_apiserver::serve(api, registry.clone(), serve, drain.clone()));
-        drain.spawn_graceful(serve_tls(
-            images,
-            credentials.registry_tls()?,
-            image_router,
-            registry.clone(),
-            drain.clone(),
-        ));
-        let client = registry.client(Identity::component("kube-controller-manager"));
+        let (tls, revocations) = (credentials.registry_tls()?, registry.clone());
+        drain.spawn_graceful(serve_tls(images, tls, image_router, revocations, drain.clone()));
         let config = ControllersConfig {
             authority: Arc::clone(&credentials.authority),
             certificate_life: flags.cluster_signing_duration,
             ingress_address: advertise.ip(),
             nodes: flags.failure.monitor(),
         };
-        wherry_controllers::start(client, config, clock, &drain);
-        Ok(Self { registry, readiness, tasks })
+        let leader = Leader { store: store.clone(), registry: registry.clone(), config, clock };
+        drain.spawn_graceful(leader.run(drain.clone()));
+        Ok(Self { store, registry, readiness, tasks })
+    }
+
+    /// This master among the masters.
+    pub fn member(&self) -> Member {
+        self.store.me()
     }
 
     /// Under which the master's tasks run.
@@ -111,9 +129,12 @@ impl Master {
         self.registry.client(identity)
     }
 
-    /// Ends the controllers, then finishes requests; the store closes with the last handle.
+    /// Lets another master lead, ends the controllers, then finishes requests; the store closes with the last handle.
     pub async fn stop(self) {
         self.readiness.set(false);
+        if !matches!(timeout(HAND_OVER_MOST, self.store.hand_over_leadership()).await, Ok(Ok(()))) {
+            tracing::warn!("no other master has taken over; they elect one when this one has ended");
+        }
         if !self.tasks.stop(STOP_MOST).await {
             tracing::warn!("some of the master's tasks did not end in time");
         }

@@ -14,12 +14,14 @@ use wherry_base::{Backoff, Clock, Drain, SystemClock, Trigger};
 use wherry_client::{Client, Event, Https, Kubeconfig, WatchOptions};
 use wherry_image::RegistryClient;
 use wherry_pki::Authority;
+use wherry_store::Start;
 
 use crate::cluster_info::ClusterInfo;
-use crate::config::{ClusterFlags, CommonArgs, JoinFlags, MasterArgs, NodeArgs, NodeFlags};
+use crate::config::{ClusterFlags, CommonArgs, JoinFlags, MasterArgs, MasterJoinFlags, NodeArgs, NodeFlags};
 use crate::credentials::{self, Credentials};
 use crate::data_dir::{DataDir, Role};
 use crate::join::{self, Invitation};
+use crate::join_masters::{self, Place};
 use crate::listeners::{MasterListeners, MasterPorts, NodeListeners, master_ports, publish};
 use crate::master::{self, Master};
 use crate::node::{self, Node};
@@ -34,8 +36,8 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 const STOP_MOST: Duration = Duration::from_secs(1);
 
 /// What the roles of a process share.
-pub struct Setting<'a> {
-    common: &'a CommonArgs,
+pub struct Setting {
+    common: CommonArgs,
     data: Arc<DataDir>,
     /// Where others reach this machine.
     address: IpAddr,
@@ -45,15 +47,17 @@ pub struct Setting<'a> {
 /// Runs a master until SIGINT or SIGTERM.
 pub async fn master(args: MasterArgs) -> anyhow::Result<()> {
     args.check()?;
-    let setting = Setting::new(&args.common, &[Role::Master])?;
+    let mut setting = Setting::new(&args.common, &[Role::Master])?;
     let listeners = MasterListeners::bind(&args.common).await?;
     let ports = listeners.ports()?;
-    let credentials = setting.credentials(&args.cluster)?;
-    let master = setting.start_master(&args.cluster, &credentials, listeners).await?;
+    let place = setting.enter(&args.join).await?;
+    let credentials = setting.credentials(&args.name, &args.cluster)?;
+    let member = AsMaster { name: &args.name, flags: &args.cluster, place, join: &args.join };
+    let master = setting.start_master(member, &credentials, listeners).await?;
     eprintln!("ready for nodes: API on port {}", ports.api);
     let admin = master.client(Identity::admin());
     until_stopped(async {
-        node_ready(&admin, None).await?;
+        await_node(&admin, None).await;
         master.readiness.set(true);
         Ok(())
     })
@@ -86,11 +90,7 @@ pub async fn node(args: NodeArgs) -> anyhow::Result<()> {
         None => credentials.keep_by_requests(&setting.data, &client, &setting.clock, &renewals.drain()),
     }
     until_stopped(async {
-        let mut backoff = Backoff::new(RETRY.0, RETRY.1);
-        while let Err(error) = node_ready(&client, Some(name)).await {
-            tracing::debug!(%error, "the master does not know this node yet");
-            tokio::time::sleep(backoff.fail()).await;
-        }
+        await_node(&client, Some(name)).await;
         eprintln!("ready: ingress on {} (https {})", ports.http, ports.https);
         Ok(())
     })
@@ -111,11 +111,33 @@ struct Membership {
     authority: Option<Arc<Authority>>,
 }
 
-impl<'a> Setting<'a> {
+/// What a master is started as.
+pub struct AsMaster<'a> {
+    /// Its name among the masters.
+    pub name: &'a str,
+    /// What every master takes.
+    pub flags: &'a ClusterFlags,
+    /// Its place in a cluster that it joins, or has joined.
+    pub place: Option<Place>,
+    /// How it joins.
+    pub join: &'a MasterJoinFlags,
+}
+
+impl Setting {
     /// Takes the data directory for these roles.
-    pub fn new(common: &'a CommonArgs, roles: &[Role]) -> anyhow::Result<Self> {
+    pub fn new(common: &CommonArgs, roles: &[Role]) -> anyhow::Result<Self> {
         let data = Arc::new(DataDir::open(&common.data_dir, roles)?);
-        Ok(Self { common, data, address: reachable(common), clock: SystemClock::shared() })
+        Ok(Self { common: common.clone(), data, address: reachable(common), clock: SystemClock::shared() })
+    }
+
+    /// Finds a master's place among others, whose ranges are its own from then on; none where it founds a cluster.
+    pub async fn enter(&mut self, flags: &MasterJoinFlags) -> anyhow::Result<Option<Place>> {
+        let place = join_masters::enter(flags, &self.common, &self.data, self.clock.now()).await?;
+        if let Some(place) = &place {
+            self.common.cluster_cidr = Some(place.info.cluster_cidr);
+            self.common.service_cidr = Some(place.info.service_cidr);
+        }
+        Ok(place)
     }
 
     /// The data directory.
@@ -124,20 +146,21 @@ impl<'a> Setting<'a> {
     }
 
     /// A master's certificates, made anew.
-    pub fn credentials(&self, flags: &ClusterFlags) -> anyhow::Result<Arc<Credentials>> {
+    pub fn credentials(&self, name: &str, flags: &ClusterFlags) -> anyhow::Result<Arc<Credentials>> {
         let services = self.common.service_cidr.unwrap_or(RegistryConfig::SERVICE_CIDR);
         let first_service = services.hosts().next().context("--service-cidr is too small")?;
         let (life, now) = (flags.cluster_signing_duration, self.clock.now());
-        Ok(Arc::new(Credentials::prepare(&self.data, self.address, first_service, life, now)?))
+        Ok(Arc::new(Credentials::prepare(&self.data, name, self.address, first_service, life, now)?))
     }
 
-    /// Starts a master, and tells where it is.
+    /// Starts a master, tells where it is, and has the others admit it where they have not yet.
     pub async fn start_master(
         &self,
-        flags: &ClusterFlags,
+        member: AsMaster<'_>,
         credentials: &Arc<Credentials>,
         listeners: MasterListeners,
     ) -> anyhow::Result<Master> {
+        let AsMaster { name, flags, place, join } = member;
         let ports = listeners.ports()?;
         let advertise = SocketAddr::new(self.address, ports.api);
         let url = format!("https://{advertise}");
@@ -146,8 +169,12 @@ impl<'a> Setting<'a> {
         publish(&self.data, &ports)?;
         let MasterListeners { api, registry: images } = listeners;
         let data = self.data();
-        let parts = master::Parts { flags, info, data, credentials, clock, advertise, api, images };
+        let start = if place.is_some() { Start::Join } else { Start::Found };
+        let parts = master::Parts { name, start, flags, info, data, credentials, clock, advertise, api, images };
         let master = Master::start(parts).await?;
+        if let Some(place) = place.filter(|place| !place.is_member) {
+            join_masters::admit(place, join, &master.member(), credentials, data).await?;
+        }
         let mut renewal = Renewal::new("master", &credentials.server, &self.clock);
         let (credentials, data) = (Arc::clone(credentials), Arc::clone(&self.data));
         let renew = move |now| {
@@ -165,7 +192,7 @@ impl<'a> Setting<'a> {
 
     /// What the cluster of the master here agrees on.
     pub fn cluster_info(&self, ports: MasterPorts) -> ClusterInfo {
-        ClusterInfo::of(self.common, SocketAddr::new(self.address, ports.registry))
+        ClusterInfo::of(&self.common, SocketAddr::new(self.address, ports.registry))
     }
 
     /// The certificates of a node beside a master, by its authority.
@@ -191,7 +218,7 @@ impl<'a> Setting<'a> {
         publish(&self.data, &listeners.ports()?)?;
         let NodeListeners { http, https, kubelet } = listeners;
         let parts = node::Parts {
-            args: self.common,
+            args: &self.common,
             flags,
             info,
             data: &self.data,
@@ -216,7 +243,7 @@ impl<'a> Setting<'a> {
         let has_joined = servers::remembered(&self.data)?.is_some();
         if let Some(url) = flags.join.as_deref().filter(|_| !is_member || !has_joined) {
             let token = flags.token.as_ref().context("--join needs --token: what `wherry token create` prints")?;
-            join::join(Invitation { url, token }, &own, self.common, &self.data, self.clock.as_ref()).await?;
+            join::join(Invitation { url, token }, &own, &self.common, &self.data, self.clock.as_ref()).await?;
         }
         match (servers::remembered(&self.data)?, NodeCredentials::read(own, &self.data)?) {
             (Some((given, servers)), Some(credentials)) => {
@@ -300,7 +327,15 @@ pub async fn until_stopped(work: impl Future<Output = anyhow::Result<()>>) -> an
 }
 
 /// Waits until a node is ready: the one of that name, or any.
-pub async fn node_ready(client: &Client, name: Option<&str>) -> anyhow::Result<()> {
+pub async fn await_node(client: &Client, name: Option<&str>) {
+    let mut backoff = Backoff::new(RETRY.0, RETRY.1);
+    while let Err(error) = node_ready(client, name).await {
+        tracing::debug!(%error, "the masters do not know a node yet");
+        tokio::time::sleep(backoff.fail()).await;
+    }
+}
+
+async fn node_ready(client: &Client, name: Option<&str>) -> anyhow::Result<()> {
     let fields = name.map(|name| format!("metadata.name={name}")).unwrap_or_default();
     let mut watch = client.all::<NodeObject>().watch(WatchOptions { fields, ..WatchOptions::default() }).await?;
     while let Some(event) = watch.next().await {

@@ -12,18 +12,21 @@ use crate::config::UpArgs;
 use crate::data_dir::Role;
 use crate::demo;
 use crate::listeners::{MasterListeners, NodeListeners};
-use crate::roles::{KUBECONFIG, Setting, node_ready, until_stopped};
+use crate::roles::{AsMaster, KUBECONFIG, Setting, await_node, until_stopped};
 
 /// Starts everything, and stops it on SIGINT or SIGTERM.
 pub async fn up(args: UpArgs) -> anyhow::Result<()> {
     args.check()?;
     let manifests = if args.files.is_empty() { Vec::new() } else { read_manifests(&args.files)? };
-    let setting = Setting::new(&args.common, &[Role::Master, Role::Node])?;
+    let mut setting = Setting::new(&args.common, &[Role::Master, Role::Node])?;
     let (of_master, of_node) = (MasterListeners::bind(&args.common).await?, NodeListeners::bind(&args.common).await?);
     let (master_ports, node_ports) = (of_master.ports()?, of_node.ports()?);
-    let (info, name) = (setting.cluster_info(master_ports), args.node.name.as_str());
-    let credentials = setting.credentials(&args.cluster)?;
-    let master = setting.start_master(&args.cluster, &credentials, of_master).await?;
+    let name = args.node.name.as_str();
+    let place = setting.enter(&args.join).await?;
+    let info = setting.cluster_info(master_ports);
+    let credentials = setting.credentials(name, &args.cluster)?;
+    let member = AsMaster { name, flags: &args.cluster, place, join: &args.join };
+    let master = setting.start_master(member, &credentials, of_master).await?;
     let authority = Arc::clone(&credentials.authority);
     let node_credentials = setting.node_credentials(name, &authority)?;
     let client = master.client(Identity::node(name));
@@ -34,7 +37,7 @@ pub async fn up(args: UpArgs) -> anyhow::Result<()> {
     setting.keep(&node_credentials, authority, &master.drain());
     let admin = master.client(Identity::admin());
     until_stopped(async {
-        node_ready(&admin, Some(name)).await?;
+        await_node(&admin, Some(name)).await;
         master.readiness.set(true);
         let (api, http, https) = (master_ports.api, node_ports.http, node_ports.https);
         eprintln!("ready: API on port {api}, ingress on {http} (https {https})");

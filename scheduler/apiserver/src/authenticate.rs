@@ -11,7 +11,10 @@ use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
 use serde_json::Value;
 use wherry_api::kinds::{ConfigMap, Kind, Secret};
-use wherry_api::well_known::{BOOTSTRAP_TOKEN, BOOTSTRAP_TOKEN_PREFIX, BOOTSTRAPPERS, REVOKED_CERTIFICATES};
+use wherry_api::well_known::{
+    BOOTSTRAP_TOKEN, BOOTSTRAP_TOKEN_PREFIX, BOOTSTRAPPERS, MASTER_BOOTSTRAPPERS, MASTER_USAGE, REVOKED_CERTIFICATES,
+    TOKEN_USAGE_PREFIX,
+};
 use wherry_api::{Error, Reason, Revision, Revocations};
 
 use crate::identity::Identity;
@@ -57,7 +60,8 @@ impl Registry {
     }
 }
 
-/// The user of a bootstrap token, if it is known, may authenticate, and has not expired.
+/// The user of a bootstrap token, if it is known, may authenticate, and has not expired. One for masters is for nothing
+/// else.
 fn bootstrapper(registry: &Registry, token: &str, now: Timestamp) -> Option<Identity> {
     let (id, secret) = token.split_once('.')?;
     let target = Target::new(Secret::resource(), Some(NAMESPACE), &format!("{BOOTSTRAP_TOKEN_PREFIX}{id}"));
@@ -68,15 +72,22 @@ fn bootstrapper(registry: &Registry, token: &str, now: Timestamp) -> Option<Iden
     };
     let is_alive = text("expiration").is_none_or(|until| until.parse::<Timestamp>().is_ok_and(|until| now < until));
     let is_it = text("token-id")? == id && is_same_secret(&text("token-secret")?, secret);
-    let is_usable = stored.get("type")? == BOOTSTRAP_TOKEN && text("usage-bootstrap-authentication")? == "true";
-    if !(is_alive && is_it && is_usable) {
+    let is_for = |usage: &str| text(&format!("{TOKEN_USAGE_PREFIX}{usage}")).as_deref() == Some("true");
+    if !(is_alive && is_it && stored.get("type")? == BOOTSTRAP_TOKEN) {
+        return None;
+    }
+    let user = format!("system:bootstrap:{id}");
+    if is_for(MASTER_USAGE) {
+        return Some(Identity { user, groups: vec![MASTER_BOOTSTRAPPERS.to_owned()] });
+    }
+    if !is_for("authentication") {
         return None;
     }
     // Of further groups, only those below the bootstrappers' may be had so.
     let extra = text("auth-extra-groups").unwrap_or_default();
     let extra = extra.split(',').filter(|group| group.starts_with("system:bootstrappers:")).map(str::to_owned);
     let groups = [BOOTSTRAPPERS.to_owned(), "system:authenticated".to_owned()].into_iter().chain(extra).collect();
-    Some(Identity { user: format!("system:bootstrap:{id}"), groups })
+    Some(Identity { user, groups })
 }
 
 /// Takes as long whatever differs.

@@ -8,8 +8,10 @@ mod encode;
 mod health;
 mod list;
 mod logs;
+mod masters;
 mod parameters;
 mod path;
+mod relay;
 mod review;
 mod snapshot;
 mod verbs;
@@ -22,6 +24,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
+use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
@@ -30,12 +33,16 @@ use wherry_base::Drain;
 
 use crate::authenticate::{Peer, identify};
 use crate::identity::Identity;
+use crate::masters::Asker;
 use crate::registry::Registry;
+use crate::serve::ServeConfig;
 
 /// How many requests are worked on at once, watches not counted; more are told to come again.
 const REQUESTS_MAX: usize = 2048;
 /// How many large bodies are held at once; more wait for their turn.
 const LARGE_BODIES_MAX: usize = 8;
+/// How many messages of other masters are held at once; more wait for their turn.
+const MESSAGES_MAX: usize = 64;
 
 /// Whether pods can be scheduled: what `/readyz` says.
 #[derive(Clone, Debug, Default)]
@@ -64,21 +71,24 @@ pub(crate) struct Context {
     requests: Arc<Semaphore>,
     large: Arc<Semaphore>,
     images: Router,
+    messages: Arc<Semaphore>,
+    master_keys: Bytes,
 }
 
 impl Context {
-    pub(crate) fn new(
-        registry: Registry,
-        readiness: Readiness,
-        kubelet_tls: Arc<rustls::ClientConfig>,
-        advertise_url: &str,
-        images: Router,
-        drain: Drain,
-    ) -> Self {
-        let kubelets = logs::Kubelets::new(kubelet_tls);
-        let requests = Arc::new(Semaphore::new(REQUESTS_MAX));
-        let large = Arc::new(Semaphore::new(LARGE_BODIES_MAX));
-        Self { registry, readiness, kubelets, advertise_url: advertise_url.into(), drain, requests, large, images }
+    pub(crate) fn new(registry: Registry, config: &ServeConfig, drain: Drain) -> Self {
+        Self {
+            registry,
+            readiness: config.readiness.clone(),
+            kubelets: logs::Kubelets::new(Arc::clone(&config.kubelet_tls)),
+            advertise_url: config.advertise_url.as_str().into(),
+            drain,
+            requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
+            large: Arc::new(Semaphore::new(LARGE_BODIES_MAX)),
+            images: config.images.clone(),
+            messages: Arc::new(Semaphore::new(MESSAGES_MAX)),
+            master_keys: config.master_keys.clone(),
+        }
     }
 }
 
@@ -102,20 +112,29 @@ async fn route(context: &Context, request: Request) -> Result<Response, Error> {
     let peer = request.extensions().get::<Peer>().cloned().unwrap_or_default();
     let identity = identify(&context.registry, &peer, bearer(request.headers()))?;
     let identity = identity.ok_or_else(|| Error::new(Reason::Unauthorized, "Unauthorized"))?;
+    let asker = Asker::of(identity, request.headers())?;
+    let identity = &asker.identity;
+    let of_masters = masters::named(&path);
+    if of_masters.is_some_and(masters::is_message) {
+        return masters::message(context, &asker, request).await;
+    }
     let _permit = context.requests.try_acquire().map_err(|_| busy())?;
     if let Some(answer) = discovery::answer(context, &path, request.method(), request.headers()) {
         return answer;
     }
+    if of_masters.is_some() {
+        return masters::answer(context, &asker, request).await;
+    }
     if snapshot::is_named(&path) {
-        return snapshot::answer(context, &identity, request).await;
+        return snapshot::answer(context, identity, request).await;
     }
     if path == "/v2" || path.starts_with("/v2/") {
-        return images(context, identity, request).await;
+        return images(context, identity.clone(), request).await;
     }
     if let Some(review) = review::named(&path) {
-        return review::answer(context, review, &identity, request).await;
+        return review::answer(context, review, identity, request).await;
     }
-    verbs::carry_out(context, &identity, path::parse(&path)?, request).await
+    verbs::carry_out(context, &asker, path::parse(&path)?, request).await
 }
 
 /// The image registry's answer.

@@ -7,6 +7,7 @@ mod authenticate;
 mod authorize;
 mod http;
 mod identity;
+mod masters;
 mod node_graph;
 mod registry;
 mod restriction;
@@ -14,5 +15,6 @@ mod serve;
 
 pub use crate::http::Readiness;
 pub use identity::Identity;
+pub use masters::MasterTransport;
 pub use registry::{DefaultTolerations, Registry, RegistryConfig};
 pub use serve::{ServeConfig, serve};

@@ -9,6 +9,8 @@ mod create;
 mod delete;
 mod evict;
 mod ingress;
+mod leader;
+mod masters;
 mod modify;
 mod node_range;
 mod object;
@@ -34,10 +36,12 @@ use wherry_store::{Encoded, Entry, ProposeError, Store};
 
 use crate::authenticate::Revoked;
 use crate::identity::Identity;
+use crate::masters::{Asker, Lines};
 use crate::node_graph::NodeGraph;
 
+pub(crate) use leader::{Leader, Seat, refusal};
 pub(crate) use modify::revision;
-pub(crate) use read::Page;
+pub(crate) use read::{Page, oldest};
 pub(crate) use subresource::named as named_subresource;
 pub use tolerations::DefaultTolerations;
 pub(crate) use transport::LIST_TAIL;
@@ -63,6 +67,8 @@ pub struct RegistryConfig {
     pub cluster_info: BTreeMap<String, String>,
     /// How long pods bear troubled nodes.
     pub tolerations: DefaultTolerations,
+    /// How other masters are called; none where there are no others.
+    pub masters: Option<Arc<rustls::ClientConfig>>,
 }
 
 impl RegistryConfig {
@@ -84,6 +90,7 @@ impl Default for RegistryConfig {
             advertise: SocketAddr::from((Ipv4Addr::LOCALHOST, 6443)),
             cluster_info: BTreeMap::new(),
             tolerations: DefaultTolerations::default(),
+            masters: None,
         }
     }
 }
@@ -103,6 +110,8 @@ struct Inner {
     addresses: Mutex<()>,
     node_graph: NodeGraph,
     revoked: Revoked,
+    /// The ways to other masters.
+    masters: Option<Lines>,
 }
 
 /// One object by its resource, namespace and name.
@@ -131,15 +140,28 @@ pub(crate) struct Written {
 impl Registry {
     /// A registry over a store.
     pub fn new(store: Store, config: RegistryConfig, clock: Arc<dyn Clock>) -> Self {
-        let (rng, addresses) = (Rng::from_entropy(), Mutex::new(()));
-        let (node_graph, revoked) = (NodeGraph::default(), Revoked::default());
-        let inner = Inner { store, config, clock, rng, addresses, node_graph, revoked };
+        let masters = config.masters.as_deref().map(Lines::new);
+        let inner = Inner {
+            store,
+            config,
+            clock,
+            rng: Rng::from_entropy(),
+            addresses: Mutex::new(()),
+            node_graph: NodeGraph::default(),
+            revoked: Revoked::default(),
+            masters,
+        };
         Self { inner: Arc::new(inner) }
     }
 
     /// An in-process client that acts as `identity`.
     pub fn client(&self, identity: Identity) -> Client {
-        Client::new(Arc::new(transport::InProcess::new(self.clone(), identity)))
+        Client::new(Arc::new(transport::InProcess::new(self.clone(), Asker::direct(identity))))
+    }
+
+    /// The same for a part of the leader: what it asks is carried out while this master leads, and else not at all.
+    pub fn leader_client(&self, identity: Identity) -> Client {
+        Client::new(Arc::new(transport::InProcess::new(self.clone(), Asker { identity, stays: true })))
     }
 
     /// The moment, as Kubernetes writes it: to the second.
@@ -195,6 +217,9 @@ fn encoded(object: &serde_json::Value) -> Result<Encoded, Error> {
 fn unwritten(error: &ProposeError) -> Error {
     let mut answer = match error {
         ProposeError::Overloaded => Error::new(Reason::TooManyRequests, "too many writes wait for the disk; try again"),
+        ProposeError::NotLeader(_) => return Error::undone(error.to_string()),
+        // It may have been written: nobody is invited to write it again.
+        ProposeError::Unavailable(_) => return Error::new(Reason::Timeout, error.to_string()),
         other => Error::new(Reason::ServiceUnavailable, other.to_string()),
     };
     answer.retry_after_seconds = Some(1);

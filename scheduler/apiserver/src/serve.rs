@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use bytes::Bytes;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -27,6 +28,8 @@ const FINISH_MOST: Duration = Duration::from_secs(5);
 /// How long who has no certificate may stay: time enough to ask for health and version.
 const STRANGERS_MOST: Duration = Duration::from_secs(30);
 const STREAMS_A_CONNECTION_MAX: u32 = 256;
+/// The same of another master, which passes on what its clients ask.
+const STREAMS_OF_A_MASTER_MAX: u32 = 8192;
 /// What of an answer waits in memory for a client that does not read, a stream.
 const UNREAD_BYTES_MAX: usize = 64 * 1024;
 /// What a head may take, in bytes: above that it is refused.
@@ -46,13 +49,14 @@ pub struct ServeConfig {
     /// What answers below `/v2/`, which is no path of Kubernetes': the image registry. It finds the [`Identity`] of who asks
     /// in the request's extensions, and decides itself who may do what.
     pub images: Router,
+    /// What a master that joins is given: the keys that all masters share, as JSON.
+    pub master_keys: Bytes,
 }
 
 /// Serves the API on `listener` until the drain; resolves when the last connection has ended.
 pub async fn serve(listener: TcpListener, registry: Registry, config: ServeConfig, drain: Drain) {
-    let ServeConfig { tls, kubelet_tls, advertise_url, readiness, images } = config;
-    let router = router(Context::new(registry, readiness, kubelet_tls, &advertise_url, images, drain.clone()));
-    let tls = TlsAcceptor::from(tls);
+    let router = router(Context::new(registry, &config, drain.clone()));
+    let tls = TlsAcceptor::from(config.tls);
     let acceptor = Acceptor::new(listener, CONNECTIONS_MAX, drain.clone());
     while let Some(Accepted { stream, place, .. }) = acceptor.next().await {
         let (router, tls, ending) = (router.clone(), tls.clone(), drain.clone());
@@ -67,6 +71,8 @@ async fn connection(stream: TcpStream, tls: TlsAcceptor, router: Router, drain: 
     let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_MOST, tls.accept(stream)).await else { return };
     let peer = Peer { certificate: certificate(&stream) };
     let is_stranger = peer.certificate.is_none();
+    let is_master = peer.certificate.as_ref().is_some_and(|(identity, _)| identity.is_master());
+    let streams_max = if is_master { STREAMS_OF_A_MASTER_MAX } else { STREAMS_A_CONNECTION_MAX };
     let service = service_fn(move |request| call(router.clone(), peer.clone(), request));
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_MOST).max_buf_size(HEAD_BYTES_MAX as usize);
@@ -74,7 +80,7 @@ async fn connection(stream: TcpStream, tls: TlsAcceptor, router: Router, drain: 
         .http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(KEEP_ALIVE_EVERY)
-        .max_concurrent_streams(STREAMS_A_CONNECTION_MAX)
+        .max_concurrent_streams(streams_max)
         .max_send_buf_size(UNREAD_BYTES_MAX)
         .max_header_list_size(HEAD_BYTES_MAX);
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);

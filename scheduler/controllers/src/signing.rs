@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use wherry_api::ObjectKey;
 use wherry_api::k8s_openapi::ByteString;
 use wherry_api::kinds::{CertificateSigningRequest, Kind, Node};
-use wherry_api::well_known::{ADMINISTRATORS, BOOTSTRAPPERS, NODE_USER, NODES};
+use wherry_api::well_known::{ADMINISTRATORS, BOOTSTRAPPERS, MASTERS, NODE_USER, NODES};
 use wherry_pki::{Authority, SigningRequest, Usage, Validity};
 
 use crate::driver::{Controller, Sources};
@@ -161,7 +161,10 @@ fn allowed(request: &CertificateSigningRequest, wanted: &SigningRequest) -> bool
     match request.spec.signer_name.as_str() {
         NODE_CLIENT => is_node && wanted.names.is_empty() && is_used_for("client auth"),
         NODE_SERVER => is_node && !wanted.names.is_empty() && is_used_for("server auth"),
-        CLIENT => group != Some(ADMINISTRATORS) && wanted.names.is_empty() && is_used_for("client auth"),
+        CLIENT => {
+            let is_harmless = group.is_none_or(|group| ![ADMINISTRATORS, MASTERS].contains(&group));
+            is_harmless && wanted.names.is_empty() && is_used_for("client auth")
+        }
         _ => false,
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use openraft::async_runtime::{Instant, WatchReceiver};
 use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
+use openraft::type_config::alias::InstantOf;
 use openraft::{ChangeMembers, RaftMetrics};
 
 use crate::member::{Leadership, Member, MemberError, NotLeader, Unavailable};
@@ -21,11 +22,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const HEARD_WITHIN: Duration = Duration::from_secs(1);
 
 type Change = ChangeMembers<u64, Member>;
+type Moment = InstantOf<Types>;
 
 /// Adds a voter.
 pub(crate) async fn add(node: &Node, member: Member) -> Result<(), MemberError> {
     let raft = leading(node)?;
-    ensure_quorum(node, &raft, Some(member.id), None)?;
+    ensure_quorum(node, &raft, Some(member.id), None).await?;
     bring_up_to_date(&raft, &member).await?;
     change(&raft, Change::AddVoterIds(BTreeSet::from([member.id])), true).await
 }
@@ -34,7 +36,7 @@ pub(crate) async fn add(node: &Node, member: Member) -> Result<(), MemberError> 
 pub(crate) async fn remove(node: &Node, id: u64) -> Result<(), MemberError> {
     let raft = leading(node)?;
     ensure_known(node, id)?;
-    ensure_quorum(node, &raft, None, Some(id))?;
+    ensure_quorum(node, &raft, None, Some(id)).await?;
     change(&raft, removal(node, id), false).await
 }
 
@@ -42,7 +44,7 @@ pub(crate) async fn remove(node: &Node, id: u64) -> Result<(), MemberError> {
 pub(crate) async fn replace(node: &Node, id: u64, with: Member) -> Result<(), MemberError> {
     let raft = leading(node)?;
     ensure_known(node, id)?;
-    ensure_quorum(node, &raft, Some(with.id), Some(id))?;
+    ensure_quorum(node, &raft, Some(with.id), Some(id)).await?;
     bring_up_to_date(&raft, &with).await?;
     let added = Change::AddVoterIds(BTreeSet::from([with.id]));
     change(&raft, Change::Batch(vec![added, removal(node, id)]), false).await
@@ -55,7 +57,8 @@ pub(crate) async fn hand_over(node: &Node) -> Result<(), Unavailable> {
         return Ok(());
     }
     let metrics = raft.metrics().borrow_watched().clone();
-    let others = metrics.membership_config.voter_ids().filter(|id| *id != node.me.id && is_there(&metrics, *id));
+    let is_there = |id| heard(&metrics, id).is_some_and(|heard| heard.elapsed() < HEARD_WITHIN);
+    let others = metrics.membership_config.voter_ids().filter(|id| *id != node.me.id && is_there(*id));
     let matched = |id: &u64| metrics.replication.as_ref().and_then(|all| all.get(id).cloned().flatten());
     let best = others.max_by_key(matched).ok_or(Unavailable)?;
     let _ = raft.trigger().transfer_leader(best).await;
@@ -86,9 +89,25 @@ fn ensure_known(node: &Node, id: u64) -> Result<(), MemberError> {
     if is_known { Ok(()) } else { Err(MemberError::Unknown(id)) }
 }
 
+/// How many entries each other member lacks.
+pub(crate) fn lags(node: &Node) -> BTreeMap<u64, u64> {
+    let Some(raft) = node.raft() else { return BTreeMap::new() };
+    let metrics = raft.metrics().borrow_watched().clone();
+    let last = metrics.last_log_index.unwrap_or_default();
+    let others = metrics.replication.into_iter().flatten().filter(|(id, _)| *id != node.me.id);
+    others.map(|(id, matched)| (id, last.saturating_sub(matched.map_or(0, |matched| matched.index())))).collect()
+}
+
 /// Sees that of the voters as they would be, a majority is there and up to date. One that is added counts: it votes only
-/// once it is.
-fn ensure_quorum(node: &Node, raft: &Raft, added: Option<u64>, removed: Option<u64>) -> Result<(), MemberError> {
+/// once it is. Those count that answer from now on: for one that has just died, the change itself would wait for ever, and
+/// all writes with it.
+async fn ensure_quorum(node: &Node, raft: &Raft, added: Option<u64>, removed: Option<u64>) -> Result<(), MemberError> {
+    let began = Moment::now();
+    let is_there = |metrics: &RaftMetrics<Types>, id| heard(metrics, id).is_some_and(|heard| heard >= began);
+    let is_complete = |metrics: &RaftMetrics<Types>| {
+        metrics.membership_config.voter_ids().all(|id| id == node.me.id || is_there(metrics, id))
+    };
+    let _ = raft.wait(Some(HEARD_WITHIN)).metrics(is_complete, "all masters answer").await;
     let metrics = raft.metrics().borrow_watched().clone();
     let mut voters: BTreeSet<u64> = metrics.membership_config.voter_ids().collect();
     voters.extend(added);
@@ -104,10 +123,9 @@ fn ensure_quorum(node: &Node, raft: &Raft, added: Option<u64>, removed: Option<u
     if left * 2 > voters { Ok(()) } else { Err(MemberError::QuorumLost { voters, left }) }
 }
 
-/// Whether a member has answered lately.
-fn is_there(metrics: &RaftMetrics<Types>, id: u64) -> bool {
-    let heard = metrics.heartbeat.as_ref().and_then(|all| all.get(&id).cloned().flatten());
-    heard.is_some_and(|heard| heard.elapsed() < HEARD_WITHIN)
+/// When a member last answered.
+fn heard(metrics: &RaftMetrics<Types>, id: u64) -> Option<Moment> {
+    metrics.heartbeat.as_ref().and_then(|all| all.get(&id).cloned().flatten()).map(|heard| *heard)
 }
 
 async fn bring_up_to_date(raft: &Raft, member: &Member) -> Result<(), MemberError> {

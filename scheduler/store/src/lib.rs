@@ -39,6 +39,7 @@ pub use member::{
 pub use object::{Encoded, Entry, Index, Labels};
 pub use read::{Change, ChangeKind, Expired, Snapshot, Watch};
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -218,9 +219,19 @@ impl Store {
         raft::inbox::receive(&self.inner.node, &message).await
     }
 
-    /// All members, by id.
-    pub fn members(&self) -> Vec<(Member, Role)> {
-        self.inner.node.machine.position().members()
+    /// All members, by id: the present ones, and how to wait for others.
+    pub fn members(&self) -> watch::Receiver<Vec<(Member, Role)>> {
+        self.inner.node.machine.members()
+    }
+
+    /// Whether this member is the whole cluster, so that what is shown here is all that was ever acknowledged.
+    pub fn is_alone(&self) -> bool {
+        self.inner.node.is_alone()
+    }
+
+    /// How many entries of the log each other member lacks, as far as this one knows: only the leader does.
+    pub fn lags(&self) -> BTreeMap<u64, u64> {
+        change::lags(&self.inner.node)
     }
 
     /// Adds a member whose store runs already and waits at its address (see [`Start::Join`]): it is brought up to date

@@ -100,7 +100,7 @@ impl Node {
 
     /// Whether this member is the whole cluster.
     pub(crate) fn is_alone(&self) -> bool {
-        self.machine.position().is_alone(self.me.id)
+        self.machine.is_alone()
     }
 
     pub(crate) async fn reached(&self, stage: Stage) {

@@ -127,7 +127,7 @@ fn live_on(runtime: &Handle, life: Life) {
 /// when raft has started, and a member that is alone leads.
 fn live_apart(life: Life) -> Result<JoinHandle<()>, Fault> {
     let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
-    let runtime = Builder::new_current_thread().enable_time().build()?;
+    let runtime = Builder::new_current_thread().enable_all().build()?;
     let node = Arc::clone(&life.node);
     let thread = std::thread::Builder::new().name("store".into()).spawn(move || {
         runtime.block_on(async {

@@ -13,9 +13,12 @@ const PORTS_MAX: usize = 100;
 const ADDRESSES_MAX: usize = 100;
 const PROTOCOLS: [&str; 3] = ["SCTP", "TCP", "UDP"];
 
-/// The API server's own, which on a cluster of one machine is at that machine's loopback. No node sends traffic there.
+/// The API server's own, which on a cluster of one machine is at that machine's loopback. No node sends traffic there. Masters at
+/// several ports have slices `kubernetes-PORT` besides.
 fn is_api_servers(meta: &ObjectMeta) -> bool {
-    meta.namespace.as_deref() == Some("default") && meta.name.as_deref() == Some("kubernetes")
+    let rest = meta.name.as_deref().and_then(|name| name.strip_prefix("kubernetes"));
+    let is_port = |rest: &str| rest.strip_prefix('-').is_some_and(|port| port.parse::<u16>().is_ok());
+    meta.namespace.as_deref() == Some("default") && rest.is_some_and(|rest| rest.is_empty() || is_port(rest))
 }
 
 pub(crate) fn endpoints(endpoints: &Endpoints, faults: &mut Faults) {

@@ -24,6 +24,9 @@ pub struct TokenCreateArgs {
     /// How long the token can be used; 0 for ever
     #[arg(long, default_value = "24h", value_parser = duration)]
     pub ttl: Duration,
+    /// For a master that joins: the token opens the keys of the whole cluster. Others are for nodes
+    #[arg(long)]
+    pub master: bool,
     /// What it is for
     #[arg(long, default_value = "")]
     pub description: String,

@@ -18,15 +18,16 @@ const CONNECT_MOST: Duration = Duration::from_secs(10);
 
 /// Makes connections.
 #[derive(Clone)]
-pub(super) struct TlsConnector {
+pub struct TlsConnector {
     tls: tokio_rustls::TlsConnector,
 }
 
 /// A connection as the pool wants it.
-pub(super) struct Secured(TokioIo<TlsStream<TcpStream>>);
+pub struct Secured(TokioIo<TlsStream<TcpStream>>);
 
 impl TlsConnector {
-    pub(super) fn new(config: rustls::ClientConfig) -> Self {
+    /// The protocols that the configuration offers are for the server to choose from.
+    pub fn new(config: rustls::ClientConfig) -> Self {
         Self { tls: tokio_rustls::TlsConnector::from(Arc::new(config)) }
     }
 

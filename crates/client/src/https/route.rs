@@ -8,17 +8,22 @@ use wherry_api::{Error, Resource};
 use crate::transport::{DeleteOptions, ListOptions, PatchKind, Precondition, Propagation, Request, Verb, WatchOptions};
 
 /// A request as HTTP has it.
-pub(super) struct Route {
-    pub(super) method: Method,
-    pub(super) path_and_query: String,
-    pub(super) content_type: &'static str,
-    pub(super) body: Bytes,
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// The verb.
+    pub method: Method,
+    /// The resource, and what is wanted of it.
+    pub path_and_query: String,
+    /// Empty where there is no body.
+    pub content_type: &'static str,
+    /// The object, patch or options.
+    pub body: Bytes,
 }
 
 const JSON: &str = "application/json";
 
 /// The route of a request; a strict one is refused where the server does not know a field of its body.
-pub(super) fn of(request: Request, strict: bool) -> Result<Route, Error> {
+pub fn of(request: Request, strict: bool) -> Result<Route, Error> {
     let path = path(request.resource, request.namespace.as_deref(), &request.name, request.subresource);
     let route = |method, query: Vec<(&str, String)>, content_type, body| {
         Ok(Route { method, path_and_query: with_query(&path, &query), content_type, body })
@@ -38,7 +43,7 @@ pub(super) fn of(request: Request, strict: bool) -> Result<Route, Error> {
 }
 
 /// The path and query of a watch.
-pub(super) fn watch(resource: &Resource, namespace: Option<&str>, options: &WatchOptions) -> String {
+pub fn watch(resource: &Resource, namespace: Option<&str>, options: &WatchOptions) -> String {
     let query = [
         ("watch", "true".to_owned()),
         ("labelSelector", options.labels.clone()),

@@ -29,7 +29,7 @@ struct Lines {
 }
 
 /// The events of an answer's body; ends with it, or after an error.
-pub(super) fn events(chunks: BoxStream<'static, Result<Bytes, Error>>) -> RawWatch {
+pub fn events(chunks: BoxStream<'static, Result<Bytes, Error>>) -> RawWatch {
     let lines = Lines { chunks, buffer: BytesMut::new(), searched: 0 };
     let events = stream::unfold(Some(lines), |lines| async move {
         let mut lines = lines?;

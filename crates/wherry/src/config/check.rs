@@ -37,7 +37,7 @@ pub enum FlagError {
     NodeRange(u8),
     /// Not a name of a node.
     #[error(
-        "--name {0:?} is no name of a node: lower case letters, digits, \"-\" and \".\" between them, up to {NAME_BYTES_MAX}"
+        "--name {0:?} is no name of a machine: lower case letters, digits, \"-\" and \".\" between them, up to {NAME_BYTES_MAX}"
     )]
     Name(String),
 }
@@ -54,6 +54,7 @@ impl UpArgs {
 impl MasterArgs {
     /// The first fault.
     pub fn check(&self) -> Result<(), FlagError> {
+        check_name(&self.name)?;
         self.common.check()?;
         self.cluster.check()
     }
@@ -76,8 +77,12 @@ impl ClusterFlags {
 
 impl NodeFlags {
     fn check(&self) -> Result<(), FlagError> {
-        if is_node_name(&self.name) { Ok(()) } else { Err(FlagError::Name(self.name.clone())) }
+        check_name(&self.name)
     }
+}
+
+fn check_name(name: &str) -> Result<(), FlagError> {
+    if is_node_name(name) { Ok(()) } else { Err(FlagError::Name(name.to_owned())) }
 }
 
 impl CommonArgs {

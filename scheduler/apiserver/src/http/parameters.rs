@@ -52,9 +52,9 @@ impl Parameters {
         }
     }
 
-    /// The revision that an answer must not be older than.
-    pub(super) fn revision(&self) -> Result<Revision, Error> {
-        Ok(revision(self.get("resourceVersion"))?.unwrap_or_default())
+    /// The revision that an answer must not be older than: 0 for any, none for the newest.
+    pub(super) fn revision(&self) -> Result<Option<Revision>, Error> {
+        revision(self.get("resourceVersion"))
     }
 
     /// A time that may be negative.
@@ -69,10 +69,11 @@ impl Parameters {
     }
 
     /// Which objects, and how many, are listed; and the revision that the answer must not be older than.
-    pub(super) fn list(&self) -> Result<(ListOptions, Revision), Error> {
+    pub(super) fn list(&self) -> Result<(ListOptions, Option<Revision>), Error> {
         let limit = self.number("limit")?.unwrap_or(0);
         let continue_token = self.get("continue").to_owned();
-        let wanted = revision(self.get("resourceVersion"))?.unwrap_or_default();
+        let asked = self.revision()?;
+        let wanted = asked.unwrap_or_default();
         let matching = self.get("resourceVersionMatch");
         check_list(self, wanted, matching)?;
         if !continue_token.is_empty() && wanted.0 > 0 {
@@ -87,11 +88,11 @@ impl Parameters {
             continue_token,
             exactly: Some(wanted).filter(|wanted| is_exact && wanted.0 > 0),
         };
-        Ok((options, wanted))
+        Ok((options, asked))
     }
 
     /// What is watched; and the revision that must have been reached.
-    pub(super) fn watch(&self) -> Result<(WatchOptions, Revision), Error> {
+    pub(super) fn watch(&self) -> Result<(WatchOptions, Option<Revision>), Error> {
         check_watch(self)?;
         let options = WatchOptions {
             labels: self.get("labelSelector").to_owned(),
@@ -99,7 +100,7 @@ impl Parameters {
             resource_version: self.get("resourceVersion").to_owned(),
             bookmarks: self.is_true("allowWatchBookmarks"),
         };
-        let wanted = revision(&options.resource_version)?.unwrap_or_default();
+        let wanted = revision(&options.resource_version)?;
         Ok((options, wanted))
     }
 

@@ -13,7 +13,7 @@ use wherry_store::{Limits, Store};
 
 use super::{Context, Readiness, router};
 use crate::authenticate::Peer;
-use crate::{Identity, Registry, RegistryConfig};
+use crate::{Identity, Registry, RegistryConfig, ServeConfig};
 
 async fn ask(identity: Option<Identity>, request: Request<Body>) -> (StatusCode, Value) {
     let (status, body) = ask_at(&context().await, identity, request).await;
@@ -26,10 +26,18 @@ async fn context() -> Context {
     let registry = Registry::new(Store::in_memory(Limits::default()), config, SystemClock::shared());
     registry.bootstrap().await.unwrap();
     let _installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let tls =
-        rustls::ClientConfig::builder().with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth();
-    let drain = Trigger::new().drain();
-    Context::new(registry, Readiness::default(), Arc::new(tls), "https://127.0.0.1:6443", axum::Router::new(), drain)
+    let roots = || Arc::new(rustls::RootCertStore::empty());
+    let kubelet_tls = rustls::ClientConfig::builder().with_root_certificates(roots()).with_no_client_auth();
+    let server = rustls::ServerConfig::builder().with_no_client_auth();
+    let config = ServeConfig {
+        tls: Arc::new(server.with_cert_resolver(Arc::new(rustls::server::ResolvesServerCertUsingSni::new()))),
+        kubelet_tls: Arc::new(kubelet_tls),
+        advertise_url: "https://127.0.0.1:6443".to_owned(),
+        readiness: Readiness::default(),
+        images: axum::Router::new(),
+        master_keys: Bytes::from_static(b"the keys"),
+    };
+    Context::new(registry, &config, Trigger::new().drain())
 }
 
 async fn ask_at(context: &Context, identity: Option<Identity>, mut request: Request<Body>) -> (StatusCode, Bytes) {

@@ -12,10 +12,12 @@ use wherry_client::PatchKind;
 use super::encode::{self, Form};
 use super::parameters::Parameters;
 use super::path::Place;
+use super::relay::{Asked, at_leader};
 use super::{Context, body, deletion, discovery, logs, watch};
 use crate::authorize::Attributes;
 use crate::identity::Identity;
-use crate::registry::{WriteOptions, Written, named_subresource};
+use crate::masters::Asker;
+use crate::registry::{WriteOptions, Written, named_subresource, oldest};
 
 /// A request to a resource, taken apart.
 struct Call<'a> {
@@ -30,10 +32,11 @@ struct Call<'a> {
 /// Authorizes and carries out a request to a resource.
 pub(super) async fn carry_out(
     context: &Context,
-    identity: &Identity,
+    asker: &Asker,
     place: Place,
     request: Request,
 ) -> Result<Response, Error> {
+    let identity = &asker.identity;
     let (parts, body) = request.into_parts();
     let query = parts.uri.query().unwrap_or_default();
     let parameters = Parameters::parse(query);
@@ -46,19 +49,38 @@ pub(super) async fn carry_out(
     let is_log = named == Some(Subresource::Log);
     let form = if is_log { Form::Whole } else { Form::of(&parts.headers, parameters.get("includeObject"))? };
     let call = Call { context, identity, place, subresource: named, parameters, form };
-    match verb {
-        "get" if is_log => call.log(query).await,
-        "get" => call.get().await,
-        "list" => call.list().await,
-        "watch" => call.watch().await,
-        _ => {
-            let whole = body::read(context, body).await?;
-            call.write(verb, body::content_type(&parts.headers), &whole.bytes).await
-        }
+    let is_read = matches!(verb, "get" | "list" | "watch");
+    if is_log {
+        return call.log(query).await;
     }
+    if is_read && !call.place.resource.volatile {
+        return call.read(verb).await;
+    }
+    let whole = body::read(context, body).await?;
+    let (call, content_type, sent) = (&call, body::content_type(&parts.headers), &whole.bytes);
+    let asked = Asked { parts: &parts, body: sent, is_watch: verb == "watch" };
+    at_leader(context, asker, &asked, move || call.at_leader(verb, content_type, sent)).await
 }
 
 impl Call<'_> {
+    /// Reads here what any master can show.
+    async fn read(&self, verb: &str) -> Result<Response, Error> {
+        match verb {
+            "get" => self.get().await,
+            "list" => self.list().await,
+            _ => self.watch().await,
+        }
+    }
+
+    /// Writes, or reads what only the leader can show; this master leads.
+    async fn at_leader(&self, verb: &str, content_type: &str, body: &[u8]) -> Result<Response, Error> {
+        if !matches!(verb, "get" | "list" | "watch") {
+            return self.write(verb, content_type, body).await;
+        }
+        self.context.registry.check_readable(self.place.resource)?;
+        self.read(verb).await
+    }
+
     async fn get(&self) -> Result<Response, Error> {
         let target = self.place.target();
         let registry = &self.context.registry;
@@ -73,7 +95,7 @@ impl Call<'_> {
         let Place { resource, namespace, .. } = &self.place;
         let (options, wanted) = self.parameters.list()?;
         let registry = &self.context.registry;
-        registry.reach(wanted).await?;
+        registry.reach(oldest(&options, wanted)).await?;
         let page = registry.list(resource, namespace.as_deref(), &options)?;
         Ok(encode::page(registry, resource, page, self.form))
     }
@@ -170,7 +192,7 @@ impl Call<'_> {
         let (options, dry_run) = deletion::options(&self.parameters, content_type, body)?;
         let (which, wanted) = self.parameters.list()?;
         let registry = &self.context.registry;
-        registry.reach(wanted).await?;
+        registry.reach(oldest(&which, wanted)).await?;
         let deleted = registry.delete_collection(resource, namespace.as_deref(), &which, &options, dry_run).await?;
         Ok(encode::page(registry, resource, deleted, self.form))
     }

@@ -1,7 +1,7 @@
 //! What every cluster has from the start. Made where it is missing, at each start; what exists is left alone.
 
 use serde_json::{Value, json};
-use wherry_api::kinds::{ConfigMap, EndpointSlice, Endpoints, IngressClass, Kind, Namespace, RuntimeClass, Service};
+use wherry_api::kinds::{ConfigMap, IngressClass, Kind, Namespace, RuntimeClass, Service};
 use wherry_api::well_known::CLUSTER_INFO;
 use wherry_api::{Error, Reason, Resource};
 
@@ -26,11 +26,16 @@ impl Registry {
         }
         self.ensure(ConfigMap::resource(), Some(CLUSTER_INFO.0), self.cluster_info()).await?;
         self.ensure(Service::resource(), Some("default"), self.kubernetes_service()).await?;
-        self.ensure(Endpoints::resource(), Some("default"), self.kubernetes_endpoints()).await?;
-        self.ensure(EndpointSlice::resource(), Some("default"), self.kubernetes_slice()).await
+        self.publish_masters().await
     }
 
-    async fn ensure(&self, resource: &'static Resource, namespace: Option<&str>, object: Value) -> Result<(), Error> {
+    /// Makes an object where it is missing.
+    pub(super) async fn ensure(
+        &self,
+        resource: &'static Resource,
+        namespace: Option<&str>,
+        object: Value,
+    ) -> Result<(), Error> {
         let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
         let target = Target::new(resource, namespace, name);
         let outcome = if self.entry(&target).is_some() {
@@ -62,26 +67,6 @@ impl Registry {
         json!({
             "metadata": {"name": "kubernetes", "labels": {"component": "apiserver", "provider": "kubernetes"}},
             "spec": {"clusterIP": address, "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": port}]},
-        })
-    }
-
-    fn kubernetes_endpoints(&self) -> Value {
-        let advertise = self.inner.config.advertise;
-        let ports = json!([{"name": "https", "port": advertise.port(), "protocol": "TCP"}]);
-        // Kubernetes forbids loopback addresses here; a cluster of one machine has no other.
-        json!({
-            "metadata": {"name": "kubernetes", "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}},
-            "subsets": [{"addresses": [{"ip": advertise.ip()}], "ports": ports}],
-        })
-    }
-
-    fn kubernetes_slice(&self) -> Value {
-        let advertise = self.inner.config.advertise;
-        json!({
-            "metadata": {"name": "kubernetes", "labels": {"kubernetes.io/service-name": "kubernetes"}},
-            "addressType": "IPv4",
-            "endpoints": [{"addresses": [advertise.ip()], "conditions": {"ready": true}}],
-            "ports": [{"name": "https", "port": advertise.port(), "protocol": "TCP"}],
         })
     }
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use wherry_api::selector::{Fields, Labels};
 use wherry_api::{Cause, Error, ObjectKey, Reason, Resource, Revision};
 use wherry_client::ListOptions;
-use wherry_store::{Entry, Snapshot};
+use wherry_store::{Entry, Snapshot, Unavailable};
 
 use super::{Registry, Target};
 
@@ -102,8 +102,17 @@ impl Registry {
         })
     }
 
-    /// An error where the revision is yet to come, which a client can only have from another cluster.
-    pub(crate) async fn reach(&self, wanted: Revision) -> Result<(), Error> {
+    /// Waits until reads here are not older than a revision: the newest where none is named. An error where the revision
+    /// is yet to come, which a client can only have from another cluster.
+    pub(crate) async fn reach(&self, wanted: Option<Revision>) -> Result<(), Error> {
+        if wanted.is_none_or(|wanted| wanted > self.store().revision()) && !self.store().is_alone() {
+            // What another master has told may not be here yet.
+            self.store().linearizable().await.map_err(|error| unavailable(&error))?;
+        }
+        self.await_revision(wanted.unwrap_or_default()).await
+    }
+
+    async fn await_revision(&self, wanted: Revision) -> Result<(), Error> {
         for _ in 0..REACH_TRIES {
             if wanted <= self.store().revision() {
                 return Ok(());
@@ -122,6 +131,18 @@ impl Registry {
         error.retry_after_seconds = Some(1);
         Err(error)
     }
+}
+
+/// What a list must not be older than: its own first page, or what is asked for.
+pub(crate) fn oldest(options: &ListOptions, wanted: Option<Revision>) -> Option<Revision> {
+    let first_page = place(None, &options.continue_token).ok().flatten();
+    first_page.map(|first| Revision(first.revision)).or(options.exactly).or(wanted)
+}
+
+fn unavailable(error: &Unavailable) -> Error {
+    let mut error = Error::new(Reason::ServiceUnavailable, error.to_string());
+    error.retry_after_seconds = Some(1);
+    error
 }
 
 /// The 410 of a page whose list has expired, with the way to read the rest.

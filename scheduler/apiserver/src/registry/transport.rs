@@ -10,22 +10,27 @@ use wherry_client::{RawWatch, Request, Transport, Verb, WatchOptions};
 use super::delete::Deleted;
 use super::modify::ours;
 use super::watch::View;
-use super::{Page, Registry, Target, WriteOptions, subresource};
+use super::{Page, Registry, Seat, Target, WriteOptions, oldest, revision, subresource};
 use crate::authorize::Attributes;
 use crate::identity::Identity;
+use crate::masters::Asker;
 
 pub(super) struct InProcess {
     registry: Registry,
-    identity: Identity,
+    asker: Asker,
 }
 
 impl InProcess {
-    pub(super) const fn new(registry: Registry, identity: Identity) -> Self {
-        Self { registry, identity }
+    pub(super) const fn new(registry: Registry, asker: Asker) -> Self {
+        Self { registry, asker }
+    }
+
+    const fn identity(&self) -> &Identity {
+        &self.asker.identity
     }
 
     fn options(&self) -> WriteOptions {
-        WriteOptions { node: self.identity.node_name().map(Into::into), ..ours() }
+        WriteOptions { node: self.identity().node_name().map(Into::into), ..ours() }
     }
 
     fn check(&self, request: &Request) -> Result<(), Error> {
@@ -33,7 +38,8 @@ impl InProcess {
         let namespace = request.namespace.as_deref();
         let Request { resource, name, subresource, .. } = request;
         let fields = if let Verb::List(list) = &request.verb { list.fields.as_str() } else { "" };
-        self.registry.authorize(&self.identity, &Attributes { verb, resource, subresource, namespace, name, fields })
+        let wanted = Attributes { verb, resource, subresource, namespace, name, fields };
+        self.registry.authorize(self.identity(), &wanted)
     }
 }
 
@@ -41,20 +47,87 @@ impl InProcess {
 impl Transport for InProcess {
     async fn send(&self, request: Request) -> Result<Bytes, Error> {
         self.check(&request)?;
+        let is_read = matches!(request.verb, Verb::Get | Verb::List(_));
+        if is_read && !request.resource.volatile {
+            return self.carry_out(request).await;
+        }
+        let mut way = self.registry.way(&self.asker);
+        loop {
+            let outcome = match way.seat().await? {
+                Seat::Here if is_read => match self.registry.check_readable(request.resource) {
+                    Ok(()) => self.carry_out(request.clone()).await,
+                    Err(error) => Err(error),
+                },
+                Seat::Here => self.carry_out(request.clone()).await,
+                Seat::There(mut leader) => leader.send(request.clone()).await,
+            };
+            match outcome {
+                Err(error) if error.is_undone() => way.wait(error).await?,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn watch(
+        &self,
+        resource: &'static Resource,
+        namespace: Option<String>,
+        options: WatchOptions,
+    ) -> Result<RawWatch, Error> {
+        let namespace = namespace.as_deref();
+        let (verb, fields) = ("watch", options.fields.as_str());
+        let wanted = Attributes { verb, resource, subresource: "", namespace, name: "", fields };
+        self.registry.authorize(self.identity(), &wanted)?;
+        if !resource.volatile {
+            return self.open(resource, namespace, &options).await;
+        }
+        let mut way = self.registry.way(&self.asker);
+        loop {
+            let outcome = match way.seat().await? {
+                Seat::Here => self.open(resource, namespace, &options).await,
+                Seat::There(leader) => leader.watch(resource, namespace, &options).await,
+            };
+            match outcome {
+                Err(error) if error.is_undone() => way.wait(error).await?,
+                outcome => return outcome,
+            }
+        }
+    }
+}
+
+impl InProcess {
+    /// Opens a watch here.
+    async fn open(
+        &self,
+        resource: &'static Resource,
+        namespace: Option<&str>,
+        options: &WatchOptions,
+    ) -> Result<RawWatch, Error> {
+        self.registry.reach(revision(&options.resource_version)?).await?;
+        self.registry.check_readable(resource)?;
+        self.registry.watch(resource, namespace, options, None).map(View::stream)
+    }
+
+    /// Carries out a request here.
+    async fn carry_out(&self, request: Request) -> Result<Bytes, Error> {
         let target = Target::new(request.resource, request.namespace.as_deref(), &request.name);
         let subresource = subresource::named(&target, request.subresource)?;
         let namespace = request.namespace.as_deref();
         let (registry, options) = (&self.registry, self.options());
         match (request.verb, subresource) {
-            (Verb::Get, Some(Subresource::Scale)) => registry.scale(&target).map(encode),
-            (Verb::Get, _) => registry.get(&target),
+            (Verb::Get, subresource) => {
+                registry.reach(None).await?;
+                let is_scale = subresource == Some(Subresource::Scale);
+                if is_scale { registry.scale(&target).map(encode) } else { registry.get(&target) }
+            }
             (Verb::List(list), _) => {
+                registry.reach(oldest(&list, None)).await?;
                 registry.list(request.resource, namespace, &list).map(|page| page.encode(request.resource))
             }
             (Verb::Create(body), Some(subresource)) => registry.post(&target, subresource, &parse(&body)?, false).await,
             (Verb::Create(body), None) => {
                 let mut object = parse(&body)?;
-                self.identity.stamp(request.resource, &mut object);
+                self.identity().stamp(request.resource, &mut object);
                 Ok(registry.create(request.resource, namespace, object, &options).await?.json)
             }
             (Verb::Update(body), Some(Subresource::Scale)) => {
@@ -80,19 +153,6 @@ impl Transport for InProcess {
                 Ok(deleted.encode(request.resource))
             }
         }
-    }
-
-    async fn watch(
-        &self,
-        resource: &'static Resource,
-        namespace: Option<String>,
-        options: WatchOptions,
-    ) -> Result<RawWatch, Error> {
-        let namespace = namespace.as_deref();
-        let (verb, fields) = ("watch", options.fields.as_str());
-        let wanted = Attributes { verb, resource, subresource: "", namespace, name: "", fields };
-        self.registry.authorize(&self.identity, &wanted)?;
-        self.registry.watch(resource, namespace, &options, None).map(View::stream)
     }
 }
 

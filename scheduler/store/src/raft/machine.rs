@@ -10,12 +10,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use openraft::EntryPayload;
 use openraft::storage::Snapshot;
+use tokio::sync::watch;
 use wherry_api::{RESOURCES, Revision};
 
 use super::{Entry, Group, LeaderId, LogId, Outcome, Position, SnapshotMeta, StoredMembership};
 use crate::checkpoint::Pending;
 use crate::disk::record::{self, Record};
-use crate::member::{Member, NotLeader};
+use crate::member::{Member, NotLeader, Role};
 use crate::memory::{Keep, Memory, Objects, Shelved};
 use crate::object::Interner;
 use crate::plan::{self, Plan, Proposal};
@@ -31,6 +32,8 @@ pub(crate) struct Machine {
     memory: Arc<Memory>,
     pending: Arc<Pending>,
     state: Arc<Mutex<State>>,
+    /// Those of the position, for whoever must not wait for the state.
+    members: Arc<watch::Sender<Vec<(Member, Role)>>>,
 }
 
 struct State {
@@ -75,8 +78,9 @@ impl Machine {
         let revision = Revision(position.revision.max(position.reserved));
         let memory = Arc::new(Memory::new(objects.clone(), Revision(position.revision)));
         let interner = Interner::default();
+        let members = Arc::new(watch::Sender::new(position.members()));
         let state = State { objects, revision, position, keep, interner, office: None, in_flight: None };
-        let machine = Self { me, memory, pending, state: Arc::new(Mutex::new(state)) };
+        let machine = Self { me, memory, pending, state: Arc::new(Mutex::new(state)), members };
         machine.leave_office();
         machine
     }
@@ -88,6 +92,18 @@ impl Machine {
     /// How far this member has come.
     pub(crate) fn position(&self) -> Position {
         self.lock().position.clone()
+    }
+
+    /// All members, by id.
+    pub(crate) fn members(&self) -> watch::Receiver<Vec<(Member, Role)>> {
+        self.members.subscribe()
+    }
+
+    /// Whether this member is the only voter.
+    pub(crate) fn is_alone(&self) -> bool {
+        let members = self.members.borrow();
+        let mut voters = members.iter().filter(|(_, role)| *role == Role::Voter);
+        voters.next().is_some_and(|(member, _)| member.id == self.me) && voters.next().is_none()
     }
 
     /// Since which election this member leads.
@@ -204,6 +220,7 @@ impl Machine {
             EntryPayload::Membership(members) => {
                 state.position.membership = StoredMembership::new(Some(entry.log_id), members);
                 self.pending.add(std::iter::empty(), &state.position);
+                self.members.send_replace(state.position.members());
                 Ok(Outcome::Applied)
             }
             EntryPayload::Normal(group) if group.after != state.position.revision => Ok(Outcome::Refused),
@@ -246,6 +263,7 @@ impl Machine {
         let revision = Revision(position.revision);
         state.objects = frozen.objects;
         state.position = position;
+        self.members.send_replace(state.position.members());
         state.keep.forget(is_durable);
         self.memory.replace(is_durable, &state.objects, revision, revision);
     }

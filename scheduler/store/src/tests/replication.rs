@@ -61,7 +61,7 @@ async fn all_members_show_the_same_at_the_same_revisions() {
         let numbered = expected.iter().enumerate().map(|(i, text)| format!("{} {text}", from + 1 + i as u64));
         assert_eq!(told(&changes), numbered.collect::<Vec<_>>());
     }
-    let roles: Vec<_> = leader.members().into_iter().map(|(_, role)| role).collect();
+    let roles: Vec<_> = leader.members().borrow().clone().into_iter().map(|(_, role)| role).collect();
     assert_eq!(roles, [Role::Voter; 3]);
     cluster.end().await;
 }
@@ -259,7 +259,9 @@ async fn members_are_added_replaced_and_removed_one_at_a_time() {
     let leader = cluster.leader().await;
     let gone = cluster.others(&leader).into_iter().find(|store| store.me().name != "d").unwrap();
     leader.replace_member(gone.me().id, cluster.store("d").me()).await.unwrap();
-    let present = |store: &Store| store.members().into_iter().map(|(member, _)| member.name).collect::<BTreeSet<_>>();
+    let present = |store: &Store| {
+        store.members().borrow().clone().into_iter().map(|(member, _)| member.name).collect::<BTreeSet<_>>()
+    };
     let expected: BTreeSet<_> =
         ["a", "b", "c", "d"].map(str::to_owned).into_iter().filter(|n| *n != gone.me().name).collect();
     assert_eq!(present(&leader), expected);

@@ -1,0 +1,106 @@
+//! Kept connections to other masters: HTTP/2 over mutual TLS.
+//!
+//! Who asks says how long it waits; a line that proves useless is dropped by [`Lines::forget`], and the next question gets
+//! a new one.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_util::client::legacy::{Client as Pool, Error as PoolError};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use wherry_client::TlsConnector;
+
+/// How many masters' lines are kept: those of former members go with all others.
+const LINES_MAX: usize = 32;
+/// How often a line in use is tried, and how long the other end may take to answer.
+const PING_PERIOD: Duration = Duration::from_secs(2);
+const PING_PATIENCE: Duration = Duration::from_secs(15);
+
+/// Lines by the masters' addresses.
+pub(crate) struct Lines {
+    tls: rustls::ClientConfig,
+    known: Mutex<HashMap<String, Arc<Line>>>,
+}
+
+/// The way to one master.
+pub(crate) struct Line {
+    pool: Pool<TlsConnector, Full<Bytes>>,
+    address: String,
+}
+
+/// A master gave no answer.
+#[derive(Debug, thiserror::Error)]
+#[error("no answer from the master at {address}: {why}")]
+pub(crate) struct NoAnswer {
+    address: String,
+    why: String,
+    /// Whether it is certain that nothing of the request was sent.
+    pub(crate) is_unsent: bool,
+}
+
+impl Lines {
+    /// None yet.
+    pub(crate) fn new(tls: &rustls::ClientConfig) -> Self {
+        let mut tls = tls.clone();
+        tls.alpn_protocols = vec![b"h2".to_vec()];
+        Self { tls, known: Mutex::default() }
+    }
+
+    /// The line to the master at `host:port`.
+    pub(crate) fn to(&self, address: &str) -> Arc<Line> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(line) = known.get(address) {
+            return Arc::clone(line);
+        }
+        if known.len() >= LINES_MAX {
+            known.clear();
+        }
+        let line = Arc::new(Line::new(self.tls.clone(), address));
+        known.insert(address.to_owned(), Arc::clone(&line));
+        line
+    }
+
+    /// The next to use the line to that master gets a new one.
+    pub(crate) fn forget(&self, address: &str) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(address);
+    }
+}
+
+impl Line {
+    fn new(tls: rustls::ClientConfig, address: &str) -> Self {
+        let mut builder = Pool::builder(TokioExecutor::new());
+        builder.pool_timer(TokioTimer::new()).timer(TokioTimer::new()).http2_only(true);
+        builder.http2_keep_alive_interval(PING_PERIOD).http2_keep_alive_timeout(PING_PATIENCE);
+        Self { pool: builder.build(TlsConnector::new(tls)), address: address.to_owned() }
+    }
+
+    /// One question, and the beginning of its answer.
+    pub(crate) async fn ask(
+        &self,
+        method: Method,
+        path_and_query: &str,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Response<Incoming>, NoAnswer> {
+        let uri = format!("https://{}{path_and_query}", self.address);
+        let request = http::Request::builder().method(method).uri(uri).body(Full::new(body));
+        let mut request = request.map_err(|error| self.no_answer(error.to_string(), true))?;
+        *request.headers_mut() = headers;
+        self.pool.request(request).await.map_err(|error| self.no_answer(chain(&error), error.is_connect()))
+    }
+
+    fn no_answer(&self, why: String, is_unsent: bool) -> NoAnswer {
+        NoAnswer { address: self.address.clone(), why, is_unsent }
+    }
+}
+
+/// An error with its causes.
+fn chain(error: &PoolError) -> String {
+    let all = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    all.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

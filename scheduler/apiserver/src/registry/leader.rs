@@ -1,0 +1,198 @@
+//! What only the leader can do: writes, and reads of what is in its memory only. A request that came to another master is
+//! passed on, as its user's; while nobody leads it waits.
+//!
+//! A request is repeated only where it is certain that nothing was done, or where it reads.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use tokio::sync::watch;
+use tokio::time::{Sleep, sleep};
+use wherry_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
+use wherry_api::{Error, Reason, Resource};
+use wherry_client::{RawWatch, Request, WatchOptions, route_of, watch_events, watch_route};
+use wherry_store::{Leadership, Member};
+
+use super::Registry;
+use crate::masters::{Asker, Line, on_behalf};
+
+/// How long a request waits for somebody to lead.
+const LEADER_PATIENCE: Duration = Duration::from_secs(5);
+/// How long to rest before the same leader is asked again.
+const REST: Duration = Duration::from_millis(50);
+/// What an answer may take that is read whole, in bytes: as much as any client reads.
+const ANSWER_BYTES_MAX: usize = 512 << 20;
+
+/// Finds the leader for one request, as often as it takes.
+pub(crate) struct Way<'a> {
+    registry: &'a Registry,
+    asker: &'a Asker,
+    leadership: watch::Receiver<Leadership>,
+    patience: Option<Pin<Box<Sleep>>>,
+}
+
+/// Where a request is to be carried out.
+pub(crate) enum Seat {
+    Here,
+    There(Leader),
+}
+
+/// Another master that leads, asked on somebody's behalf.
+pub(crate) struct Leader {
+    member: Member,
+    line: Arc<Line>,
+    headers: HeaderMap,
+    leadership: watch::Receiver<Leadership>,
+}
+
+impl Registry {
+    /// The way to the leader.
+    pub(crate) fn way<'a>(&'a self, asker: &'a Asker) -> Way<'a> {
+        Way { registry: self, asker, leadership: self.store().leadership(), patience: None }
+    }
+
+    /// An error where the leader alone has this resource, and this master is not it any more.
+    pub(crate) fn check_readable(&self, resource: &'static Resource) -> Result<(), Error> {
+        self.store().readable(resource).map_err(|error| Error::undone(error.to_string()))
+    }
+}
+
+impl Way<'_> {
+    /// Where to carry out the request now.
+    pub(crate) async fn seat(&mut self) -> Result<Seat, Error> {
+        loop {
+            let now = self.leadership.borrow_and_update().clone();
+            match (now, &self.registry.inner.masters) {
+                (Leadership::Leader, _) => return Ok(Seat::Here),
+                // Its own disk may be in the way: it says so itself.
+                _ if self.registry.store().is_alone() => return Ok(Seat::Here),
+                (Leadership::Follower { leader: Some(member) }, Some(masters)) if !self.asker.stays => {
+                    let (line, headers) = (masters.to(&member.address), on_behalf(&self.asker.identity)?);
+                    return Ok(Seat::There(Leader { member, line, headers, leadership: self.leadership.clone() }));
+                }
+                _ => self.wait(Error::undone("this master does not lead")).await?,
+            }
+        }
+    }
+
+    /// Waits for another leader, or a little, after nothing was done; an error where that has taken too long.
+    pub(crate) async fn wait(&mut self, undone: Error) -> Result<(), Error> {
+        if self.asker.stays {
+            // Who has passed it on looks for another leader.
+            return Err(undone);
+        }
+        let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(LEADER_PATIENCE)));
+        tokio::select! {
+            () = patience => {
+                let mut error = Error::new(Reason::ServiceUnavailable, "no master leads at present; try again");
+                error.retry_after_seconds = Some(1);
+                Err(error)
+            }
+            _ = self.leadership.changed() => Ok(()),
+            () = sleep(REST) => Ok(()),
+        }
+    }
+}
+
+impl Leader {
+    /// Asks it; `headers` come besides those that say who asks.
+    pub(crate) async fn ask(
+        &mut self,
+        method: Method,
+        path_and_query: &str,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Response<Incoming>, Error> {
+        let is_read = is_read(&method);
+        let mut all = headers;
+        all.extend(self.headers.clone());
+        let line = Arc::clone(&self.line);
+        tokio::select! {
+            biased;
+            answer = line.ask(method, path_and_query, all, body) => answer.map_err(|error| {
+                if error.is_unsent { Error::undone(error.to_string()) } else { lost(is_read, &error.to_string()) }
+            }),
+            () = self.left() => Err(lost(is_read, "it does not lead any more")),
+        }
+    }
+
+    /// Resolves when it does not lead any more, as far as this master knows.
+    pub(crate) async fn left(&mut self) {
+        let id = self.member.id;
+        let is_another = |now: &Leadership| !matches!(now, Leadership::Follower { leader: Some(own) } if own.id == id);
+        let _ended = self.leadership.wait_for(is_another).await;
+    }
+
+    /// Carries out a request of an in-process client.
+    pub(super) async fn send(&mut self, request: Request) -> Result<Bytes, Error> {
+        let route = route_of(request, false)?;
+        let is_read = is_read(&route.method);
+        let headers = plain(route.content_type);
+        let answer = self.ask(route.method, &route.path_and_query, headers, route.body).await?;
+        let status = answer.status();
+        let whole = tokio::select! {
+            biased;
+            whole = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect() => whole.map_err(|e| lost(is_read, &e.to_string()))?,
+            () = self.left() => return Err(lost(is_read, "it does not lead any more")),
+        };
+        let body = whole.to_bytes();
+        if status.is_success() { Ok(body) } else { Err(refusal(status, &body)) }
+    }
+
+    /// Opens a watch of an in-process client; it ends with the leader's office.
+    pub(super) async fn watch(
+        mut self,
+        resource: &'static Resource,
+        namespace: Option<&str>,
+        options: &WatchOptions,
+    ) -> Result<RawWatch, Error> {
+        let path_and_query = watch_route(resource, namespace, options);
+        let answer = self.ask(Method::GET, &path_and_query, plain(""), Bytes::new()).await?;
+        let status = answer.status();
+        if !status.is_success() {
+            let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
+            return Err(refusal(status, &body.map(|body| body.to_bytes()).unwrap_or_default()));
+        }
+        let chunks = answer.into_body().into_data_stream();
+        let chunks = chunks.map(|chunk| chunk.map_err(|error| lost(true, &error.to_string())));
+        Ok(watch_events(chunks.take_until(Box::pin(async move { self.left().await })).boxed()))
+    }
+}
+
+/// The error that a leader's answer tells.
+pub(crate) fn refusal(code: StatusCode, body: &[u8]) -> Error {
+    match serde_json::from_slice::<Status>(body) {
+        Ok(status) if status.reason.is_some() => Error::from_status(&status),
+        _ => Error::new(Reason::InternalError, format!("{code}: {}", String::from_utf8_lossy(body))),
+    }
+}
+
+/// The error of a leader that was lost after it may have been asked.
+fn lost(is_read: bool, why: &str) -> Error {
+    if is_read {
+        return Error::undone(why);
+    }
+    let message =
+        format!("the master that led was lost before it answered; what was asked may have been done, or not: {why}");
+    Error::new(Reason::Timeout, message)
+}
+
+fn is_read(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
+fn plain(content_type: &'static str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    if !content_type.is_empty() {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    }
+    headers
+}
