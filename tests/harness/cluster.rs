@@ -15,6 +15,12 @@ use wherry_client::{Client, Kubeconfig};
 /// How long a condition may take before a test gives up. Generous: it is reached only by a failing test.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
+/// Kubernetes' own patience with a node that is silent.
+const PATIENT: [(&str, &str); 3] = [
+    ("WHERRY_NODE_MONITOR_GRACE_PERIOD", "40s"),
+    ("WHERRY_DEFAULT_UNREACHABLE_TOLERATION_SECONDS", "300"),
+    ("WHERRY_DEFAULT_NOT_READY_TOLERATION_SECONDS", "300"),
+];
 
 /// What `ports.json` says.
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -280,7 +286,8 @@ pub(crate) fn spawn(
             command.args([flag.as_str(), "0"]);
         }
     }
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    // A debug build on a busy machine is slow to start again; what is about a node's failure says how patient it is.
+    command.envs(PATIENT).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut process = command.spawn().with_context(|| format!("cannot start {}", binary.display()))?;
     let errors = Arc::new(Mutex::new(String::new()));
     if let Some(stderr) = process.stderr.take() {

@@ -21,7 +21,7 @@ struct Nodes {
 }
 
 impl Nodes {
-    /// Sandboxes on two of the nodes, modules in the node's process on the third.
+    /// Sandboxes on two of the nodes, modules in the node's process on the third, which nobody connects to.
     fn start(guests: &[&str]) -> Self {
         let cluster = Cluster::start(WHERRY).unwrap();
         for guest in guests {
@@ -31,7 +31,7 @@ impl Nodes {
         let token = String::from_utf8(token).unwrap();
         let join = |name, address, more: &[&str]| Machine::join(&cluster, name, address, token.trim(), more).unwrap();
         let second = join("n2", "127.0.0.2", &["--isolation", "namespace"]);
-        let third = join("n3", "127.0.0.3", &["--isolation", "shared"]);
+        let third = join("n3", "127.0.0.3", &["--isolation", "shared", "--behind-nat"]);
         Self { cluster, second, _third: third }
     }
 

@@ -26,5 +26,7 @@ pub const MASTER_USER: &str = "system:master:";
 pub const CLUSTER_INFO: (&str, &str) = ("kube-public", "cluster-info");
 /// The namespace, and the name, of the ConfigMap whose values name the certificates that are worth nothing any more.
 pub const REVOKED_CERTIFICATES: (&str, &str) = ("kube-system", "revoked-certificates");
+/// The label of a node that others cannot connect to: where it is "true", it connects to them.
+pub const BEHIND_NAT: &str = "wherry.dev/behind-nat";
 /// The label of a node that names its zone.
 pub const ZONE: &str = "topology.kubernetes.io/zone";

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
-use wherry_api::well_known::ZONE;
+use wherry_api::well_known::{BEHIND_NAT, ZONE};
 use wherry_apiserver::RegistryConfig;
 use wherry_pki::JoinToken;
 
@@ -125,6 +125,9 @@ pub struct NodeFlags {
     /// The zone that the node is in: its label topology.kubernetes.io/zone
     #[arg(long, env = "WHERRY_ZONE")]
     pub zone: Option<String>,
+    /// Others cannot connect to this node: it connects to them
+    #[arg(long, env = "WHERRY_BEHIND_NAT")]
+    pub behind_nat: bool,
     /// Further labels of the node
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
     pub labels: Vec<(String, String)>,
@@ -134,7 +137,8 @@ impl NodeFlags {
     /// The labels that the flags name.
     pub fn labels(&self) -> BTreeMap<String, String> {
         let zone = self.zone.iter().map(|zone| (ZONE.to_owned(), zone.clone()));
-        self.labels.iter().cloned().chain(zone).collect()
+        let behind_nat = self.behind_nat.then(|| (BEHIND_NAT.to_owned(), "true".to_owned()));
+        self.labels.iter().cloned().chain(zone).chain(behind_nat).collect()
     }
 }
 

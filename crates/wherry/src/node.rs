@@ -18,7 +18,7 @@ use wherry_client::Client;
 use wherry_image::ImageSource;
 use wherry_proxy::{Proxy, Table};
 use wherry_sandbox::{Grouping, Processes, RuntimeConfig, SandboxConfig, SandboxRuntime, Sandboxes};
-use wherry_tunnel::{TunnelServer, Tunnels};
+use wherry_tunnel::{OFFER, TunnelServer, Tunnels};
 use wherry_vnet::{Network, NetworkConfig};
 use wherry_wasm::{Images, WasmConfig, WasmRuntime};
 
@@ -144,7 +144,11 @@ impl Node {
         let sandboxes = Sandboxes::open(sandboxes, &sandbox_tasks.drain()).await;
         let sandboxes = sandboxes.context("sandboxes cannot be set up")?;
         let runtimes = runtimes(args.isolation, data, wasm, &images, &sandboxes)?;
-        let peers = Arc::new(PeersServer(TunnelServer::new(tunnels, Arc::clone(&network))));
+        let peers = TunnelServer::new(tunnels, Arc::clone(&network));
+        if flags.behind_nat {
+            peers.offer();
+        }
+        let peers = Arc::new(PeersServer(peers));
         let agent = Agent::new(config, client, runtimes, network, clock)?;
         let agent_tasks = Trigger::new();
         let drain = agent_tasks.drain();
@@ -152,7 +156,8 @@ impl Node {
             // What other nodes ask for goes to guests as well.
             let _on_guests_threads = threads.enter();
             let (listener, handle) = (moved(kubelet)?, agent.handle());
-            let served = wherry_agent::server::serve(listener, tls, handle, peers, revocations, drain.clone());
+            let served =
+                wherry_agent::server::serve(listener, with_offers(tls), handle, peers, revocations, drain.clone());
             drain.spawn_graceful(served);
         }
         drain.spawn_graceful(agent.run(drain.clone()));
@@ -179,8 +184,19 @@ struct PeersServer(TunnelServer);
 
 impl OtherNodes for PeersServer {
     fn take(&self, node: String, connection: TlsStream<TcpStream>, place: OwnedSemaphorePermit) {
-        self.0.take(node, connection, place);
+        if connection.get_ref().1.alpn_protocol() == Some(OFFER) {
+            self.0.take_offer(node, connection, place);
+        } else {
+            self.0.take(node, connection, place);
+        }
     }
+}
+
+/// The same, for nodes that others cannot connect to as well.
+fn with_offers(tls: Arc<rustls::ServerConfig>) -> Arc<rustls::ServerConfig> {
+    let mut tls = Arc::unwrap_or_clone(tls);
+    tls.alpn_protocols.push(OFFER.to_vec());
+    Arc::new(tls)
 }
 
 /// What this machine lacks of what keeps guests in: said at once where they depend on it by default, else with the first

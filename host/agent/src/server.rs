@@ -1,6 +1,6 @@
 //! The kubelet's HTTPS endpoints: logs, pods, usage, health. A client certificate of the API server or an administrator
-//! is required, one that the cluster has not revoked; exec, attach and port-forward are not here. Connections that other nodes make to this port, over HTTP/2, are
-//! handed to [`OtherNodes`] as they are.
+//! is required, one that the cluster has not revoked; exec, attach and port-forward are not here. Connections that other nodes make to this port, unless for
+//! HTTP/1.1, are handed to [`OtherNodes`] as they are.
 
 mod logs;
 mod stats;
@@ -33,12 +33,14 @@ const CONNECTIONS_MAX: usize = 4096;
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a client may take over the head of a request.
 const HEAD_PATIENCE: Duration = Duration::from_secs(10);
+/// What other nodes do not speak among themselves.
+const HTTP_1: &[u8] = b"http/1.1";
 /// Names under which API servers call.
 const API_SERVERS: [&str; 3] = ["kube-apiserver-kubelet-client", "system:apiserver", "kube-apiserver"];
 
 /// Takes the connections of other nodes.
 pub trait OtherNodes: Send + Sync + 'static {
-    /// Takes an HTTP/2 connection of the node of that name, which its certificate has proved; `place` is held as long as
+    /// Takes a connection of the node of that name, which its certificate has proved; `place` is held as long as
     /// the connection is there.
     fn take(&self, node: String, connection: TlsStream<TcpStream>, place: OwnedSemaphorePermit);
 }
@@ -81,7 +83,7 @@ pub async fn serve(
                 return tracing::debug!(user = presented.user, "a certificate that is revoked was presented");
             }
             match presented.caller() {
-                Caller::Node(name) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
+                Caller::Node(name) if stream.get_ref().1.alpn_protocol().is_some_and(|name| name != HTTP_1) => {
                     nodes.take(name, stream, place);
                 }
                 caller => {

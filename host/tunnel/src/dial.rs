@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::client::{Builder, Connection, SendRequest};
 use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -35,9 +36,9 @@ const CONNECT_MOST: Duration = Duration::from_secs(1);
 pub(crate) const ALPN: &[u8] = b"h2";
 
 /// A connection that is ready for streams, and what drives it.
-pub(crate) struct Dialed {
+pub(crate) struct Dialed<T> {
     pub(crate) requests: SendRequest<Bytes>,
-    pub(crate) connection: Connection<Counted<TlsStream<TcpStream>>, Bytes>,
+    pub(crate) connection: Connection<Counted<T>, Bytes>,
     pub(crate) heard: Heard,
 }
 
@@ -55,15 +56,28 @@ pub(crate) enum Failure {
     Protocol(#[from] h2::Error),
 }
 
-/// Connects to the node of that name.
-pub(crate) async fn dial(tls: &TlsConnector, node: &str, to: SocketAddr) -> Result<Dialed, Failure> {
+/// Connects to the node of that name, and agrees on a protocol.
+pub(crate) async fn connect(
+    tls: &TlsConnector,
+    protocol: &[u8],
+    node: &str,
+    to: SocketAddr,
+) -> Result<TlsStream<TcpStream>, Failure> {
     let stream = within(CONNECT_MOST, TcpStream::connect(to)).await??;
     stream.set_nodelay(true)?;
     let name = ServerName::try_from(node.to_owned()).map_err(io::Error::other)?;
     let stream = within(ANSWER_MOST, tls.connect(name, stream)).await??;
-    if stream.get_ref().1.alpn_protocol() != Some(ALPN) {
+    if stream.get_ref().1.alpn_protocol() != Some(protocol) {
         return Err(io::Error::from(io::ErrorKind::InvalidData).into());
     }
+    Ok(stream)
+}
+
+/// Makes ready a connection over which this node asks.
+pub(crate) async fn handshake<T>(stream: T) -> Result<Dialed<T>, Failure>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
     let (stream, heard) = Heard::over(stream);
     let (requests, connection) = within(ANSWER_MOST, builder().handshake(stream)).await??;
     Ok(Dialed { requests, connection, heard })

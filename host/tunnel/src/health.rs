@@ -26,6 +26,15 @@ pub(crate) enum Verdict {
     Idle,
 }
 
+/// What becomes of a connection without streams.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Idle {
+    /// It ends after that time.
+    EndAfter(Duration),
+    /// It is kept, and tried as often as that.
+    TryEvery(Duration),
+}
+
 /// Counts the streams of a connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Load(watch::Sender<usize>);
@@ -55,13 +64,14 @@ impl Drop for Counting {
     }
 }
 
-/// Resolves when the connection is to be given up: its other end is dead, or it had no streams for `idle_most`.
-pub(crate) async fn watch(mut pings: PingPong, load: &Load, heard: &Heard, idle_most: Duration) -> Verdict {
+/// Resolves when the connection is to be given up: its other end is dead, or it had no streams for too long.
+pub(crate) async fn watch(mut pings: PingPong, load: &Load, heard: &Heard, idle: Idle) -> Verdict {
     let mut streams = load.0.subscribe();
+    let (Idle::EndAfter(most) | Idle::TryEvery(most)) = idle;
     loop {
-        match timeout(idle_most, streams.wait_for(|streams| *streams > 0)).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(_)) | Err(_) => return Verdict::Idle,
+        match (timeout(most, streams.wait_for(|streams| *streams > 0)).await, idle) {
+            (Ok(Ok(_)), _) | (Err(_), Idle::TryEvery(_)) => {}
+            (Ok(Err(_)), _) | (Err(_), Idle::EndAfter(_)) => return Verdict::Idle,
         }
         if pings.send_ping(Ping::opaque()).is_err() || !is_answered(&mut pings, heard).await {
             return Verdict::Dead;

@@ -21,6 +21,7 @@ mod health;
 mod heard;
 mod link;
 mod node;
+mod offer;
 mod peer;
 mod pump;
 mod server;
@@ -28,6 +29,7 @@ mod table;
 mod tunnels;
 
 pub use node::Reach;
+pub use offer::OFFER;
 pub use server::TunnelServer;
 pub use tunnels::Tunnels;
 

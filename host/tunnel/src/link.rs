@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::client::SendRequest;
 use h2::{RecvStream, SendStream};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use wherry_vnet::DialError;
@@ -14,10 +15,10 @@ use wherry_vnet::DialError;
 use crate::ANSWER_MOST;
 use crate::ask::{Ask, outcome_of};
 use crate::dial::Dialed;
-use crate::health::{self, Counting, Load, Verdict};
+use crate::health::{self, Counting, Idle, Load, Verdict};
 
 /// How long a connection without streams is kept.
-const IDLE_MOST: Duration = Duration::from_secs(300);
+pub(crate) const IDLE: Idle = Idle::EndAfter(Duration::from_secs(300));
 
 /// A connection that takes streams.
 #[derive(Debug)]
@@ -45,13 +46,16 @@ pub(crate) enum NotOpen {
 
 impl Link {
     /// A connection, and what drives it until it ends, is idle for long, or the peer is `gone`.
-    pub(crate) fn new(dialed: Dialed, gone: CancellationToken) -> (Self, impl Future<Output = String>) {
+    pub(crate) fn new<T>(dialed: Dialed<T>, idle: Idle, gone: CancellationToken) -> (Self, impl Future<Output = String>)
+    where
+        T: AsyncRead + AsyncWrite + Unpin,
+    {
         let Dialed { requests, mut connection, heard } = dialed;
         let load = Load::new();
         let link = Self { requests, load: load.clone() };
         let driven = async move {
             let Some(pings) = connection.ping_pong() else { return String::from("it has no PING") };
-            let mut verdict = pin!(health::watch(pings, &load, &heard, IDLE_MOST));
+            let mut verdict = pin!(health::watch(pings, &load, &heard, idle));
             tokio::select! {
                 biased;
                 () = gone.cancelled() => String::from("the node is gone"),

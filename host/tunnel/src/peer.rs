@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
@@ -14,9 +15,9 @@ use wherry_vnet::DialError;
 
 use crate::ask::Ask;
 use crate::datagrams::{self, Datagram, WAITING_MAX};
-use crate::dial::{STREAMS_MAX, dial};
-use crate::health::Counting;
-use crate::link::{Link, NotOpen, Open};
+use crate::dial::{ALPN, Dialed, STREAMS_MAX, connect, handshake};
+use crate::health::{Counting, Idle};
+use crate::link::{self, Link, NotOpen, Open};
 use crate::node::Reach;
 
 /// How many connections there are to a peer at most: as many may come from it.
@@ -37,7 +38,7 @@ pub(crate) struct Peer {
     pub(crate) gone: CancellationToken,
     /// The places of connections that it makes.
     pub(crate) inward: Arc<Semaphore>,
-    means: Means,
+    pub(crate) means: Means,
     links: Mutex<Links>,
     /// Told when a connection is made, or is not.
     dialed: Notify,
@@ -47,7 +48,10 @@ pub(crate) struct Peer {
 /// What connections are made with.
 #[derive(Clone)]
 pub(crate) struct Means {
+    /// For connections over which this node asks.
     pub(crate) tls: TlsConnector,
+    /// For connections over which this node is asked (`offer`).
+    pub(crate) offering: TlsConnector,
     pub(crate) drain: Drain,
 }
 
@@ -143,9 +147,9 @@ impl Peer {
         let mut links = self.links();
         let least = links.up.iter().min_by_key(|link| link.streams()).cloned();
         let streams = least.as_ref().map_or(usize::MAX, |link| link.streams());
-        if streams >= STREAMS_COMFORTABLE && links.may_dial() {
+        if let Some(at) = self.reach.endpoint.filter(|_| streams >= STREAMS_COMFORTABLE && links.may_dial()) {
             links.is_dialing = true;
-            self.means.drain.spawn(Arc::clone(self).connect());
+            self.means.drain.spawn(Arc::clone(self).connect(at));
         }
         match least {
             Some(link) if streams < STREAMS_MAX as usize => {
@@ -159,16 +163,24 @@ impl Peer {
     }
 
     /// Makes a connection and drives it to its end.
-    async fn connect(self: Arc<Self>) {
-        let dialed = self.gone.run_until_cancelled(dial(&self.means.tls, &self.name, self.reach.endpoint)).await;
-        let (link, driven) = match dialed {
-            Some(Ok(dialed)) => Link::new(dialed, self.gone.clone()),
+    async fn connect(self: Arc<Self>, at: SocketAddr) {
+        let dial = async { handshake(connect(&self.means.tls, ALPN, &self.name, at).await?).await };
+        match self.gone.run_until_cancelled(dial).await {
+            Some(Ok(dialed)) => self.drive(dialed, link::IDLE).await,
             Some(Err(error)) => {
-                tracing::debug!(node = %self.name, at = %self.reach.endpoint, %error, "a node cannot be connected to");
-                return self.not_dialed();
+                tracing::debug!(node = %self.name, %at, %error, "a node cannot be connected to");
+                self.not_dialed();
             }
-            None => return self.not_dialed(),
-        };
+            None => self.not_dialed(),
+        }
+    }
+
+    /// Asks over a connection, until its end.
+    pub(crate) async fn drive<T>(&self, dialed: Dialed<T>, idle: Idle)
+    where
+        T: AsyncRead + AsyncWrite + Unpin,
+    {
+        let (link, driven) = Link::new(dialed, idle, self.gone.clone());
         let link = Arc::new(link);
         self.links().came_up(Arc::clone(&link));
         self.dialed.notify_waiters();

@@ -9,6 +9,7 @@ use h2::RecvStream;
 use h2::server::{Builder, Connection, SendResponse};
 use http::{Request, Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use wherry_vnet::{Network, Stream};
 
@@ -18,14 +19,14 @@ use crate::datagrams;
 use crate::dial::{
     CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, HEAD_BYTES_MAX, SEND_BUFFER_BYTES_MAX, STREAM_WINDOW_BYTES, STREAMS_MAX,
 };
-use crate::health::{self, Counting, Load};
+use crate::health::{self, Counting, Idle, Load};
 use crate::heard::Heard;
 use crate::peer::Peer;
 use crate::pump;
 use crate::tunnels::Tunnels;
 
 /// How long a connection without streams is kept: longer than the other side keeps it.
-const IDLE_MOST: Duration = Duration::from_secs(600);
+const IDLE: Idle = Idle::EndAfter(Duration::from_secs(600));
 
 /// How many streams may have been given up by the other side before they were looked at here. Guests decide when they give
 /// up, so that this must not cost the connection.
@@ -34,7 +35,7 @@ const GIVEN_UP_MAX: usize = 4096;
 /// Serves the connections of other nodes.
 #[derive(Clone)]
 pub struct TunnelServer {
-    tunnels: Arc<Tunnels>,
+    pub(crate) tunnels: Arc<Tunnels>,
     network: Arc<Network>,
 }
 
@@ -58,27 +59,41 @@ impl TunnelServer {
     }
 
     async fn serve<T: AsyncRead + AsyncWrite + Unpin>(&self, node: &str, io: T) {
-        let Some(peer) = self.tunnels.peer(node).await else {
-            return tracing::debug!(node, "a connection of a node that is no peer");
-        };
-        let Ok(_place) = Arc::clone(&peer.inward).try_acquire_owned() else {
-            return tracing::debug!(node, "more connections of a node than it may have");
-        };
-        let (io, heard) = Heard::over(io);
-        match timeout(ANSWER_MOST, builder().handshake(io)).await {
-            Ok(Ok(connection)) => self.drive(&peer, connection, heard).await,
-            Ok(Err(error)) => tracing::debug!(node, %error, "a node does not speak HTTP/2"),
-            Err(_) => tracing::debug!(node, "a node does not begin to speak HTTP/2"),
+        if let Some((peer, _place)) = self.admit(node).await {
+            self.answer_over(&peer, io, IDLE).await;
         }
     }
 
-    async fn drive<T>(&self, peer: &Arc<Peer>, mut connection: Connection<T, Bytes>, heard: Heard)
+    /// The peer of that name, and the place of a connection that it has made.
+    pub(crate) async fn admit(&self, node: &str) -> Option<(Arc<Peer>, OwnedSemaphorePermit)> {
+        let Some(peer) = self.tunnels.peer(node).await else {
+            tracing::debug!(node, "a connection of a node that is no peer");
+            return None;
+        };
+        let Ok(place) = Arc::clone(&peer.inward).try_acquire_owned() else {
+            tracing::debug!(node, "more connections of a node than it may have");
+            return None;
+        };
+        Some((peer, place))
+    }
+
+    /// Answers what a peer asks over a connection, until its end.
+    pub(crate) async fn answer_over<T: AsyncRead + AsyncWrite + Unpin>(&self, peer: &Arc<Peer>, io: T, idle: Idle) {
+        let (io, heard) = Heard::over(io);
+        match timeout(ANSWER_MOST, builder().handshake(io)).await {
+            Ok(Ok(connection)) => self.drive(peer, connection, heard, idle).await,
+            Ok(Err(error)) => tracing::debug!(node = %peer.name, %error, "a node does not speak HTTP/2"),
+            Err(_) => tracing::debug!(node = %peer.name, "a node does not begin to speak HTTP/2"),
+        }
+    }
+
+    async fn drive<T>(&self, peer: &Arc<Peer>, mut connection: Connection<T, Bytes>, heard: Heard, idle: Idle)
     where
         T: AsyncRead + AsyncWrite + Unpin,
     {
         let Some(pings) = connection.ping_pong() else { return };
         let load = Load::new();
-        let mut verdict = pin!(health::watch(pings, &load, &heard, IDLE_MOST));
+        let mut verdict = pin!(health::watch(pings, &load, &heard, idle));
         loop {
             let accepted = tokio::select! {
                 biased;

@@ -23,6 +23,7 @@ use crate::ask::Ask;
 use crate::dial::ALPN;
 use crate::link::Open;
 use crate::node::{NodeFacts, Reach};
+use crate::offer::OFFER;
 use crate::peer::{Means, Peer};
 use crate::pump;
 use crate::table::Table;
@@ -45,10 +46,14 @@ impl Tunnels {
     /// Tunnels to nobody yet. `tls` presents this node to others, and trusts whom the cluster's authority vouches for;
     /// `drain` owns all connections.
     pub fn new(own_name: &str, mut tls: rustls::ClientConfig, drain: Drain) -> Arc<Self> {
-        tls.alpn_protocols = vec![ALPN.to_vec()];
+        let connector = |protocol: &[u8]| {
+            tls.alpn_protocols = vec![protocol.to_vec()];
+            TlsConnector::from(Arc::new(tls.clone()))
+        };
+        let [tls, offering] = [ALPN, OFFER].map(connector);
         Arc::new(Self {
             own_name: own_name.to_owned(),
-            means: Means { tls: TlsConnector::from(Arc::new(tls)), drain },
+            means: Means { tls, offering, drain },
             table: ArcSwap::default(),
             replaced: Mutex::default(),
             version: watch::Sender::new(0),
@@ -100,6 +105,12 @@ impl Tunnels {
         let known = versions.wait_for(|_| self.table.load().named(name).is_some());
         let _known_or_late = timeout(ACQUAINTANCE_MOST, known).await;
         self.table.load().named(name).cloned()
+    }
+
+    /// The peers at present, and news of when they are others.
+    pub(crate) fn peers(&self) -> (Arc<Table>, watch::Receiver<u64>) {
+        let versions = self.version.subscribe();
+        (self.table.load_full(), versions)
     }
 
     pub(crate) const fn tasks(&self) -> &Drain {

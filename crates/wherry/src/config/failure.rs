@@ -7,6 +7,8 @@ use wherry_api::NodeLease;
 use wherry_apiserver::DefaultTolerations;
 use wherry_controllers::NodeMonitor;
 
+/// Long enough that a flicker moves no pod; Kubernetes' is 300.
+const TOLERATION_SECONDS: u32 = 1;
 /// Nodes renew their Leases four times in it.
 const GRACE_LEAST: Duration = Duration::from_millis(500);
 
@@ -14,13 +16,13 @@ const GRACE_LEAST: Duration = Duration::from_millis(500);
 #[derive(Clone, Debug, Args)]
 pub struct FailureFlags {
     /// How long a node may be silent before it counts as unreachable
-    #[arg(long, env = "WHERRY_NODE_MONITOR_GRACE_PERIOD", default_value = "40s", value_parser = grace)]
+    #[arg(long, env = "WHERRY_NODE_MONITOR_GRACE_PERIOD", default_value = "2s", value_parser = grace)]
     pub node_monitor_grace_period: NodeLease,
     /// For how many seconds pods that say nothing of it stay on an unreachable node
-    #[arg(long, env = "WHERRY_DEFAULT_UNREACHABLE_TOLERATION_SECONDS", default_value_t = DefaultTolerations::default().unreachable_seconds)]
+    #[arg(long, env = "WHERRY_DEFAULT_UNREACHABLE_TOLERATION_SECONDS", default_value_t = TOLERATION_SECONDS)]
     pub default_unreachable_toleration_seconds: u32,
     /// For how many seconds pods that say nothing of it stay on a node that is not ready
-    #[arg(long, env = "WHERRY_DEFAULT_NOT_READY_TOLERATION_SECONDS", default_value_t = DefaultTolerations::default().not_ready_seconds)]
+    #[arg(long, env = "WHERRY_DEFAULT_NOT_READY_TOLERATION_SECONDS", default_value_t = TOLERATION_SECONDS)]
     pub default_not_ready_toleration_seconds: u32,
     /// From how many nodes of a zone pods are driven away, in nodes a second
     #[arg(long, env = "WHERRY_NODE_EVICTION_RATE", default_value_t = NodeMonitor::default().eviction_rate, value_parser = rate)]

@@ -19,8 +19,8 @@ async fn reset(stream: &mut Stream) {
 async fn cuttable() -> (World, CancellationToken, Trigger) {
     let mut world = World::apart().await;
     let trigger = Trigger::new();
-    let (at, cut) = passage(world.nodes[B].reach.endpoint, &trigger.drain()).await;
-    world.nodes[B].reach.endpoint = at;
+    let (at, cut) = passage(world.nodes[B].reach.endpoint.unwrap(), &trigger.drain()).await;
+    world.nodes[B].reach.endpoint = Some(at);
     world.introduce(&[A, B]);
     (world, cut, trigger)
 }
@@ -91,7 +91,7 @@ async fn a_peer_that_was_down_is_reached_when_it_is_back() {
     let there = world.nodes[B].reach.endpoint;
     // A port that nobody listens on: that of a listener that is gone.
     let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    world.nodes[B].reach.endpoint = gone;
+    world.nodes[B].reach.endpoint = Some(gone);
     world.introduce(&[A, B]);
     let client = world.pod(A, "client");
     let (_server, mut listener, to) = world.server();

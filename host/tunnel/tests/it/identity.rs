@@ -25,7 +25,7 @@ impl Hostile {
     async fn at(world: &World) -> Self {
         let mut tls = world.nodes[A].client.clone();
         tls.alpn_protocols = vec![b"h2".to_vec()];
-        let stream = TcpStream::connect(world.nodes[B].reach.endpoint).await.unwrap();
+        let stream = TcpStream::connect(world.nodes[B].reach.endpoint.unwrap()).await.unwrap();
         let name = ServerName::try_from("b").unwrap();
         let stream = TlsConnector::from(Arc::new(tls)).connect(name, stream).await.unwrap();
         let (requests, connection) = h2::client::handshake(stream).await.unwrap();
@@ -121,7 +121,7 @@ async fn a_certificate_of_another_authority_opens_nothing() {
     let own = issue(&foreign, "a");
     let mut tls = wherry_pki::client_config(&own, &world.authority.certificate()).unwrap();
     tls.alpn_protocols = vec![b"h2".to_vec()];
-    let stream = TcpStream::connect(world.nodes[B].reach.endpoint).await.unwrap();
+    let stream = TcpStream::connect(world.nodes[B].reach.endpoint.unwrap()).await.unwrap();
     let name = ServerName::try_from("b").unwrap();
     // In TLS 1.3 a client hears of it with its first read.
     let Ok(stream) = TlsConnector::from(Arc::new(tls)).connect(name, stream).await else { return };

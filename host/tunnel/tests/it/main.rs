@@ -5,5 +5,6 @@
 mod datagrams;
 mod death;
 mod identity;
+mod offer;
 mod streams;
 mod world;

@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use wherry_base::{Drain, Trigger};
 use wherry_pki::{Authority, LiveCertificate, Subject, Validity};
-use wherry_tunnel::{Reach, TunnelServer, Tunnels};
+use wherry_tunnel::{OFFER, Reach, TunnelServer, Tunnels};
 use wherry_vnet::{Egress, Listener, Namespace, Network, NetworkConfig, NoServices, PodIdentity, Stream};
 
 /// Nodes `a`, `b`, `c`: pods of the first have addresses 10.128.x.x, of the second 10.129.x.x, and so on.
@@ -22,6 +22,7 @@ pub struct Node {
     pub name: &'static str,
     pub network: Arc<Network>,
     pub tunnels: Arc<Tunnels>,
+    pub server: TunnelServer,
     pub reach: Reach,
     /// How many connections were made to it.
     pub accepted: Arc<AtomicUsize>,
@@ -101,11 +102,13 @@ impl Node {
         let network = Network::among(config, Arc::new(NoServices), Arc::<Tunnels>::clone(&tunnels));
         let server = TunnelServer::new(Arc::clone(&tunnels), Arc::clone(&network));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let reach = Reach { ranges: vec![range.parse().unwrap()], endpoint: listener.local_addr().unwrap() };
+        let reach = Reach { ranges: vec![range.parse().unwrap()], endpoint: Some(listener.local_addr().unwrap()) };
         let accepted = Arc::new(AtomicUsize::new(0));
-        let tls = wherry_pki::server_config(&own, &authority.certificate(), false).unwrap();
-        drain.spawn(serve(listener, TlsAcceptor::from(Arc::new(tls)), server, Arc::clone(&accepted), drain.clone()));
-        Self { name, network, tunnels, reach, accepted, client }
+        let mut tls = wherry_pki::server_config(&own, &authority.certificate(), false).unwrap();
+        tls.alpn_protocols.push(OFFER.to_vec());
+        let tls = TlsAcceptor::from(Arc::new(tls));
+        drain.spawn(serve(listener, tls, server.clone(), Arc::clone(&accepted), drain.clone()));
+        Self { name, network, tunnels, server, reach, accepted, client }
     }
 }
 
@@ -126,7 +129,11 @@ async fn serve(
             let Ok(stream) = tls.accept(stream).await else { return };
             let certificate = stream.get_ref().1.peer_certificates().unwrap()[0].clone();
             let (user, _) = wherry_pki::subject_of(&certificate).unwrap();
-            server.take(user.strip_prefix("system:node:").unwrap().to_owned(), stream, ());
+            let node = user.strip_prefix("system:node:").unwrap().to_owned();
+            match stream.get_ref().1.alpn_protocol() {
+                Some(OFFER) => server.take_offer(node, stream, ()),
+                _ => server.take(node, stream, ()),
+            }
         });
     }
 }
