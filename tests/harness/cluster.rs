@@ -166,6 +166,16 @@ impl Cluster {
         Ok(())
     }
 
+    /// SIGSTOP: the process does nothing, and knows nothing of it.
+    pub fn pause(&self) {
+        signal(&self.process, libc::SIGSTOP);
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) {
+        signal(&self.process, libc::SIGCONT);
+    }
+
     /// Starts again on the same data directory.
     pub fn restart(&mut self) -> anyhow::Result<()> {
         (self.process, self.errors) = spawn(&self.binary, self.verb, self.data.path(), &self.arguments)?;

@@ -25,6 +25,7 @@ mod masters;
 mod net;
 mod objects;
 mod sandboxes;
+mod servers;
 mod services;
 mod snapshot;
 mod start;

@@ -1,6 +1,6 @@
 //! Three masters as processes of their own: what one acknowledges all have, whoever dies; how masters come and go.
 
-mod group;
+pub mod group;
 mod kills;
 mod leaving;
 

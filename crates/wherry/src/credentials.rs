@@ -12,8 +12,10 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
 use wherry_api::well_known::{MASTER_USER, MASTERS};
+use wherry_client::SERVERS_EXTENSION;
 use wherry_pki::{Authority, Issued, LiveCertificate, Subject, Validity};
 
+use crate::admin_kubeconfig::Named;
 use crate::data_dir::DataDir;
 
 const AUTHORITY_NAME: &str = "wherry-ca";
@@ -110,16 +112,29 @@ impl Credentials {
         )
     }
 
-    /// The administrator's kubeconfig for an API server at `url`, with a new certificate.
-    pub fn kubeconfig(&self, url: &str, now: Timestamp) -> anyhow::Result<String> {
+    /// The administrator's kubeconfig for an API server at `url`, with a new certificate. Our own clients find the other
+    /// masters in an extension of the cluster's entry; for kubectl each of them is a context, `wherry-NAME`.
+    pub fn kubeconfig(&self, url: &str, others: &[Named], now: Timestamp) -> anyhow::Result<String> {
         let admin = self.issue("kubernetes-admin", Some("system:masters"), &[], now)?;
         let encode = |pem: &str| BASE64_STANDARD.encode(pem);
+        let ca = encode(&self.authority.certificate());
+        let cluster = |name: &str, server: &str| {
+            format!("- name: {name}\n  cluster:\n    server: {server}\n    certificate-authority-data: {ca}\n")
+        };
+        let context =
+            |name: &str| format!("- name: {name}\n  context:\n    cluster: {name}\n    user: kubernetes-admin\n");
+        let each = |one: &dyn Fn(&Named) -> String| others.iter().map(one).collect::<String>();
+        let servers = each(&|other| format!("        - {}\n", other.server));
+        let extension =
+            format!("    extensions:\n    - name: {SERVERS_EXTENSION}\n      extension:\n        servers:\n{servers}");
         Ok(format!(
-            "apiVersion: v1\nkind: Config\ncurrent-context: wherry\n\
-             clusters:\n- name: wherry\n  cluster:\n    server: {url}\n    certificate-authority-data: {ca}\n\
-             contexts:\n- name: wherry\n  context:\n    cluster: wherry\n    user: kubernetes-admin\n\
+            "apiVersion: v1\nkind: Config\ncurrent-context: wherry\nclusters:\n{own}{extension}{clusters}contexts:\n{first}{contexts}\
              users:\n- name: kubernetes-admin\n  user:\n    client-certificate-data: {certificate}\n    client-key-data: {key}\n",
-            ca = encode(&self.authority.certificate()),
+            own = cluster("wherry", url),
+            extension = if others.is_empty() { "" } else { &extension },
+            clusters = each(&|other| cluster(&format!("wherry-{}", other.name), &other.server)),
+            first = context("wherry"),
+            contexts = each(&|other| context(&format!("wherry-{}", other.name))),
             certificate = encode(&admin.certificate),
             key = encode(&admin.key),
         ))

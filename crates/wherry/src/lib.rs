@@ -2,12 +2,14 @@
 //!
 //! Carries the guest examples (`wherry-guests`) and the demo's manifests, so that `wherry up --demo` needs no file beside it.
 
+mod admin_kubeconfig;
 mod cluster_info;
 mod compile;
 mod config;
 mod credentials;
 mod data_dir;
 mod demo;
+mod image_peers;
 mod join;
 mod join_masters;
 mod leader;

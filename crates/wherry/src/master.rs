@@ -13,12 +13,13 @@ use wherry_base::{Clock, Drain, Trigger};
 use wherry_client::Client;
 use wherry_controllers::ControllersConfig;
 use wherry_registry::ImageStore;
-use wherry_store::{Limits, Member, Seat, Start, Store};
+use wherry_store::{Limits, Member, Role, Seat, Start, Store};
 
 use crate::cluster_info::ClusterInfo;
 use crate::config::ClusterFlags;
 use crate::credentials::Credentials;
 use crate::data_dir::DataDir;
+use crate::image_peers;
 use crate::join_masters::Shared;
 use crate::leader::Leader;
 use crate::serve_tls::{for_those_who_may, serve_tls};
@@ -87,7 +88,8 @@ impl Master {
         let (tasks, readiness) = (Trigger::new(), Readiness::default());
         let drain = tasks.drain();
         let image_client = registry.client(Identity::component("image-registry"));
-        let image_store = ImageStore::open(&data.join("images"), &image_client, watch::channel(Vec::new()).1);
+        let others = image_peers::follow(store.members(), store.me().id, credentials.peer_client()?, &drain);
+        let image_store = ImageStore::open(&data.join("images"), &image_client, others);
         let image_store = image_store.context("the image registry cannot be opened")?;
         image_store.take_over().await.context("the names of images cannot be taken over")?;
         let image_router = for_those_who_may(wherry_registry::router(image_store.clone()));
@@ -117,6 +119,11 @@ impl Master {
     /// This master among the masters.
     pub fn member(&self) -> Member {
         self.store.me()
+    }
+
+    /// All masters, as they come and go.
+    pub fn members(&self) -> watch::Receiver<Vec<(Member, Role)>> {
+        self.store.members()
     }
 
     /// Under which the master's tasks run.

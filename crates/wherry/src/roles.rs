@@ -8,14 +8,16 @@ use std::time::Duration;
 use anyhow::Context;
 use futures::StreamExt;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use wherry_api::kinds::Node as NodeObject;
 use wherry_apiserver::{Identity, RegistryConfig};
 use wherry_base::{Backoff, Clock, Drain, SystemClock, Trigger};
 use wherry_client::{Client, Event, Https, Kubeconfig, WatchOptions};
 use wherry_image::RegistryClient;
 use wherry_pki::Authority;
-use wherry_store::Start;
+use wherry_store::{Member, Start};
 
+use crate::admin_kubeconfig::{AdminKubeconfig, KUBECONFIG};
 use crate::cluster_info::ClusterInfo;
 use crate::config::{ClusterFlags, CommonArgs, JoinFlags, MasterArgs, MasterJoinFlags, NodeArgs, NodeFlags};
 use crate::credentials::{self, Credentials};
@@ -29,7 +31,6 @@ use crate::node_credentials::{NodeCredentials, Own};
 use crate::renewal::Renewal;
 use crate::servers::{self, Servers};
 
-pub const KUBECONFIG: &str = "kubeconfig";
 /// How long a node waits before it looks again whether the master knows it.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 /// How long the renewal of certificates may take to end.
@@ -165,7 +166,9 @@ impl Setting {
         let advertise = SocketAddr::new(self.address, ports.api);
         let url = format!("https://{advertise}");
         let (info, clock) = (self.cluster_info(ports), Arc::clone(&self.clock));
-        self.data.write(KUBECONFIG, &credentials.kubeconfig(&url, clock.now())?)?;
+        let (credentials_kept, data_kept) = (Arc::clone(credentials), Arc::clone(&self.data));
+        let kubeconfig = AdminKubeconfig { credentials: credentials_kept, data: data_kept, server: url };
+        kubeconfig.write(&[], clock.now())?;
         publish(&self.data, &ports)?;
         let MasterListeners { api, registry: images } = listeners;
         let data = self.data();
@@ -175,18 +178,8 @@ impl Setting {
         if let Some(place) = place.filter(|place| !place.is_member) {
             join_masters::admit(place, join, &master.member(), credentials, data).await?;
         }
-        let mut renewal = Renewal::new("master", &credentials.server, &self.clock);
-        let (credentials, data) = (Arc::clone(credentials), Arc::clone(&self.data));
-        let renew = move |now| {
-            credentials.renew(now)?;
-            Ok(data.write(KUBECONFIG, &credentials.kubeconfig(&url, now)?)?)
-        };
-        master.drain().spawn(async move {
-            loop {
-                let now = renewal.due().await;
-                renewal.done(renew(now)).await;
-            }
-        });
+        let renewal = Renewal::new("master", &credentials.server, &self.clock);
+        master.drain().spawn(keep_master(renewal, kubeconfig, master.members(), Arc::clone(&self.clock)));
         Ok(master)
     }
 
@@ -265,6 +258,34 @@ impl Setting {
             credentials: self.node_credentials(name, &authority)?,
             authority: Some(authority),
         })
+    }
+}
+
+/// Renews a master's certificates, and keeps the kubeconfig in step with them and with the masters.
+async fn keep_master(
+    mut renewal: Renewal,
+    kubeconfig: AdminKubeconfig,
+    mut members: watch::Receiver<Vec<(Member, wherry_store::Role)>>,
+    clock: Arc<dyn Clock>,
+) {
+    members.mark_changed();
+    loop {
+        tokio::select! {
+            now = renewal.due() => {
+                let members = members.borrow().clone();
+                let renewed = kubeconfig.credentials.renew(now).and_then(|()| kubeconfig.write(&members, now));
+                renewal.done(renewed).await;
+            }
+            changed = members.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                let members = members.borrow_and_update().clone();
+                if let Err(error) = kubeconfig.write(&members, clock.now()) {
+                    tracing::warn!(error = format!("{error:#}"), "the kubeconfig does not name the present masters");
+                }
+            }
+        }
     }
 }
 

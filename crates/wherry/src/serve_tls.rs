@@ -1,4 +1,4 @@
-//! The image registry over mutual TLS, and who may do what there. Administrators write, nodes read; on a port of its own, who
+//! The image registry over mutual TLS, and who may do what there. Administrators write, nodes read, masters fetch from each other; on a port of its own, who
 //! has no certificate of the cluster gets no further than the handshake, and whose certificate is revoked not much further. It
 //! is served on the API's port as well.
 
@@ -20,7 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tower::ServiceExt;
-use wherry_api::well_known::{ADMINISTRATORS, NODES};
+use wherry_api::well_known::{ADMINISTRATORS, MASTERS, NODES};
 use wherry_apiserver::{Identity, Registry};
 use wherry_base::{Accepted, Acceptor, Drain};
 
@@ -101,7 +101,8 @@ pub fn for_those_who_may(router: Router) -> Router {
 
 async fn guard(request: Request, next: Next) -> Response {
     let identity = request.extensions().get::<Identity>();
-    if identity.is_some_and(|identity| may(&identity.groups, request.method())) {
+    let (method, path) = (request.method(), request.uri().path());
+    if identity.is_some_and(|identity| may(&identity.groups, method, path)) {
         return next.run(request).await;
     }
     refusal(StatusCode::FORBIDDEN, DENIED)
@@ -111,9 +112,11 @@ fn refusal(status: StatusCode, body: &'static str) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
-fn may(groups: &[String], method: &Method) -> bool {
+fn may(groups: &[String], method: &Method, path: &str) -> bool {
     let is_in = |group: &str| groups.iter().any(|own| own == group);
-    is_in(ADMINISTRATORS) || (is_in(NODES) && matches!(*method, Method::GET | Method::HEAD))
+    let is_read = matches!(*method, Method::GET | Method::HEAD);
+    let is_among_masters = path.starts_with(wherry_registry::OF_MASTERS);
+    is_in(ADMINISTRATORS) || (is_in(NODES) && is_read) || (is_in(MASTERS) && is_among_masters)
 }
 
 #[cfg(test)]
@@ -122,18 +125,23 @@ mod tests {
 
     #[test]
     fn nodes_read_and_administrators_write() {
-        for (group, method, expected) in [
-            (ADMINISTRATORS, Method::GET, true),
-            (ADMINISTRATORS, Method::PUT, true),
-            (ADMINISTRATORS, Method::DELETE, true),
-            (NODES, Method::GET, true),
-            (NODES, Method::HEAD, true),
-            (NODES, Method::POST, false),
-            (NODES, Method::PUT, false),
-            (NODES, Method::DELETE, false),
-            ("others", Method::GET, false),
+        let (images, of_masters) = ("/v2/a/blobs/x", "/v2/_local/blobs/x");
+        for (group, method, path, expected) in [
+            (MASTERS, Method::GET, of_masters, true),
+            (MASTERS, Method::POST, of_masters, true),
+            (MASTERS, Method::PUT, images, false),
+            (NODES, Method::POST, of_masters, false),
+            (ADMINISTRATORS, Method::GET, images, true),
+            (ADMINISTRATORS, Method::PUT, images, true),
+            (ADMINISTRATORS, Method::DELETE, images, true),
+            (NODES, Method::GET, images, true),
+            (NODES, Method::HEAD, images, true),
+            (NODES, Method::POST, images, false),
+            (NODES, Method::PUT, images, false),
+            (NODES, Method::DELETE, images, false),
+            ("others", Method::GET, images, false),
         ] {
-            assert_eq!(may(&[group.to_owned()], &method), expected, "{group} {method}");
+            assert_eq!(may(&[group.to_owned()], &method, path), expected, "{group} {method} {path}");
         }
     }
 }

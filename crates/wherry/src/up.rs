@@ -8,11 +8,12 @@ use wherry_cli::{ClusterArgs, apply_manifests, read_manifests};
 use wherry_client::{Https, Kubeconfig};
 use wherry_image::RegistryClient;
 
+use crate::admin_kubeconfig::KUBECONFIG;
 use crate::config::UpArgs;
 use crate::data_dir::Role;
 use crate::demo;
 use crate::listeners::{MasterListeners, NodeListeners};
-use crate::roles::{AsMaster, KUBECONFIG, Setting, await_node, until_stopped};
+use crate::roles::{AsMaster, Setting, await_node, until_stopped};
 
 /// Starts everything, and stops it on SIGINT or SIGTERM.
 pub async fn up(args: UpArgs) -> anyhow::Result<()> {

@@ -20,7 +20,7 @@ pub use digest::Digest;
 pub use error::Error;
 pub use http::router;
 pub use name::{Reference, RepositoryName};
-pub use peer::Peer;
+pub use peer::{OF_MASTERS, Peer};
 pub use store::{Collected, ImageStore, Manifest, Peers};
 
 /// The largest blob, in bytes.

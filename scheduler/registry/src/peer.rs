@@ -33,7 +33,9 @@ impl Peer for Https {
     }
 }
 
-/// The blob as one master has it. No repository is called so.
+/// The paths below which one master answers for itself, to others. No repository is called so.
+pub const OF_MASTERS: &str = "/v2/_local/";
+
 fn path(digest: &Digest) -> String {
-    format!("/v2/_local/blobs/{digest}")
+    format!("{OF_MASTERS}blobs/{digest}")
 }

@@ -1,4 +1,4 @@
-//! Whether a server lives. One that is silent is left for another that answers; a lone one is waited for.
+//! Whether a server lives and can serve. One that is silent is left for another that answers; a lone one is waited for.
 //!
 //! A busy server and a dead one are told apart by comparison only: a server is left when it has not answered a small
 //! question for a while *and* another one has. The pings below (`servers`) have a patience that suits a lone, busy server, and
@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures::future::{FusedFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
 use http_body_util::{BodyExt, Full, Limited};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::servers::{Server, Servers};
 
@@ -20,10 +20,12 @@ const REQUEST_PATIENCE: Duration = Duration::from_millis(500);
 const WATCH_PATIENCE: Duration = Duration::from_secs(3);
 /// How long the server has to itself to answer that question, before the others are asked too.
 const ANSWER_ALONE: Duration = Duration::from_millis(250);
+/// How long the others are left alone after none of them has.
+const REST: Duration = Duration::from_millis(50);
 /// A write goes to a server that was heard no longer ago, so that few of them are lost track of.
 const WRITE_AFTER_HEARD: Duration = Duration::from_secs(1);
-/// The question: any answer will do.
-const QUESTION: &str = "/livez";
+/// The question: whether it is in touch with the store, that is, with the other servers. Any answer but that it is not will do.
+const QUESTION: &str = "/readyz/etcd";
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 impl Servers {
@@ -61,8 +63,8 @@ impl Servers {
         self.are_several() && self.is_silent(server, WRITE_AFTER_HEARD).await
     }
 
-    /// Whether a server does not answer while another one does, which is in use from then on. What was found out no longer
-    /// ago than `patience` holds.
+    /// Whether a server does not answer while another one does, which is in use from then on. Where none does, the first is
+    /// waited for. What was found out no longer ago than `patience` holds.
     async fn is_silent(&self, server: &Arc<Server>, patience: Duration) -> bool {
         let _one_for_all = server.asking.lock().await;
         if let Some(lives) = server.known(patience) {
@@ -73,13 +75,19 @@ impl Servers {
         if timeout(ANSWER_ALONE, &mut own).await == Ok(true) {
             return false;
         }
-        tokio::select! {
-            true = &mut own, if !own.is_terminated() => false,
-            other = self.other_that_answers(server) => {
-                let Some(other) = other else { return false };
-                server.note(false);
-                self.replace(std::slice::from_ref(server), &other);
-                true
+        loop {
+            tokio::select! {
+                lives = &mut own, if !own.is_terminated() => if lives { return false },
+                other = self.other_that_answers(server) => match other {
+                    Some(other) => {
+                        server.note(false);
+                        self.replace(std::slice::from_ref(server), &other);
+                        return true;
+                    }
+                    None if own.is_terminated() => return false,
+                    // The others may be about to agree on another leader.
+                    None => sleep(REST).await,
+                },
             }
         }
     }
@@ -97,7 +105,8 @@ impl Servers {
             return false;
         };
         let Ok(response) = self.pool.request(request).await else { return false };
-        let answered = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await.is_ok();
+        let serves = !response.status().is_server_error();
+        let answered = serves && Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await.is_ok();
         if answered {
             server.heard();
         }

@@ -99,6 +99,24 @@ async fn a_slow_server_is_waited_for_while_no_other_answers() {
 }
 
 #[tokio::test]
+async fn a_write_waits_until_a_server_answers_that_can_serve() {
+    let cluster = Cluster::of(2).await;
+    let client = cluster.client();
+    let [first, second] = &cluster.servers[..] else { unreachable!() };
+    first.be(Mood::Hung);
+    second.be(Mood::Unable);
+    let mut asked = Box::pin(ask(&client, Method::POST));
+    let patience = tokio::time::sleep(std::time::Duration::from_secs(1));
+    tokio::select! {
+        answer = &mut asked => panic!("{answer}"),
+        () = patience => {}
+    }
+    second.be(Mood::Well);
+    assert_eq!(asked.await, "1");
+    assert!(first.asked().is_empty());
+}
+
+#[tokio::test]
 async fn the_list_of_servers_may_change() {
     let cluster = Cluster::of(3).await;
     let urls: Vec<&str> = cluster.servers.iter().map(|server| server.url.as_str()).collect();

@@ -108,7 +108,7 @@ impl Fake {
     /// What it was asked since the last time, but whether it lives.
     pub(super) fn asked(&self) -> Vec<String> {
         let all = std::mem::take(&mut *self.asked.lock().unwrap());
-        all.into_iter().filter(|asked| asked != "GET /livez").collect()
+        all.into_iter().filter(|asked| asked != "GET /readyz/etcd").collect()
     }
 
     /// Closes its connections and its port.
