@@ -20,7 +20,7 @@ use crate::config::ClusterFlags;
 use crate::credentials::Credentials;
 use crate::data_dir::DataDir;
 use crate::image_peers;
-use crate::join_masters::Shared;
+use crate::join_masters::{self, Shared};
 use crate::leader::Leader;
 use crate::serve_tls::{for_those_who_may, serve_tls};
 
@@ -111,6 +111,7 @@ impl Master {
             ingress_address: advertise.ip(),
             nodes: flags.failure.monitor(),
         };
+        drain.spawn(join_masters::make_known(store.clone(), Arc::clone(credentials)));
         let leader = Leader { store: store.clone(), registry: registry.clone(), config, clock };
         drain.spawn_graceful(leader.run(drain.clone()));
         Ok(Self { store, registry, readiness, tasks })

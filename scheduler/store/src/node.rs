@@ -140,6 +140,11 @@ impl Node {
 
     async fn start(&self, disk: Option<Log>, certain: Option<u64>, life: u64) -> Result<(Raft, LogStore), Fault> {
         let started = self.try_start(disk, certain).await;
+        if let Ok((raft, _)) = &started
+            && let Ok(members) = raft.with_raft_state(|raft| raft::members(raft.membership_state.effective())).await
+        {
+            self.machine.show_members(members);
+        }
         self.status.send_replace(match &started {
             Ok((raft, _)) => Status::Running { raft: raft.clone(), life },
             Err(error) => Status::Down { reason: error.to_string().into(), failure: life },
@@ -190,6 +195,7 @@ impl Node {
         raft.runtime_config().tick(has_others);
         log.keep(if has_others { self.kept } else { Kept::LITTLE });
         log.wait_for_disk(!has_others && self.has_thread);
+        self.machine.show_members(raft::members(&seen.membership_config));
         let is_only_voter = seen.membership_config.voter_ids().eq([self.me.id]);
         if seen.state == ServerState::Leader {
             self.take_office(raft, seen.vote.leader_id).await;

@@ -148,7 +148,6 @@ fn live_apart(life: Life) -> Result<JoinHandle<()>, Fault> {
 
 /// Waits until there is something to serve; where the disk fails at once, ends the member's life.
 async fn started(node: &Node) -> Result<(), String> {
-    let is_alone = node.is_alone();
     loop {
         let mut status = node.status.subscribe();
         let now = status.wait_for(|status| !matches!(status, Status::Starting)).await.map(|status| status.clone());
@@ -156,6 +155,7 @@ async fn started(node: &Node) -> Result<(), String> {
             node.enter(Stage::Closing);
             return Err(reason.to_string());
         }
+        let is_alone = node.is_alone();
         let mut leadership = node.leadership.subscribe();
         tokio::select! {
             _ = leadership.wait_for(|now| !is_alone || *now == Leadership::Leader) => return Ok(()),

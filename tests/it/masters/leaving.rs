@@ -93,7 +93,7 @@ fn masters_leave_and_others_come() {
 #[test]
 fn a_lone_master_grows() {
     // As it was before there could be several: founded by `wherry up`, on any port.
-    let lone = wherry_tests::Cluster::start(WHERRY).unwrap();
+    let mut lone = wherry_tests::Cluster::start(WHERRY).unwrap();
     verb(&lone, "create configmap kept");
     let token = verb(&lone, "token create --master");
     let url = lone.server().unwrap();
@@ -107,4 +107,14 @@ fn a_lone_master_grows() {
         assert_eq!(verb(master, "get nodes -o name"), "node/c\nnode/wherry");
         assert_eq!(verb(master, "masters list").lines().count(), 4);
     }
+    // It comes back at another port, and the others learn of it.
+    lone.kill().unwrap();
+    lone.restart().unwrap();
+    let address = lone.server().unwrap().replace("https://", "");
+    until("the others know its new port", || {
+        Ok(attempt(&second, "masters list").unwrap_or_default().contains(&format!("{address} ")).then_some(()))
+    })
+    .unwrap();
+    verb(&lone, "create configmap again");
+    assert_eq!(verb(&third, "get configmap again -o jsonpath={.metadata.name}"), "again");
 }

@@ -33,6 +33,9 @@ struct Admission {
     /// The name of the master in whose place it comes; empty for none.
     #[serde(default)]
     replaces: String,
+    /// It is a member already, which has another name or address now.
+    #[serde(default)]
+    moves: bool,
 }
 
 /// What is asked below [`ROOT`].
@@ -138,7 +141,10 @@ async fn admit(context: &Context, admission: &Admission) -> Result<Response, Err
 
 /// Sees that a master can be admitted; the id of the one that it replaces.
 fn check(members: &[(Member, Role)], admission: &Admission) -> Result<Option<u64>, Error> {
-    let Admission { member, replaces } = admission;
+    let Admission { member, replaces, moves } = admission;
+    if *moves && !members.iter().any(|(other, _)| other.id == member.id) {
+        return Err(conflict(format!("the master \"{}\" is no member any more", member.name)));
+    }
     let others = || members.iter().map(|(other, _)| other).filter(|other| other.id != member.id);
     let is_member = members.iter().any(|(other, role)| other.id == member.id && *role == Role::Voter);
     let replaced = others().find(|other| !replaces.is_empty() && other.name == *replaces);
@@ -207,7 +213,8 @@ mod tests {
     fn names_and_addresses_are_given_once() {
         let members = [(member(1, "a"), Role::Voter), (member(2, "b"), Role::Voter)];
         let check = |member: Member, replaces: &str, expected: Result<Option<u64>, &str>| {
-            let found = check(&members, &Admission { member, replaces: replaces.into() });
+            let (moves, replaces) = (replaces == "moves", replaces.replace("moves", ""));
+            let found = check(&members, &Admission { member, replaces, moves });
             match (found.map_err(|error| error.to_string()), expected) {
                 (Ok(found), expected) => assert_eq!(Ok(found), expected),
                 (Err(found), expected) => assert!(found.contains(expected.unwrap_err()), "{found}"),
@@ -223,5 +230,9 @@ mod tests {
         // Asked again, after it was done.
         check(member(2, "b"), "", Ok(None));
         check(member(2, "b"), "z", Ok(None));
+        // At another address.
+        check(Member { address: "x:1".into(), ..member(2, "b") }, "moves", Ok(None));
+        check(Member { address: "a:1".into(), ..member(2, "b") }, "moves", Err("at the same address a:1"));
+        check(member(3, "c"), "moves", Err("no member any more"));
     }
 }

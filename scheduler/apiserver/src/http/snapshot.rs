@@ -9,7 +9,7 @@ use futures::StreamExt;
 use http::{Method, StatusCode};
 use serde_json::json;
 use wherry_api::{Error, Reason};
-use wherry_store::{Assembly, ProposeError, RestoreError};
+use wherry_store::{Assembly, Leadership, ProposeError, RestoreError};
 
 use super::{Context, text};
 use crate::authorize::administer;
@@ -27,7 +27,10 @@ pub(super) async fn answer(context: &Context, identity: &Identity, request: Requ
     administer(identity, "the cluster's state")?;
     match *request.method() {
         Method::GET => Ok(saved(context)),
-        Method::PUT => restored(context, request.into_body()).await,
+        Method::PUT => {
+            check_leads(context)?;
+            restored(context, request.into_body()).await
+        }
         _ => Err(Error::new(Reason::MethodNotAllowed, "a snapshot is saved with GET and restored with PUT")),
     }
 }
@@ -35,6 +38,17 @@ pub(super) async fn answer(context: &Context, identity: &Identity, request: Requ
 fn saved(context: &Context) -> Response {
     let pieces = futures::stream::iter(context.registry.store().save().map(Ok::<_, Infallible>));
     text(StatusCode::OK, "application/octet-stream", Body::from_stream(pieces))
+}
+
+/// What is restored may be large: it is not passed on.
+fn check_leads(context: &Context) -> Result<(), Error> {
+    match &*context.registry.store().leadership().borrow() {
+        Leadership::Follower { leader: Some(leader) } => {
+            let message = format!("another master leads; restore by way of it, {} at {}", leader.name, leader.address);
+            Err(Error::new(Reason::ServiceUnavailable, message))
+        }
+        _ => Ok(()),
+    }
 }
 
 async fn restored(context: &Context, body: Body) -> Result<Response, Error> {

@@ -108,6 +108,49 @@ async fn administrators_save_and_restore_the_state() {
 }
 
 #[tokio::test]
+async fn masters_are_a_group_of_their_own() {
+    let context = context().await;
+    let joiner = Identity { user: "system:bootstrap:a".into(), groups: vec!["wherry:master-bootstrappers".into()] };
+    let node_joiner = Identity { groups: vec!["system:bootstrappers".into()], ..joiner.clone() };
+    let master = || Identity::master("m");
+    let message = || Request::post("/wherry/v1/masters/messages").body(Body::from("no message")).unwrap();
+    let keys = || get("/wherry/v1/masters/keys", "*/*");
+    let remove = || Request::delete("/wherry/v1/masters/x").body(Body::empty()).unwrap();
+    let admit = || Request::post("/wherry/v1/masters").body(Body::from("{}")).unwrap();
+    for (identity, request, expected) in [
+        (master(), message(), StatusCode::OK),
+        (Identity::admin(), message(), StatusCode::FORBIDDEN),
+        (joiner.clone(), message(), StatusCode::FORBIDDEN),
+        (joiner.clone(), keys(), StatusCode::OK),
+        (node_joiner, keys(), StatusCode::FORBIDDEN),
+        (Identity::admin(), keys(), StatusCode::FORBIDDEN),
+        (master(), keys(), StatusCode::FORBIDDEN),
+        (master(), admit(), StatusCode::BAD_REQUEST),
+        (Identity::admin(), admit(), StatusCode::FORBIDDEN),
+        (joiner.clone(), admit(), StatusCode::FORBIDDEN),
+        (Identity::admin(), remove(), StatusCode::NOT_FOUND),
+        (master(), remove(), StatusCode::FORBIDDEN),
+        (joiner, get("/api/v1/pods", "*/*"), StatusCode::FORBIDDEN),
+        (master(), get("/api/v1/pods", "*/*"), StatusCode::FORBIDDEN),
+    ] {
+        let shown = format!("{} {} by {identity:?}", request.method(), request.uri());
+        assert_eq!(ask_at(&context, Some(identity), request).await.0, expected, "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn a_master_asks_on_behalf_of_others() {
+    let who = async |identity: Identity| {
+        let request = Request::post("/apis/authentication.k8s.io/v1/selfsubjectreviews");
+        let request = request.header("X-Remote-User", "eve").header("X-Remote-Group", "a");
+        let (_, found) = ask(Some(identity), request.body(Body::from("{}")).unwrap()).await;
+        found["status"]["userInfo"]["username"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(who(Identity::master("m")).await, "eve");
+    assert_eq!(who(Identity::admin()).await, "kubernetes-admin");
+}
+
+#[tokio::test]
 async fn errors_are_status_objects() {
     let apply = Request::patch("/api/v1/namespaces/default/configmaps/x")
         .header(header::CONTENT_TYPE, "application/apply-patch+yaml")

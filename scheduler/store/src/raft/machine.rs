@@ -32,7 +32,7 @@ pub(crate) struct Machine {
     memory: Arc<Memory>,
     pending: Arc<Pending>,
     state: Arc<Mutex<State>>,
-    /// Those of the position, for whoever must not wait for the state.
+    /// Those of the log's end, which may not be applied yet: whoever is not alone any more must not take itself for it.
     members: Arc<watch::Sender<Vec<(Member, Role)>>>,
 }
 
@@ -97,6 +97,15 @@ impl Machine {
     /// All members, by id.
     pub(crate) fn members(&self) -> watch::Receiver<Vec<(Member, Role)>> {
         self.members.subscribe()
+    }
+
+    /// From now on these are the members.
+    pub(crate) fn show_members(&self, now: Vec<(Member, Role)>) {
+        self.members.send_if_modified(|was| {
+            let is_news = *was != now;
+            *was = now;
+            is_news
+        });
     }
 
     /// Whether this member is the only voter.
@@ -220,7 +229,6 @@ impl Machine {
             EntryPayload::Membership(members) => {
                 state.position.membership = StoredMembership::new(Some(entry.log_id), members);
                 self.pending.add(std::iter::empty(), &state.position);
-                self.members.send_replace(state.position.members());
                 Ok(Outcome::Applied)
             }
             EntryPayload::Normal(group) if group.after != state.position.revision => Ok(Outcome::Refused),
@@ -263,7 +271,6 @@ impl Machine {
         let revision = Revision(position.revision);
         state.objects = frozen.objects;
         state.position = position;
-        self.members.send_replace(state.position.members());
         state.keep.forget(is_durable);
         self.memory.replace(is_durable, &state.objects, revision, revision);
     }
