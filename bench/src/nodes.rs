@@ -113,6 +113,7 @@ async fn node(number: usize, kubeconfig: &Kubeconfig, data: &Path, drain: Drain)
         kubelet_port: 10250,
         data_dir: data.join(&name),
         pods_max: PODS_MAX_DEFAULT,
+        taints: Vec::new(),
         labels: [].into(),
         confinement_lacking: Vec::new(),
     };

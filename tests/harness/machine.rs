@@ -25,6 +25,27 @@ impl Machine {
         Ok(machine)
     }
 
+    /// Starts a node of this name at this address in the cluster of a kubeconfig, `kubelet.conf` among the files that its
+    /// data directory has at first, and waits until it is ready.
+    pub fn with_kubeconfig(
+        cluster: &Cluster,
+        name: &str,
+        address: &str,
+        files: &[(String, String)],
+    ) -> anyhow::Result<Self> {
+        let data = tempfile::tempdir()?;
+        for (path, text) in files {
+            let path = data.path().join(path);
+            std::fs::create_dir_all(path.parent().context("a file has a directory")?)?;
+            std::fs::write(path, text)?;
+        }
+        let kubeconfig = data.path().join("kubelet.conf").display().to_string();
+        let own = ["--name", name, "--bind-address", address, "--kubeconfig", &kubeconfig];
+        let mut machine = Self::spawn(cluster, data, own.map(str::to_owned).into())?;
+        machine.await_ready()?;
+        Ok(machine)
+    }
+
     /// The same where it must not start: what it wrote to stderr.
     pub fn refused(cluster: &Cluster, name: &str, address: &str, token: &str, more: &[&str]) -> anyhow::Result<String> {
         let mut machine = Self::begin(cluster, name, address, token, more)?;
@@ -40,7 +61,11 @@ impl Machine {
         let server = cluster.server()?;
         let own = ["--name", name, "--bind-address", address, "--join", &server, "--token", token];
         let arguments: Vec<String> = own.iter().chain(more).map(|&argument| argument.to_owned()).collect();
-        let (binary, data) = (cluster.binary().to_owned(), tempfile::tempdir()?);
+        Self::spawn(cluster, tempfile::tempdir()?, arguments)
+    }
+
+    fn spawn(cluster: &Cluster, data: tempfile::TempDir, arguments: Vec<String>) -> anyhow::Result<Self> {
+        let binary = cluster.binary().to_owned();
         let (process, errors) = spawn(&binary, "node", data.path(), &arguments)?;
         Ok(Self { binary, data, arguments, process, errors })
     }

@@ -17,6 +17,7 @@ mod disk;
 mod drain;
 mod failure;
 mod faults;
+mod foreign;
 mod ingress;
 mod join;
 mod kubectl;

@@ -7,11 +7,13 @@ mod artifact;
 mod client;
 mod inspect;
 mod reference;
+mod registries;
 
 pub use artifact::{Artifact, CONFIG_TYPE, LAYER_TYPE, MANIFEST_TYPE};
 pub use client::{Listed, RegistryClient};
 pub use inspect::{InspectError, Inspected, ModuleKind, inspect};
 pub use reference::{Reference, ReferenceError};
+pub use registries::Registries;
 
 use async_trait::async_trait;
 use bytes::Bytes;

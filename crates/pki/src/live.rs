@@ -18,6 +18,8 @@ use crate::validity::Validity;
 #[derive(Default)]
 pub struct LiveCertificate {
     current: ArcSwapOption<Held>,
+    /// Shown by a server as long as there is no other.
+    stand_in: Option<Arc<CertifiedKey>>,
 }
 
 struct Held {
@@ -33,15 +35,15 @@ impl LiveCertificate {
         Ok(Arc::new(live))
     }
 
+    /// Still to be issued, but a server shows `stand_in` meanwhile.
+    pub fn awaited(stand_in: &Issued) -> Result<Arc<Self>, PkiError> {
+        let stand_in = Some(Held::of(stand_in)?.key);
+        Ok(Arc::new(Self { stand_in, ..Self::default() }))
+    }
+
     /// From now on, handshakes use this one.
     pub fn replace(&self, issued: &Issued) -> Result<(), PkiError> {
-        let chain = certificates(&issued.certificate)?;
-        let validity = chain.first().and_then(|leaf| validity_of(leaf));
-        let validity = validity.ok_or_else(|| unreadable("its validity is unreadable"))?;
-        let provider =
-            CryptoProvider::get_default().cloned().unwrap_or_else(|| Arc::new(crypto::aws_lc_rs::default_provider()));
-        let key = Arc::new(CertifiedKey::from_der(chain, private_key(&issued.key)?, &provider)?);
-        self.current.store(Some(Arc::new(Held { key, validity })));
+        self.current.store(Some(Arc::new(Held::of(issued)?)));
         Ok(())
     }
 
@@ -55,6 +57,18 @@ impl LiveCertificate {
     }
 }
 
+impl Held {
+    fn of(issued: &Issued) -> Result<Self, PkiError> {
+        let chain = certificates(&issued.certificate)?;
+        let validity = chain.first().and_then(|leaf| validity_of(leaf));
+        let validity = validity.ok_or_else(|| unreadable("its validity is unreadable"))?;
+        let provider =
+            CryptoProvider::get_default().cloned().unwrap_or_else(|| Arc::new(crypto::aws_lc_rs::default_provider()));
+        let key = Arc::new(CertifiedKey::from_der(chain, private_key(&issued.key)?, &provider)?);
+        Ok(Self { key, validity })
+    }
+}
+
 impl fmt::Debug for LiveCertificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LiveCertificate").field("validity", &self.validity()).finish_non_exhaustive()
@@ -63,7 +77,7 @@ impl fmt::Debug for LiveCertificate {
 
 impl ResolvesServerCert for LiveCertificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.key()
+        self.key().or_else(|| self.stand_in.clone())
     }
 }
 

@@ -27,7 +27,8 @@ pub struct Cli {
 
 const NODE_EXAMPLES: &str = "Examples:
   wherry node --name n2 --join https://MASTER:6443 --token \"$(ssh MASTER wherry token create)\"
-  wherry node --data-dir /srv/wherry                beside a master of that directory";
+  wherry node --data-dir /srv/wherry                beside a master of that directory
+  wherry node --name n2 --kubeconfig kubelet.conf   in another Kubernetes cluster";
 
 const MASTER_EXAMPLES: &str = "Examples:
   wherry master --bind-address 10.0.0.1
@@ -171,6 +172,12 @@ pub struct JoinFlags {
     /// What `wherry token create` printed; of use at the first start only
     #[arg(long, env = "WHERRY_TOKEN", hide_env_values = true)]
     pub token: Option<JoinToken>,
+    /// Join another Kubernetes cluster as its kubelets do, with the credentials of this kubeconfig (docs/kubernetes.md)
+    #[arg(long, env = "WHERRY_KUBECONFIG", value_name = "FILE", conflicts_with_all = ["join", "token"])]
+    pub kubeconfig: Option<PathBuf>,
+    /// The addresses of this node's pods, where that cluster gives its Node none
+    #[arg(long, env = "WHERRY_POD_CIDR", requires = "kubeconfig")]
+    pub pod_cidr: Option<IpNet>,
 }
 
 /// How a master enters a cluster whose masters are elsewhere.

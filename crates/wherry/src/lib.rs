@@ -9,6 +9,7 @@ mod config;
 mod credentials;
 mod data_dir;
 mod demo;
+mod foreign;
 mod image_peers;
 mod join;
 mod join_masters;

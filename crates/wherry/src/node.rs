@@ -12,10 +12,11 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::server::TlsStream;
 use wherry_agent::server::OtherNodes;
 use wherry_agent::{Agent, AgentConfig, PODS_MAX_DEFAULT, Runtimes, SHUTDOWN_GRACE_MAX};
+use wherry_api::k8s_openapi::api::core::v1::Taint;
 use wherry_api::kinds::Node as NodeObject;
 use wherry_base::{Backoff, Clock, Trigger};
-use wherry_client::Client;
-use wherry_image::ImageSource;
+use wherry_client::{Client, Https};
+use wherry_image::{ImageSource, RegistryClient};
 use wherry_proxy::{Proxy, Table};
 use wherry_sandbox::{Grouping, Processes, RuntimeConfig, SandboxConfig, SandboxRuntime, Sandboxes};
 use wherry_tunnel::{OFFER, TunnelServer, Tunnels};
@@ -66,22 +67,43 @@ impl Drop for Guests {
     }
 }
 
+/// What a node must know of its cluster, whichever that is.
+pub struct Surroundings {
+    /// The API, as this node.
+    pub client: Client,
+    /// Where modules come from.
+    pub images: Arc<dyn ImageSource>,
+    /// The pods of all nodes that have tunnels to each other; those of this node where nobody says.
+    pub cluster_cidr: Option<IpNet>,
+    /// The addresses of all Services.
+    pub service_cidr: IpNet,
+    /// The addresses of the node's pods where the cluster gives its Node none.
+    pub pod_cidr: Option<IpNet>,
+    /// The taints that the Node is created with.
+    pub taints: Vec<Taint>,
+}
+
+impl Surroundings {
+    /// A cluster of Wherry's own, which says it all.
+    pub fn of(info: ClusterInfo, client: Client, images: Arc<Https>) -> Self {
+        let images = Arc::new(RegistryClient::new(images));
+        let (cluster_cidr, service_cidr) = (Some(info.cluster_cidr), info.service_cidr);
+        Self { client, images, cluster_cidr, service_cidr, pod_cidr: None, taints: Vec::new() }
+    }
+}
+
 /// What a node is started from.
 pub struct Parts<'a> {
     /// The flags.
     pub args: &'a CommonArgs,
     /// What the flags say of this node.
     pub flags: &'a NodeFlags,
-    /// What the cluster agrees on.
-    pub info: ClusterInfo,
+    /// The cluster.
+    pub surroundings: Surroundings,
     /// Where volumes, logs and modules are.
     pub data: &'a DataDir,
     /// The machine's clock.
     pub clock: Arc<dyn Clock>,
-    /// The API, as this node.
-    pub client: Client,
-    /// Where modules come from.
-    pub images: Arc<dyn ImageSource>,
     /// Who may ask the node for logs, and for its pods.
     pub tls: Arc<rustls::ServerConfig>,
     /// How the node asks others for theirs.
@@ -99,7 +121,8 @@ pub struct Parts<'a> {
 impl Node {
     /// Starts everything, and adopts the sandboxes of an earlier process; the agent registers the node by itself.
     pub async fn start(parts: Parts<'_>) -> anyhow::Result<Self> {
-        let Parts { args, flags, info, data, clock, client, images, tls, peers, address, kubelet, http, https } = parts;
+        let Parts { args, flags, surroundings, data, clock, tls, peers, address, kubelet, http, https } = parts;
+        let Surroundings { client, images, cluster_cidr, service_cidr, pod_cidr, taints } = surroundings;
         let config = AgentConfig {
             node_name: flags.name.clone(),
             node_ip: address,
@@ -107,15 +130,20 @@ impl Node {
             data_dir: data.join("node"),
             pods_max: PODS_MAX_DEFAULT,
             labels: flags.labels(),
+            taints,
             confinement_lacking: confinement_lacking(args.isolation),
         };
-        let range = pod_range(data, &client, &config).await?;
+        let range = pod_range(data, &client, &config, pod_cidr).await?;
         let (guests, threads) = Guests::start()?;
         let table = Table::new();
         let tunnel_tasks = Trigger::new();
         let revocations = wherry_agent::revocations(&client, &tunnel_tasks.drain());
         let tunnels = Tunnels::new(&flags.name, peers, tunnel_tasks.drain());
-        let network = Network::among(network_config(info, range)?, Arc::clone(&table) as _, Arc::clone(&tunnels) as _);
+        let network = Network::among(
+            network_config(range, cluster_cidr, service_cidr)?,
+            Arc::clone(&table) as _,
+            Arc::clone(&tunnels) as _,
+        );
         let site = wherry_proxy::Site { node: flags.name.clone(), bind_address: args.bind_address };
         let proxy = Proxy::new(client.clone(), table, Arc::clone(&network), clock.as_ref(), site)?;
         let proxy_tasks = Trigger::new();
@@ -125,12 +153,6 @@ impl Node {
             proxy.run(listeners, &proxy_tasks.drain());
             tunnels.follow(&client, revocations.clone());
         }
-        let wasm = WasmConfig {
-            directory: data.join("wasm"),
-            requests_max: REQUESTS_MAX,
-            commands_max: COMMANDS_MAX,
-            guests: threads.clone(),
-        };
         let sandbox_tasks = Trigger::new();
         let processes = Arc::new(Processes::new(data.join("")));
         let images = Images::open(images, Arc::clone(&processes) as _, &data.join("wasm"))?;
@@ -143,7 +165,7 @@ impl Node {
         };
         let sandboxes = Sandboxes::open(sandboxes, &sandbox_tasks.drain()).await;
         let sandboxes = sandboxes.context("sandboxes cannot be set up")?;
-        let runtimes = runtimes(args.isolation, data, wasm, &images, &sandboxes)?;
+        let runtimes = runtimes(args.isolation, data, &threads, &images, &sandboxes)?;
         let peers = TunnelServer::new(tunnels, Arc::clone(&network));
         if flags.behind_nat {
             peers.offer();
@@ -213,7 +235,7 @@ fn confinement_lacking(isolation: Isolation) -> Vec<String> {
 fn runtimes(
     isolation: Isolation,
     data: &DataDir,
-    wasm: WasmConfig,
+    threads: &Handle,
     images: &Arc<Images>,
     sandboxes: &Arc<Sandboxes>,
 ) -> anyhow::Result<Runtimes> {
@@ -225,7 +247,15 @@ fn runtimes(
     };
     let usual: Arc<dyn wherry_runtime::Runtime> = match isolation {
         Isolation::Namespace => sandboxed("wasm", Grouping::Namespace, images.compiler(true)?),
-        Isolation::Shared => Arc::new(WasmRuntime::new(wasm, Arc::clone(images))?),
+        Isolation::Shared => {
+            let wasm = WasmConfig {
+                directory: data.join("wasm"),
+                requests_max: REQUESTS_MAX,
+                commands_max: COMMANDS_MAX,
+                guests: threads.clone(),
+            };
+            Arc::new(WasmRuntime::new(wasm, Arc::clone(images))?)
+        }
     };
     let isolated = sandboxed("wasm-isolated", Grouping::Pod, images.compiler(false)?);
     Ok(Runtimes::new(vec![usual, isolated]))
@@ -236,20 +266,23 @@ fn moved(listener: TcpListener) -> anyhow::Result<TcpListener> {
     Ok(TcpListener::from_std(listener.into_std()?)?)
 }
 
-/// Registers the node, and is told the range of its pods; where no master answers, the range of before is good.
-async fn pod_range(data: &DataDir, client: &Client, config: &AgentConfig) -> anyhow::Result<IpNet> {
-    let before = remembered_range(data)?;
+/// Registers the node, and is told the range of its pods; where no master answers, the range of before is good, and where the
+/// cluster gives none, the node's own.
+async fn pod_range(data: &DataDir, client: &Client, config: &AgentConfig, own: Option<IpNet>) -> anyhow::Result<IpNet> {
+    let remembered = remembered_range(data)?;
+    let before = remembered.or(own);
     let mut backoff = Backoff::new(RETRY.0, RETRY.1);
     loop {
         let registered = tokio::time::timeout(REGISTER_MOST, wherry_agent::register(client, config, before)).await;
         let why = match registered {
-            Ok(Ok(node)) => match range_of(&node) {
-                Some(range) if before == Some(range) => return Ok(range),
+            Ok(Ok(node)) => match range_of(&node).or(own) {
+                Some(range) if remembered == Some(range) => return Ok(range),
                 Some(range) => {
                     remember_range(data, range)?;
                     return Ok(range);
                 }
-                None => "the cluster has no range of addresses left for the pods of this node".to_owned(),
+                None => "the cluster gives this node no range of addresses for its pods (its Node has no podCIDR)"
+                    .to_owned(),
             },
             Ok(Err(error)) => error.to_string(),
             Err(_) => "no answer".to_owned(),
@@ -268,8 +301,7 @@ fn range_of(node: &NodeObject) -> Option<IpNet> {
 }
 
 /// The node is the gateway of its pods, at the first address of their range, wherever else it may be reached.
-fn network_config(info: ClusterInfo, pod_cidr: IpNet) -> anyhow::Result<NetworkConfig> {
+fn network_config(pod_cidr: IpNet, cluster_cidr: Option<IpNet>, service_cidr: IpNet) -> anyhow::Result<NetworkConfig> {
     let gateway = pod_cidr.hosts().next().context("the range of the node's pods is too small")?;
-    let ClusterInfo { cluster_cidr, service_cidr, .. } = info;
-    Ok(NetworkConfig { pod_cidr, cluster_cidr, service_cidr, node_ip: gateway })
+    Ok(NetworkConfig { pod_cidr, cluster_cidr: cluster_cidr.unwrap_or(pod_cidr), service_cidr, node_ip: gateway })
 }

@@ -12,7 +12,7 @@ use wherry_api::k8s_openapi::api::certificates::v1::CertificateSigningRequestSpe
 use wherry_api::kinds::{CertificateSigningRequest, ObjectMeta};
 use wherry_api::well_known::{NODE_USER, NODES};
 use wherry_base::{Backoff, Clock, Drain};
-use wherry_client::Client;
+use wherry_client::{Client, Kubeconfig};
 use wherry_pki::{Authority, Issued, LiveCertificate, Subject, Usage, Validity};
 
 use crate::data_dir::DataDir;
@@ -23,6 +23,8 @@ const CLIENT: Files = Files { certificate: "pki/node.crt", key: "pki/node.key" }
 const SERVING: Files = Files { certificate: "pki/kubelet.crt", key: "pki/kubelet.key" };
 /// How long a request is waited for: a master that answers signs at once.
 const SIGNED_MOST: Duration = Duration::from_secs(30);
+/// The same in a cluster where a person may have to approve it: what a kubelet waits.
+const APPROVED_MOST: Duration = Duration::from_secs(15 * 60);
 /// The first and the longest wait between two looks at a request.
 const LOOK: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
@@ -78,6 +80,26 @@ impl NodeCredentials {
         Ok(Some(Arc::new(Self { own, authority, client, serving })))
     }
 
+    /// Those that a kubeconfig has. The node's own endpoints show what it has signed itself until the cluster has signed
+    /// something better, as a kubelet's do.
+    pub fn of_kubeconfig(
+        own: Own,
+        kubeconfig: &Kubeconfig,
+        data: &DataDir,
+        now: Timestamp,
+    ) -> anyhow::Result<Arc<Self>> {
+        let Kubeconfig { authority, certificate, key, .. } = kubeconfig.clone();
+        let client = Arc::<LiveCertificate>::default();
+        if !certificate.is_empty() {
+            client.replace(&Issued { certificate, key }).context("the kubeconfig's certificate cannot be used")?;
+        }
+        let serving = LiveCertificate::awaited(&wherry_pki::self_signed(&own.user, &own.names, now)?)?;
+        if let Some(issued) = SERVING.read(data)? {
+            serving.replace(&issued).context("DATA/pki/kubelet.crt cannot be used")?;
+        }
+        Ok(Arc::new(Self { own, authority, client, serving }))
+    }
+
     /// Whether the API can be asked with these at all.
     pub fn are_valid(&self, now: Timestamp) -> bool {
         self.client.validity().is_some_and(|validity| now < validity.until)
@@ -111,29 +133,50 @@ impl NodeCredentials {
     }
 
     /// Renews them by requests until the drain; makes the serving one where there is none. The Node must be registered.
-    pub fn keep_by_requests(self: Arc<Self>, data: &Arc<DataDir>, api: &Client, clock: &Arc<dyn Clock>, drain: &Drain) {
-        let parts = [("node", &self.client, Usage::Client, CLIENT), ("kubelet", &self.serving, Usage::Server, SERVING)];
-        for (what, live, usage, files) in parts {
-            let mut renewal = Renewal::new(what, live, clock);
-            let (own, data, api, live) = (self.own.clone(), Arc::clone(data), api.clone(), Arc::clone(live));
-            drain.spawn(async move {
-                loop {
-                    renewal.due().await;
-                    let renewed = async {
-                        let issued = ask(&api, &own, usage).await?;
-                        files.write(&data, &issued)?;
-                        Ok(live.replace(&issued)?)
-                    };
-                    renewal.done(renewed.await).await;
-                }
-            });
+    pub fn keep_by_requests(&self, data: &Arc<DataDir>, api: &Client, clock: &Arc<dyn Clock>, drain: &Drain) {
+        let renewal = Renewal::new("node", &self.client, clock);
+        drain.spawn(self.request(Usage::Client, SIGNED_MOST, renewal, data, api));
+        let renewal = Renewal::new("kubelet", &self.serving, clock);
+        drain.spawn(self.request(Usage::Server, SIGNED_MOST, renewal, data, api));
+    }
+
+    /// The same for the serving one alone, in a cluster where a person may have to approve it.
+    pub fn keep_serving(&self, data: &Arc<DataDir>, api: &Client, clock: &Arc<dyn Clock>, drain: &Drain) {
+        let renewal = Renewal::new("kubelet", &self.serving, clock);
+        drain.spawn(self.request(Usage::Server, APPROVED_MOST, renewal, data, api));
+    }
+
+    /// Renews one of them by requests, each of which is waited for so long; for ever.
+    fn request(
+        &self,
+        usage: Usage,
+        most: Duration,
+        mut renewal: Renewal,
+        data: &Arc<DataDir>,
+        api: &Client,
+    ) -> impl Future<Output = ()> + use<> {
+        let (live, files) = match usage {
+            Usage::Client => (&self.client, CLIENT),
+            Usage::Server => (&self.serving, SERVING),
+        };
+        let (own, data, api, live) = (self.own.clone(), Arc::clone(data), api.clone(), Arc::clone(live));
+        async move {
+            loop {
+                renewal.due().await;
+                let renewed = async {
+                    let issued = ask(&api, &own, usage, most).await?;
+                    files.write(&data, &issued)?;
+                    Ok(live.replace(&issued)?)
+                };
+                renewal.done(renewed.await).await;
+            }
         }
     }
 }
 
 /// Asks for a first client certificate, and keeps it with the authority.
 pub async fn enroll(api: &Client, own: &Own, authority: &str, data: &DataDir) -> anyhow::Result<()> {
-    let issued = ask(api, own, Usage::Client).await?;
+    let issued = ask(api, own, Usage::Client, SIGNED_MOST).await?;
     data.write(AUTHORITY, authority)?;
     CLIENT.write(data, &issued)
 }
@@ -158,7 +201,7 @@ impl Files {
 }
 
 /// Makes a key, asks to have it certified, and waits for the answer.
-async fn ask(api: &Client, own: &Own, usage: Usage) -> anyhow::Result<Issued> {
+async fn ask(api: &Client, own: &Own, usage: Usage, most: Duration) -> anyhow::Result<Issued> {
     let key = wherry_pki::new_key()?;
     let request = wherry_pki::request(&key, &own.subject(usage))?;
     let (signer_name, usage) = match usage {
@@ -186,7 +229,7 @@ async fn ask(api: &Client, own: &Own, usage: Usage) -> anyhow::Result<Issued> {
             tokio::time::sleep(backoff.fail()).await;
         }
     };
-    tokio::time::timeout(SIGNED_MOST, answered)
+    tokio::time::timeout(most, answered)
         .await
         .with_context(|| format!("nobody has signed the certificate signing request {name} in time"))?
 }

@@ -2,6 +2,7 @@
 //! up` is both in one.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,6 @@ use wherry_api::kinds::Node as NodeObject;
 use wherry_apiserver::{Identity, RegistryConfig};
 use wherry_base::{Backoff, Clock, Drain, SystemClock, Trigger};
 use wherry_client::{Client, Event, Https, Kubeconfig, WatchOptions};
-use wherry_image::RegistryClient;
 use wherry_pki::Authority;
 use wherry_store::{Member, Start};
 
@@ -22,11 +22,12 @@ use crate::cluster_info::ClusterInfo;
 use crate::config::{ClusterFlags, CommonArgs, JoinFlags, MasterArgs, MasterJoinFlags, NodeArgs, NodeFlags};
 use crate::credentials::{self, Credentials};
 use crate::data_dir::{DataDir, Role};
+use crate::foreign;
 use crate::join::{self, Invitation};
 use crate::join_masters::{self, Place};
 use crate::listeners::{MasterListeners, MasterPorts, NodeListeners, master_ports, publish};
 use crate::master::{self, Master};
-use crate::node::{self, Node};
+use crate::node::{self, Node, Surroundings};
 use crate::node_credentials::{NodeCredentials, Own};
 use crate::renewal::Renewal;
 use crate::servers::{self, Servers};
@@ -74,22 +75,14 @@ pub async fn node(args: NodeArgs) -> anyhow::Result<()> {
     let setting = Setting::new(&args.common, &[Role::Node])?;
     let listeners = NodeListeners::bind(&args.common).await?;
     let (ports, name) = (listeners.ports()?, args.node.name.as_str());
-    let Membership { given, servers, credentials, authority } = setting.membership(&args.join, name).await?;
-    let https = || anyhow::Ok(Arc::new(Https::with_tls(&servers, credentials.client_tls()?)?));
-    // Images have a connection to themselves, so that a large one holds up no Lease.
-    let (api, images) = (https()?, https()?);
-    let client = Client::new(Arc::clone(&api) as _);
-    let info = cluster_info(&setting.data, &client).await?;
-    info.check(&args.common)?;
-    let source = Arc::clone(&images);
-    let node = setting.start_node(&args.node, &credentials, client.clone(), info, source, listeners).await?;
+    let Entered { surroundings, credentials, upkeep } = match &args.join.kubeconfig {
+        Some(kubeconfig) => setting.other_cluster(kubeconfig, &args.join, name)?,
+        None => setting.own_cluster(&args.join, name).await?,
+    };
+    let client = surroundings.client.clone();
+    let node = setting.start_node(&args.node, &credentials, surroundings, listeners).await?;
     let renewals = Trigger::new();
-    let kept = authority.is_none().then(|| Arc::clone(&setting.data));
-    Servers { node: name.to_owned(), given, users: vec![api, images], kept }.follow(&client, &renewals.drain());
-    match authority {
-        Some(authority) => setting.keep(&credentials, authority, &renewals.drain()),
-        None => credentials.keep_by_requests(&setting.data, &client, &setting.clock, &renewals.drain()),
-    }
+    setting.keep_up(upkeep, &credentials, &client, &renewals.drain());
     until_stopped(async {
         await_node(&client, Some(name)).await;
         eprintln!("ready: ingress on {} (https {})", ports.http, ports.https);
@@ -99,6 +92,21 @@ pub async fn node(args: NodeArgs) -> anyhow::Result<()> {
     node.stop().await;
     renewals.stop(STOP_MOST).await;
     Ok(())
+}
+
+/// A cluster, with a node in it.
+struct Entered {
+    surroundings: Surroundings,
+    credentials: Arc<NodeCredentials>,
+    upkeep: Upkeep,
+}
+
+/// What is to be done while a node is in a cluster.
+enum Upkeep {
+    /// Its masters are followed. Certificates are renewed by the authority, where it is beside the node, or else by requests.
+    Own { servers: Servers, authority: Option<Arc<Authority>> },
+    /// The serving certificate is asked for; the client's is the kubeconfig's.
+    Other,
 }
 
 /// A node's place in a cluster.
@@ -203,9 +211,7 @@ impl Setting {
         &self,
         flags: &NodeFlags,
         credentials: &NodeCredentials,
-        client: Client,
-        info: ClusterInfo,
-        images: Arc<Https>,
+        surroundings: Surroundings,
         listeners: NodeListeners,
     ) -> anyhow::Result<Node> {
         publish(&self.data, &listeners.ports()?)?;
@@ -213,11 +219,9 @@ impl Setting {
         let parts = node::Parts {
             args: &self.common,
             flags,
-            info,
+            surroundings,
             data: &self.data,
             clock: Arc::clone(&self.clock),
-            client,
-            images: Arc::new(RegistryClient::new(images)),
             tls: credentials.server_tls()?,
             peers: credentials.client_tls()?,
             address: self.address,
@@ -226,6 +230,41 @@ impl Setting {
             https,
         };
         Node::start(parts).await
+    }
+
+    fn other_cluster(&self, kubeconfig: &Path, flags: &JoinFlags, name: &str) -> anyhow::Result<Entered> {
+        let (own, now) = (Own::new(name, self.address), self.clock.now());
+        let (surroundings, credentials) = foreign::enter(kubeconfig, flags, &self.common, own, &self.data, now)?;
+        Ok(Entered { surroundings, credentials, upkeep: Upkeep::Other })
+    }
+
+    /// Joins where the flags say so, or finds the master beside this node; waits for what the cluster agrees on.
+    async fn own_cluster(&self, flags: &JoinFlags, name: &str) -> anyhow::Result<Entered> {
+        let Membership { given, servers, credentials, authority } = self.membership(flags, name).await?;
+        let https = || anyhow::Ok(Arc::new(Https::with_tls(&servers, credentials.client_tls()?)?));
+        // Images have a connection to themselves, so that a large one holds up no Lease.
+        let (api, images) = (https()?, https()?);
+        let client = Client::new(Arc::clone(&api) as _);
+        let info = cluster_info(&self.data, &client).await?;
+        info.check(&self.common)?;
+        let kept = authority.is_none().then(|| Arc::clone(&self.data));
+        let servers = Servers { node: name.to_owned(), given, users: vec![api, Arc::clone(&images)], kept };
+        let surroundings = Surroundings::of(info, client, images);
+        Ok(Entered { surroundings, credentials, upkeep: Upkeep::Own { servers, authority } })
+    }
+
+    /// Does what a cluster asks of a node all the time, until the drain.
+    fn keep_up(&self, upkeep: Upkeep, credentials: &Arc<NodeCredentials>, client: &Client, drain: &Drain) {
+        match upkeep {
+            Upkeep::Own { servers, authority } => {
+                servers.follow(client, drain);
+                match authority {
+                    Some(authority) => self.keep(credentials, authority, drain),
+                    None => credentials.keep_by_requests(&self.data, client, &self.clock, drain),
+                }
+            }
+            Upkeep::Other => credentials.keep_serving(&self.data, client, &self.clock, drain),
+        }
     }
 
     /// Joins where the flags say so and the node has no certificate that is still good.

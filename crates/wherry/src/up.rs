@@ -13,6 +13,7 @@ use crate::config::UpArgs;
 use crate::data_dir::Role;
 use crate::demo;
 use crate::listeners::{MasterListeners, NodeListeners};
+use crate::node::Surroundings;
 use crate::roles::{AsMaster, Setting, await_node, until_stopped};
 
 /// Starts everything, and stops it on SIGINT or SIGTERM.
@@ -33,8 +34,8 @@ pub async fn up(args: UpArgs) -> anyhow::Result<()> {
     let client = master.client(Identity::node(name));
     let kubeconfig = setting.data().join(KUBECONFIG);
     let images = Https::with_tls(&Kubeconfig::load(&kubeconfig)?.servers, node_credentials.client_tls()?)?;
-    let images = Arc::new(images);
-    let node = setting.start_node(&args.node, &node_credentials, client, info, images, of_node).await?;
+    let surroundings = Surroundings::of(info, client, Arc::new(images));
+    let node = setting.start_node(&args.node, &node_credentials, surroundings, of_node).await?;
     setting.keep(&node_credentials, authority, &master.drain());
     let admin = master.client(Identity::admin());
     until_stopped(async {

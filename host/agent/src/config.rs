@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use k8s_openapi::api::core::v1::Taint;
 use wherry_api::kinds::Pod;
 use wherry_runtime::Runtime;
 
@@ -26,6 +27,8 @@ pub struct AgentConfig {
     pub pods_max: u32,
     /// Further labels of the Node.
     pub labels: BTreeMap<String, String>,
+    /// The taints that the Node is created with; they are the cluster's from then on.
+    pub taints: Vec<Taint>,
     /// What keeps guests in sandboxes and this machine lacks, a sentence each: the Node's condition `SandboxConfinement`.
     pub confinement_lacking: Vec<String>,
 }

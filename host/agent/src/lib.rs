@@ -23,6 +23,7 @@ mod services;
 pub mod status;
 mod storage;
 mod termination;
+mod tokens;
 mod volumes;
 mod worker;
 

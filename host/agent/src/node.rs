@@ -88,7 +88,7 @@ async fn register_with(client: &Client, config: &AgentConfig, range: Option<IpNe
         ObjectMeta { name: Some(config.node_name.clone()), labels: Some(labels.clone()), ..ObjectMeta::default() };
     let status = NodeStatus { addresses: Some(addresses.clone()), ..NodeStatus::default() };
     let nodes = client.all::<Node>();
-    let spec = range.map(spec);
+    let spec = Some(config.spec(range));
     match nodes.create(&Node { metadata, spec, status: Some(status) }).await {
         Err(error) if error.reason == Reason::AlreadyExists => {
             nodes.merge_status(&config.node_name, &json!({ "status": { "addresses": addresses } })).await?;
@@ -109,6 +109,12 @@ impl AgentConfig {
         let mut labels = self.labels.clone();
         labels.extend(own.map(|(key, value)| (key.to_owned(), value.to_owned())));
         labels
+    }
+
+    fn spec(&self, range: Option<IpNet>) -> NodeSpec {
+        let range = range.map(|range| range.to_string());
+        let taints = Some(self.taints.clone()).filter(|taints| !taints.is_empty());
+        NodeSpec { pod_cidrs: range.clone().map(|range| vec![range]), pod_cidr: range, taints, ..NodeSpec::default() }
     }
 
     fn addresses(&self) -> Vec<NodeAddress> {
@@ -162,7 +168,7 @@ impl Context {
                 labels: Some(self.labels()),
                 ..ObjectMeta::default()
             },
-            spec: Some(spec(self.network.config().pod_cidr)),
+            spec: Some(self.config.spec(Some(self.network.config().pod_cidr))),
             status: Some(self.status(None)),
         };
         match nodes.create(&node).await {
@@ -224,11 +230,6 @@ impl Context {
             ..NodeSystemInfo::default()
         }
     }
-}
-
-fn spec(range: IpNet) -> NodeSpec {
-    let range = range.to_string();
-    NodeSpec { pod_cidr: Some(range.clone()), pod_cidrs: Some(vec![range]), ..NodeSpec::default() }
 }
 
 fn os_name(release: &str) -> String {

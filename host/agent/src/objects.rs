@@ -6,6 +6,8 @@ use wherry_api::kinds::{ConfigMap, Secret};
 use wherry_api::{Error, Kind, Reason, References};
 use wherry_client::Client;
 
+use crate::tokens::Wanted;
+
 /// Those that there are.
 #[derive(Clone, Debug, Default)]
 pub struct Found {
@@ -13,6 +15,8 @@ pub struct Found {
     pub config_maps: BTreeMap<String, ConfigMap>,
     /// Secrets by name.
     pub secrets: BTreeMap<String, Secret>,
+    /// Tokens of the pod's service account.
+    pub tokens: BTreeMap<Wanted, String>,
 }
 
 /// Fetches what is named; what does not exist is left out.

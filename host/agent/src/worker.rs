@@ -24,6 +24,7 @@ use crate::context::Context;
 use crate::logs::ContainerLog;
 use crate::pod::{Effect, Event, Notice, Outline, Phase, Role, State, Timer, Why, step};
 use crate::probes::{Probing, Subject};
+use crate::tokens::Tokens;
 pub use adopt::Inheritance;
 pub use start::container_at;
 
@@ -33,6 +34,7 @@ pub struct Worker {
     pub pod: PodRef,
     context: Arc<Context>,
     live: Mutex<Live>,
+    tokens: Tokens,
     /// Wakes the report that waits for more to come.
     hurry: Notify,
     /// Wakes those who wait until the status is written.
@@ -84,6 +86,7 @@ impl Worker {
             pod,
             context: context.clone(),
             live: Mutex::new(live),
+            tokens: Tokens::default(),
             hurry: Notify::new(),
             reported: Notify::new(),
         })

@@ -16,6 +16,7 @@ mod node_range;
 mod object;
 mod patch;
 mod read;
+mod runtime_class;
 mod service;
 mod subresource;
 mod tolerations;

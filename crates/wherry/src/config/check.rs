@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 use wherry_apiserver::RegistryConfig;
 
-use super::{ClusterFlags, CommonArgs, MasterArgs, NodeArgs, NodeFlags, UpArgs};
+use super::{ClusterFlags, CommonArgs, JoinFlags, MasterArgs, NodeArgs, NodeFlags, UpArgs};
 
 /// Kubernetes' limit of a node's name.
 const NAME_BYTES_MAX: usize = 253;
@@ -64,7 +64,14 @@ impl NodeArgs {
     /// The first fault.
     pub fn check(&self) -> Result<(), FlagError> {
         self.common.check()?;
+        self.join.check()?;
         self.node.check()
+    }
+}
+
+impl JoinFlags {
+    fn check(&self) -> Result<(), FlagError> {
+        self.pod_cidr.map_or(Ok(()), |range| check_range("--pod-cidr", range, RegistryConfig::CLUSTER_CIDR))
     }
 }
 

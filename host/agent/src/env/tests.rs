@@ -11,7 +11,7 @@ fn found() -> Found {
         serde_json::from_value(json!({ "metadata": { "name": "cfg" }, "data": { "A": "1", "B": "2" } })).unwrap();
     let secret: Secret =
         serde_json::from_value(json!({ "metadata": { "name": "s" }, "data": { "K": "c2VjcmV0" } })).unwrap();
-    Found { config_maps: [("cfg".into(), map)].into(), secrets: [("s".into(), secret)].into() }
+    Found { config_maps: [("cfg".into(), map)].into(), secrets: [("s".into(), secret)].into(), ..Found::default() }
 }
 
 /// The words of a container with these fields, as text.

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{DownwardAPIVolumeFile, KeyToPath, Volume, VolumeProjection};
+use k8s_openapi::api::core::v1::{
+    DownwardAPIVolumeFile, KeyToPath, ServiceAccountTokenProjection, Volume, VolumeProjection,
+};
 
 use crate::downward::{self, Facts};
 use crate::objects::Found;
+use crate::tokens::Wanted;
 
 /// The mode of a file where nothing else is said.
 const MODE_DEFAULT: i32 = 0o644;
@@ -28,7 +31,7 @@ pub enum Source<'a> {
     ConfigMap { name: &'a str, items: &'a [KeyToPath], optional: bool },
     Secret { name: &'a str, items: &'a [KeyToPath], optional: bool },
     Downward(&'a [DownwardAPIVolumeFile]),
-    Token,
+    Token(&'a ServiceAccountTokenProjection),
 }
 
 /// Whether a volume holds configuration, which is read-only for containers.
@@ -73,7 +76,7 @@ fn projections(projection: &VolumeProjection) -> impl Iterator<Item = Source<'_>
         optional: secret.optional == Some(true),
     });
     let downward = projection.downward_api.as_ref().map(|downward| Source::Downward(slice(&downward.items)));
-    let token = projection.service_account_token.as_ref().map(|_| Source::Token);
+    let token = projection.service_account_token.as_ref().map(Source::Token);
     map.into_iter().chain(secret).chain(downward).chain(token)
 }
 
@@ -122,7 +125,11 @@ fn add(files: &mut Files, source: &Source<'_>, mode: i32, facts: &Facts<'_>, fou
             add_keys(files, ("secret", name), data, items, *optional, mode)
         }
         Source::Downward(items) => items.iter().try_for_each(|item| add_downward(files, item, mode, facts)),
-        Source::Token => Err(("serviceAccountToken is not supported: this cluster makes no tokens".into(), false)),
+        Source::Token(projection) => {
+            let none = || ("serviceAccountToken is not supported: this cluster makes no tokens".into(), false);
+            let token = found.tokens.get(&Wanted::of(projection)).ok_or_else(none)?;
+            insert(files, &projection.path, token.clone().into_bytes(), mode)
+        }
     }
 }
 

@@ -18,7 +18,7 @@ fn pod(volume: Value, mount: Value) -> Pod {
 
 fn made(folder: &Path, pod: &Pod, data: Value) -> Result<(), String> {
     let map: ConfigMap = serde_json::from_value(json!({ "data": data })).unwrap();
-    let found = Found { config_maps: [("cfg".into(), map)].into(), secrets: [].into() };
+    let found = Found { config_maps: [("cfg".into(), map)].into(), ..Found::default() };
     let facts = Facts {
         pod,
         address: Ipv4Addr::LOCALHOST.into(),

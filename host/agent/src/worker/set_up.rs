@@ -1,11 +1,12 @@
 //! What a pod needs before its first container: an address and its volumes.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wherry_api::References;
 use wherry_api::kinds::Pod;
+use wherry_api::{Error, References};
 use wherry_runtime::PodRef;
 use wherry_vnet::{Egress, PodIdentity};
 
@@ -16,6 +17,7 @@ use crate::downward::Facts;
 use crate::fence;
 use crate::objects;
 use crate::pod::{Event, Hindrance, Phase, Slot, Stage, Timer};
+use crate::tokens::{Given, Wanted};
 use crate::volumes;
 
 /// Annotate a pod with this and `allow` to let it reach addresses outside the cluster.
@@ -112,7 +114,8 @@ impl Worker {
         let names = pod.spec.as_ref().map(References::of_volumes).unwrap_or_default();
         self.context.references.add(self, &names);
         let found = objects::fetch(&self.context.client, &self.pod.namespace, &names).await;
-        let found = found.map_err(|error| mount_failure(error.to_string(), true))?;
+        let mut found = found.map_err(|error| mount_failure(error.to_string(), true))?;
+        found.tokens = self.tokens_of(pod).await.map_err(|error| mount_failure(error.to_string(), true))?;
         let (folder, host, machine) =
             (self.context.volumes_folder(&self.pod), self.context.config.node_ip, self.context.machine);
         let pod = pod.clone();
@@ -120,6 +123,24 @@ impl Worker {
         let made = tokio::task::spawn_blocking(make).await;
         let made = made.map_err(|error| mount_failure(error.to_string(), true))?;
         made.map_err(|error| mount_failure(error.to_string(), error.retry))
+    }
+}
+
+impl Worker {
+    /// The tokens that the volumes hold; when they are to be renewed, so are the volumes.
+    async fn tokens_of(self: &Arc<Self>, pod: &Pod) -> Result<BTreeMap<Wanted, String>, Error> {
+        let context = &self.context;
+        let Given { texts, renewal } = self.tokens.of(&context.client, &self.pod, pod, context.clock.now()).await?;
+        if let Some(renewal) = renewal {
+            let worker = Arc::downgrade(self);
+            context.drain.spawn(async move {
+                tokio::time::sleep_until(renewal).await;
+                if let Some(worker) = worker.upgrade() {
+                    worker.refresh();
+                }
+            });
+        }
+        Ok(texts)
     }
 }
 

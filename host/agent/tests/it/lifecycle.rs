@@ -194,6 +194,28 @@ async fn files_follow_their_config_map() {
 }
 
 #[tokio::test]
+async fn volumes_hold_tokens_where_the_cluster_makes_them() {
+    let data = tempfile::tempdir().unwrap();
+    let world = World::new(data.path()).await;
+    let sources = json!([
+        { "serviceAccountToken": { "path": "token", "expirationSeconds": 3607 } },
+        { "serviceAccountToken": { "path": "vault", "audience": "vault" } },
+    ]);
+    let volumes = json!([{ "name": "v", "projected": { "sources": sources } }]);
+    let mounts = json!([{ "name": "v", "mountPath": "/v" }]);
+    let containers = json!([{ "name": "a", "image": "i", "volumeMounts": mounts }]);
+    let spec = json!({ "containers": containers, "volumes": volumes });
+    world.create("without", spec.clone()).await;
+    world.wait_event("FailedMount").await;
+    world.cable.makes_tokens.store(true, std::sync::atomic::Ordering::SeqCst);
+    world.create("with", spec).await;
+    world.wait("with", is_ready).await;
+    let host = world.runtime.started()[0].spec.mounts[0].host.clone();
+    reads(&host.join("token"), "default \"with\" [] 3607").await;
+    reads(&host.join("vault"), "default \"with\" [\"vault\"] 3600").await;
+}
+
+#[tokio::test]
 async fn a_stubborn_container_is_killed_after_its_grace() {
     let data = tempfile::tempdir().unwrap();
     let world = World::new(data.path()).await;

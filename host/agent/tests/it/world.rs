@@ -78,6 +78,7 @@ impl World {
             kubelet_port: 10250,
             data_dir: data.to_owned(),
             pods_max: 110,
+            taints: Vec::new(),
             labels: [("zone".to_owned(), "a".to_owned())].into(),
             confinement_lacking: vec![],
         };

@@ -7,7 +7,9 @@ use wherry_api::{Error, ObjectKey, Reason, Resource};
 use wherry_store::{Command, Conflict, Expect, ProposeError};
 
 use super::object::{check_type, is_deleting, meta, refused, set_meta};
-use super::{Registry, Target, WRITE_TRIES_MAX, WriteOptions, Written, addresses, encoded, ingress, unwritten};
+use super::{
+    Registry, Target, WRITE_TRIES_MAX, WriteOptions, Written, addresses, encoded, ingress, runtime_class, unwritten,
+};
 use crate::restriction;
 
 /// How long a generated name may be: the suffix comes on top.
@@ -53,6 +55,7 @@ impl Registry {
         options: &WriteOptions,
     ) -> Result<Written, Error> {
         let name = meta(&object, "name").to_owned();
+        runtime_class::add(self, resource, &mut object)?;
         self.inner.config.tolerations.add(resource, &mut object);
         let admitted = (resource.admit)(Write::Create, options.field_validation, None, object);
         let mut admitted = admitted.map_err(|e| refused(resource, &name, e))?;

@@ -46,6 +46,8 @@ impl InProcess {
 #[async_trait]
 impl Transport for InProcess {
     async fn send(&self, request: Request) -> Result<Bytes, Error> {
+        let target = Target::new(request.resource, request.namespace.as_deref(), &request.name);
+        subresource::named(&target, request.subresource)?;
         self.check(&request)?;
         let is_read = matches!(request.verb, Verb::Get | Verb::List(_));
         if is_read && !request.resource.volatile {
