@@ -40,7 +40,7 @@ pub async fn run(args: EventsArgs) -> anyhow::Result<()> {
     if !args.watch {
         return Ok(());
     }
-    let mut changes = objects.watch(WatchOptions { fields, resource_version, ..WatchOptions::default() }).await?;
+    let mut changes = objects.watch(WatchOptions { fields, resource_version, ..WatchOptions::default() });
     while let Some(change) = changes.next().await {
         let (kind, event) = change?;
         if kind != EventKind::Deleted && wanted(&event) {

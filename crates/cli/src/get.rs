@@ -178,7 +178,7 @@ async fn watch(args: &GetArgs, client: &Client) -> anyhow::Result<()> {
     let mut stream = Stream { args, resource, view, grid: Grid::default() };
     stream.begin(&found)?;
     let options = WatchOptions { labels, fields, resource_version, ..WatchOptions::default() };
-    let mut events = objects.watch(options).await?;
+    let mut events = objects.watch(options);
     while let Some(event) = events.next().await {
         let (_, object) = event?;
         stream.show(&object)?;

@@ -1,12 +1,16 @@
 //! Objects of any kind by name, below the types of kinds: what the generic verbs stand on.
 
+use std::sync::Arc;
+
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use serde_json::Value;
 use wherry_api::{Error, RESOURCES, Reason, Resource};
-use wherry_client::{Client, DeleteOptions, EventKind, ListOptions, PatchKind, RawEvent, Request, Verb, WatchOptions};
+use wherry_client::{
+    Client, DeleteOptions, EventKind, ListOptions, PatchKind, RawEvent, Request, Verb, WatchOptions, resumed,
+};
 
 /// A resource and perhaps a name, as a person types them.
 #[derive(Clone, Debug)]
@@ -146,15 +150,13 @@ impl Objects {
         }
     }
 
-    /// What changes after a revision.
-    pub async fn watch(
-        &self,
-        options: WatchOptions,
-    ) -> Result<BoxStream<'static, Result<(EventKind, Value), Error>>, Error> {
-        let events = self.client.transport().watch(self.resource, self.namespace.clone(), options).await?;
+    /// What changes after a revision; whichever server it comes from.
+    pub fn watch(&self, options: WatchOptions) -> BoxStream<'static, Result<(EventKind, Value), Error>> {
+        let transport = Arc::clone(self.client.transport());
+        let events = resumed(transport, self.resource, self.namespace.clone(), options);
         let decode = |event: RawEvent| Ok((event.kind, decode(&event.object)?));
         let events = events.map(move |event| event.and_then(decode));
-        Ok(events.filter(|event| std::future::ready(!matches!(event, Ok((EventKind::Bookmark, _))))).boxed())
+        events.filter(|event| std::future::ready(!matches!(event, Ok((EventKind::Bookmark, _))))).boxed()
     }
 
     /// Follows one object until `met` says so of it, or of its absence; its last state.
@@ -168,7 +170,7 @@ impl Objects {
                 return Ok(present);
             }
             let options = WatchOptions { fields: fields.clone(), resource_version, ..WatchOptions::default() };
-            let mut events = self.watch(options).await?;
+            let mut events = self.watch(options);
             while let Some(event) = events.next().await {
                 match event {
                     Ok((kind, object)) => {

@@ -80,7 +80,7 @@ async fn follow(args: &StatusArgs) -> anyhow::Result<()> {
     let fields = format!("metadata.name={name}");
     let mut present = api.get(&name).await?;
     let resource_version = present.metadata.resource_version.clone().unwrap_or_default();
-    let mut watch = api.watch(WatchOptions { fields, resource_version, ..WatchOptions::default() }).await?;
+    let mut watch = api.follow(WatchOptions { fields, resource_version, ..WatchOptions::default() });
     let mut told = String::new();
     loop {
         match rollout_state(&present) {

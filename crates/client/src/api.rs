@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use wherry_api::kinds::ObjectMeta;
 use wherry_api::{Error, Kind, Reason};
 
+use crate::resume::resumed;
 use crate::transport::{
     DeleteOptions, EventKind, ListOptions, PatchKind, RawEvent, Request, Transport, Verb, WatchOptions,
 };
@@ -153,6 +154,13 @@ impl<K: Kind> Api<K> {
     pub async fn watch(&self, options: WatchOptions) -> Result<BoxStream<'static, Result<Event<K>, Error>>, Error> {
         let raw = self.client.transport.watch(K::resource(), self.namespace.clone(), options).await?;
         Ok(raw.map(|event| event.and_then(|event| Event::decode(&event))).boxed())
+    }
+
+    /// Watches the collection, and goes on where it was after the watch broke off.
+    pub fn follow(&self, options: WatchOptions) -> BoxStream<'static, Result<Event<K>, Error>> {
+        let transport = Arc::clone(&self.client.transport);
+        let raw = resumed(transport, K::resource(), self.namespace.clone(), options);
+        raw.map(|event| event.and_then(|event| Event::decode(&event))).boxed()
     }
 
     async fn one(&self, name: &str, subresource: &'static str, verb: Verb) -> Result<K, Error> {

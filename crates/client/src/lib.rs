@@ -9,6 +9,7 @@ mod https;
 mod informer;
 mod kubeconfig;
 mod queue;
+mod resume;
 mod transport;
 
 pub use api::{Api, Client, Event, List};
@@ -17,6 +18,7 @@ pub use https::{ConnectError, Https, Route, TlsConnector, route_of, watch_events
 pub use informer::{Informer, Picture, Projection};
 pub use kubeconfig::{Kubeconfig, KubeconfigError, SERVERS_EXTENSION};
 pub use queue::WorkQueue;
+pub use resume::resumed;
 pub use transport::{
     DeleteOptions, EventKind, ListOptions, PatchKind, Precondition, Propagation, RawEvent, RawWatch, Request,
     Transport, Verb, WatchOptions,

@@ -12,7 +12,7 @@ use wherry_api::kinds::Pod;
 use wherry_base::Trigger;
 
 use super::Https;
-use crate::{Client, Informer, Transport, WatchOptions};
+use crate::{Client, Informer, Transport, WatchOptions, resumed};
 use fake::{Cluster, Mood};
 
 /// Reads, or writes; the name of the server that answered, or the error in a few words.
@@ -139,6 +139,22 @@ async fn a_watch_ends_with_the_place_of_its_server() {
     assert_eq!(ask(&client, Method::GET).await, "1");
     assert!(watch.next().await.unwrap().is_err());
     assert!(watch.next().await.is_none());
+}
+
+#[tokio::test]
+async fn a_watch_that_is_resumed_goes_on_where_it_was() {
+    let mut cluster = Cluster::of(2).await;
+    let options = WatchOptions { resource_version: "5".into(), ..WatchOptions::default() };
+    let mut watch = resumed(Arc::new(cluster.client()), Pod::resource(), None, options);
+    let mut shows = async |name: &str| {
+        let event = watch.next().await.unwrap().unwrap();
+        assert!(String::from_utf8_lossy(&event.object).contains(&format!(r#""name":"{name}""#)));
+    };
+    shows("0").await;
+    cluster.servers.remove(0).die().await;
+    shows("1").await;
+    let asked = cluster.servers[0].asked();
+    assert_eq!(asked, ["GET /api/v1/pods?watch=true&resourceVersion=7&allowWatchBookmarks=true"]);
 }
 
 #[tokio::test]
