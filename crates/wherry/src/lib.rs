@@ -34,6 +34,10 @@ use crate::config::{Cli, CommonArgs, LogFormat, Verb};
 
 pub use wherry_guests::GUESTS;
 
+/// What is logged where `WHERRY_LOG` says nothing. The log's library warns of a master that is away with each heartbeat; we say it
+/// once.
+const LOGGED: &str = "warn,openraft=error,wherry=info";
+
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -102,7 +106,7 @@ fn raise_open_files() {
 
 fn log_to_stderr(format: LogFormat) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("WHERRY_LOG");
-    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,wherry=info"));
+    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(LOGGED));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
         LogFormat::Text => lines.init(),
