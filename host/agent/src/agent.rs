@@ -202,7 +202,7 @@ impl Context {
             context.logs.remove_orphans(known);
         };
         self.drain.spawn(async move {
-            let _ended = tokio::task::spawn_blocking(remove).await;
+            let _ended = wherry_base::spawn_blocking(remove).await;
         });
     }
 

@@ -118,7 +118,7 @@ impl Context {
                 volumes::remove(&folder);
                 logs.remove(&pod);
             };
-            let _ended = tokio::task::spawn_blocking(remove).await;
+            let _ended = wherry_base::spawn_blocking(remove).await;
         });
         self.settled.notify_waiters();
     }

@@ -84,7 +84,7 @@ pub fn spawn(context: Arc<Context>) {
             let (disk, began) = (Disk::of(&context.config.data_dir), Instant::now());
             if cadence.is_due(disk, began) {
                 let own = Arc::clone(&context);
-                let _ended = tokio::task::spawn_blocking(move || own.check_storage(disk, began)).await;
+                let _ended = wherry_base::spawn_blocking(move || own.check_storage(disk, began)).await;
                 cadence.measured(disk, began, Instant::now());
             }
         }

@@ -211,5 +211,5 @@ async fn blocking(
     act: impl FnOnce(&State) -> Result<(), Fault> + Send + 'static,
 ) -> Result<(), Fault> {
     let state = Arc::clone(state);
-    tokio::task::spawn_blocking(move || act(&state)).await.unwrap_or_else(|panic| Err(panic.into()))
+    wherry_base::spawn_blocking(move || act(&state)).await.unwrap_or_else(|panic| Err(panic.into()))
 }

@@ -32,14 +32,16 @@ const META_MEMBER: &str = "member";
 pub(crate) type Fault = Box<dyn std::error::Error + Send + Sync>;
 
 /// Which of the two files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum File {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum File {
+    /// What every answer waits for.
     Log,
+    /// What trails behind it.
     State,
 }
 
-/// Where the files are; a test puts its own storage here.
-pub(crate) trait Medium: Send + Sync + 'static {
+/// Where the files are; tests and the simulation put their own storage here.
+pub trait Medium: Send + Sync + 'static {
     /// What to call a file in messages.
     fn path(&self, file: File) -> PathBuf;
 

@@ -17,6 +17,7 @@ mod change;
 mod checkpoint;
 mod command;
 mod disk;
+pub mod medium;
 mod member;
 mod memory;
 mod node;
@@ -125,6 +126,11 @@ impl Store {
     pub fn open_member(directory: &Path, limits: Limits, seat: Seat) -> Result<Self, OpenError> {
         let directory = disk::Directory::create(directory)?;
         Ok(Self { inner: Arc::new(open::open(Arc::new(directory), limits, Some(seat))?) })
+    }
+
+    /// The same on another medium than the file system.
+    pub fn open_on(medium: Arc<dyn medium::Medium>, limits: Limits, seat: Seat) -> Result<Self, OpenError> {
+        Ok(Self { inner: Arc::new(open::open(medium, limits, Some(seat))?) })
     }
 
     /// Makes the member whose data is in `directory` a cluster of one, with everything that it has: what to do when a

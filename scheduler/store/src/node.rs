@@ -154,7 +154,7 @@ impl Node {
 
     async fn try_start(&self, disk: Option<Log>, certain: Option<u64>) -> Result<(Raft, LogStore), Fault> {
         let (medium, kept) = (Arc::clone(&self.medium), self.kept);
-        let opened = tokio::task::spawn_blocking(move || -> Result<LogStore, Fault> {
+        let opened = wherry_base::spawn_blocking(move || -> Result<LogStore, Fault> {
             let disk = disk.map_or_else(|| Log::open(medium), Ok)?;
             LogStore::open(disk, certain, kept)
         });

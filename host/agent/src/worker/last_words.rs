@@ -19,7 +19,7 @@ impl Worker {
         let Some(fields) = pod.spec.as_ref().and_then(|spec| container_at(spec, index)) else { return exit };
         let mut words = String::new();
         if let Some(path) = termination::file(&self.context.messages_folder(&self.pod), fields) {
-            words = tokio::task::spawn_blocking(move || termination::read(&path)).await.unwrap_or_default();
+            words = wherry_base::spawn_blocking(move || termination::read(&path)).await.unwrap_or_default();
         }
         if words.is_empty() && termination::wants_log(fields, &exit) {
             let log = logs::read(&self.context.logs, &self.pod, &fields.name, run, &termination::log_options());

@@ -120,7 +120,7 @@ impl Worker {
             (self.context.volumes_folder(&self.pod), self.context.config.node_ip, self.context.machine);
         let pod = pod.clone();
         let make = move || volumes::make(&folder, &Facts { pod: &pod, address, host, machine }, &found);
-        let made = tokio::task::spawn_blocking(make).await;
+        let made = wherry_base::spawn_blocking(make).await;
         let made = made.map_err(|error| mount_failure(error.to_string(), true))?;
         made.map_err(|error| mount_failure(error.to_string(), error.retry))
     }

@@ -175,7 +175,7 @@ impl LogStore {
             self.shared.write_all();
         } else if is_idle {
             let shared = Arc::clone(&self.shared);
-            tokio::task::spawn_blocking(move || shared.write_all());
+            wherry_base::spawn_blocking(move || shared.write_all());
         }
     }
 
@@ -197,7 +197,7 @@ impl LogStore {
             return Ok(in_memory);
         }
         let shared = Arc::clone(&self.shared);
-        let read = tokio::task::spawn_blocking(move || -> Result<Vec<Entry>, Fault> {
+        let read = wherry_base::spawn_blocking(move || -> Result<Vec<Entry>, Fault> {
             shared.disk.entries(on_disk, bytes_max)?.iter().map(|bytes| decode(bytes)).collect()
         });
         let mut entries = read.await.map_err(io::Error::other)?.map_err(io::Error::other)?;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use wherry_base::Rng;
 
 use super::disk::Disk;
-use crate::{Leadership, Limits, Member, Seat, Start, Store, Transport, TransportError, open};
+use crate::{Leadership, Limits, Member, Seat, Start, Store, Transport, TransportError};
 
 /// Carries messages between the stores that are open. Clones share it.
 #[derive(Clone)]
@@ -126,7 +126,7 @@ impl Cluster {
         let disk = self.disks.entry(name.into()).or_default().clone();
         let lives = Arc::new(AtomicBool::new(true));
         let seat = self.net.seat(name, start, Arc::clone(&lives));
-        let store = Store { inner: Arc::new(open::open(Arc::new(disk), self.limits.clone(), Some(seat)).unwrap()) };
+        let store = Store::open_on(Arc::new(disk), self.limits.clone(), seat).unwrap();
         self.net.inner.stores.lock().unwrap().insert(name.into(), (store.clone(), lives));
         self.stores.insert(name.into(), store);
     }
