@@ -35,7 +35,7 @@ pub struct Worker {
     context: Arc<Context>,
     live: Mutex<Live>,
     tokens: Tokens,
-    /// Wakes the report that waits for more to come.
+    /// Wakes the report that waits for more to come, or for another version of the object.
     hurry: Notify,
     /// Wakes those who wait until the status is written.
     reported: Notify,
@@ -112,6 +112,8 @@ impl Worker {
     pub fn update(self: &Arc<Self>, object: Bytes, mark: u64) {
         let mut live = self.live();
         live.replace(object);
+        // A report may wait for just that.
+        self.hurry.notify_one();
         if mark != live.mark {
             live.mark = mark;
             let outline = Arc::new(Outline::of(&live.pod()));
@@ -232,7 +234,7 @@ impl Worker {
             let (folder, worker) = (self.context.volumes_folder(&self.pod), self.clone());
             live.is_clearing = true;
             self.context.drain.spawn_graceful(async move {
-                let _ended = tokio::task::spawn_blocking(move || crate::volumes::remove(&folder)).await;
+                let _ended = wherry_base::spawn_blocking(move || crate::volumes::remove(&folder)).await;
                 worker.live().is_clearing = false;
                 worker.context.settled.notify_waiters();
             });

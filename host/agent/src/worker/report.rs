@@ -96,6 +96,11 @@ impl Worker {
                 Err(error) if error.reason == Reason::Invalid => {
                     tracing::error!(pod = %self.pod.name, %error, "the status was refused");
                 }
+                Err(error) if error.reason == Reason::Conflict => {
+                    tracing::debug!(pod = %self.pod.name, %error, "the object has changed; trying again");
+                    self.live().report.again(deletes);
+                    let _news = tokio::time::timeout(backoff.fail(), self.hurry.notified()).await;
+                }
                 Err(error) => {
                     tracing::warn!(pod = %self.pod.name, %error, "the status could not be written; trying again");
                     self.live().report.again(deletes);
@@ -140,10 +145,13 @@ impl Worker {
     fn status_job(&self, live: &mut Live) -> Option<Job> {
         let pod = live.pod();
         let status = status::of(&live.state, &pod, self.context.config.node_ip, self.context.clock.now());
-        let body = serde_json::to_vec(&json!({ "metadata": { "uid": self.pod.uid }, "status": status })).ok()?;
+        let status = serde_json::to_string(&status).ok()?;
         let mut hasher = DefaultHasher::new();
-        body.hash(&mut hasher);
+        status.hash(&mut hasher);
         let hash = hasher.finish();
+        // A request that was given up may be carried out much later: not after another one was.
+        let metadata = json!({ "uid": self.pod.uid, "resourceVersion": pod.metadata.resource_version });
+        let body = format!(r#"{{"metadata":{metadata},"status":{status}}}"#);
         live.report.writing = hash != live.report.written;
         live.report.writing.then(|| Job::Status { body: body.into(), hash, version: live.version })
     }
