@@ -64,7 +64,8 @@ impl Controller for NodeLifecycle {
         if view.notes.contains_key(key) {
             plan.forget(key);
         }
-        if self.is_silent(view, key, &mut plan) && ready(node) != Some("Unknown") {
+        let silence = self.silence(view, key, &mut plan);
+        if silence.is_some() && ready(node) != Some("Unknown") {
             mark_unknown(view, key, node, &mut plan);
             return plan;
         }
@@ -78,24 +79,25 @@ impl Controller for NodeLifecycle {
             // A kubelet that is there speaks for its pods itself.
             _ => {}
         }
-        eviction::evict(view, key, node, &mut plan);
+        eviction::evict(view, key, node, silence, &mut plan);
         plan
     }
 }
 
 impl NodeLifecycle {
-    /// Whether nothing was heard of the node for too long; asks to look again when it may be.
-    fn is_silent(&self, view: &View, key: &ObjectKey, plan: &mut Plan) -> bool {
+    /// For how long, beyond its grace, nothing was heard of the node; none while that is not over: asks to look again when
+    /// it may be.
+    fn silence(&self, view: &View, key: &ObjectKey, plan: &mut Plan) -> Option<Duration> {
         let about = ObjectKey::new(LEASES, &key.name);
         let heard = view.notes.get(&about).map(|note| note.since);
         if heard.is_none() {
             plan.note(&about, "", view.now);
         }
-        let left = self.monitor.lease.grace().saturating_sub(passed(heard.unwrap_or(view.now), view.now));
-        if !left.is_zero() {
-            plan.look_again(left + LOOK_LATER);
+        let (grace, passed) = (self.monitor.lease.grace(), passed(heard.unwrap_or(view.now), view.now));
+        if passed < grace {
+            plan.look_again(grace - passed + LOOK_LATER);
         }
-        left.is_zero()
+        passed.checked_sub(grace)
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use wherry_api::ObjectKey;
 use wherry_api::k8s_openapi::api::core::v1::Taint;
 use wherry_api::kinds::{Node, Pod};
-use wherry_api::taint::{NO_EXECUTE, borne};
+use wherry_api::taint::{NO_EXECUTE, UNREACHABLE, borne};
 
 use super::{passed, pods_on};
 use crate::plan::{Plan, Subject};
@@ -35,8 +35,10 @@ pub(super) fn clear_away(view: &View, key: &ObjectKey, plan: &mut Plan) {
     }
 }
 
-/// Deletes the pods that do not, or no longer, bear the node's taints; looks again when the next one's time is over.
-pub(super) fn evict(view: &View, key: &ObjectKey, node: &Node, plan: &mut Plan) {
+/// Deletes the pods that do not, or no longer, bear the node's taints; looks again when the next one's time is over. That
+/// it is unreachable counts only while it is, and as long as this silence has lasted beyond its grace: a node that was
+/// heard holds its pods by that, whatever taint it has yet.
+pub(super) fn evict(view: &View, key: &ObjectKey, node: &Node, silence: Option<Duration>, plan: &mut Plan) {
     let all = node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default();
     let taints: Vec<&Taint> = all.iter().filter(|taint| taint.effect == NO_EXECUTE).collect();
     if taints.is_empty() {
@@ -47,7 +49,12 @@ pub(super) fn evict(view: &View, key: &ObjectKey, node: &Node, plan: &mut Plan) 
         let left = taints.iter().map(|taint| {
             let borne = borne(&pod.tolerations, taint);
             is_untimed |= taint.time_added.is_none() && borne.is_some_and(|borne| borne < Duration::MAX);
-            borne.unwrap_or_default().saturating_sub(age(view, key, taint))
+            let age = match silence {
+                _ if taint.key != UNREACHABLE => age(view, key, taint),
+                Some(silence) => silence.min(age(view, key, taint)),
+                None => return Duration::MAX,
+            };
+            borne.unwrap_or_default().saturating_sub(age)
         });
         match left.min().unwrap_or(Duration::MAX) {
             Duration::ZERO => {

@@ -120,6 +120,22 @@ async fn a_silent_node_loses_its_traffic_then_its_pods_and_may_come_back() {
 }
 
 #[tokio::test]
+async fn a_node_that_is_heard_again_holds_its_pods_though_it_has_the_taint_yet() {
+    let scene = world().await;
+    scene.pass(40);
+    scene.settle_one(&CONTROLLER, &key()).await;
+    scene.pass(299);
+    renew(&scene).await;
+    // It falls silent again before it says that it is ready.
+    for (seconds, is_ending) in [(39, false), (1, false), (299, false), (1, true)] {
+        scene.pass(seconds);
+        scene.settle_one(&CONTROLLER, &key()).await;
+        assert_eq!(taints(&scene).await, ["unreachable:NoSchedule", "unreachable:NoExecute"]);
+        assert_eq!(pods(&scene).await.last(), Some(&pod("plain", false, is_ending)), "{seconds} s later");
+    }
+}
+
+#[tokio::test]
 async fn a_node_that_says_itself_that_it_is_not_ready_is_tainted_too() {
     let scene = world().await;
     scene
