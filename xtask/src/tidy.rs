@@ -10,7 +10,7 @@ use crate::{form, imports};
 const FUNCTION_LINES_MAX: usize = 70;
 const FILE_LINES_MAX: usize = 1000;
 /// The trees that hold our Rust code.
-const ROOTS: &[&str] = &["scheduler", "host", "crates", "xtask", "tests", "guest-examples"];
+const ROOTS: &[&str] = &["scheduler", "host", "crates", "sim", "xtask", "tests", "guest-examples"];
 
 /// Prints all faults and fails where there are any.
 pub fn run() -> anyhow::Result<()> {

@@ -2,7 +2,7 @@
 //!
 //! Owns no tasks: an exit that is due "after a while" is worked out by whoever waits for it, so that paused time drives it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -102,6 +102,13 @@ impl FakeRuntime {
     /// All containers that were started, oldest first.
     pub fn started(&self) -> Vec<Arc<FakeContainer>> {
         self.started.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The uids of the pods of which a container runs.
+    pub fn running(&self) -> BTreeSet<String> {
+        let started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = started.iter().filter(|container| container.exit.borrow().is_none());
+        running.map(|container| container.spec.pod.uid.clone()).collect()
     }
 
     fn script_of(&self, image: &str) -> Script {

@@ -1,0 +1,11 @@
+//! Bugs that are planted to see whether the checkers find them. They are in the world around Wherry, in disks and
+//! connections, and look from outside as bugs of Wherry's own would.
+
+/// What is wrong with the world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Bug {
+    /// Writes are acknowledged before they are on the disk.
+    LyingDisk,
+    /// A watch that goes on from a revision leaves out the first event.
+    SkippedEvent,
+}

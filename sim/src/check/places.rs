@@ -1,0 +1,97 @@
+//! A pod runs on the node that it is bound to, and no longer than until others may have been given what it was for.
+//!
+//! A node that the masters do not reach stops its pods itself. When they mark a pod for deletion because its node is
+//! unreachable, a replacement may start at once, so the pod must have ended by then. Other deletions take their time.
+
+use std::time::Duration;
+
+use crate::history::{History, NodeChange, PodChange, Run};
+use crate::world::STEP;
+
+/// How exact the moments of a history are.
+const EXACT: Duration = STEP;
+
+/// Checks what ran against what was bound.
+pub fn check(history: &History) -> Vec<String> {
+    let handed_over: Vec<_> = handovers(history).collect();
+    let wrong = history.runs.iter().filter_map(|run| {
+        if !is_bound(history, run) {
+            return Some(format!("it is not bound to that node: {run:?}"));
+        }
+        let ends = run.until.unwrap_or(Duration::MAX);
+        let mut after = handed_over.iter().filter(|(uid, at)| *uid == run.uid && ends > *at + EXACT);
+        after.next().map(|(_, at)| format!("it ran on after {at:?}, when it was given to others: {run:?}"))
+    });
+    wrong.collect()
+}
+
+fn is_bound(history: &History, run: &Run) -> bool {
+    let mut versions = history.pods.iter().filter(|change| change.uid == run.uid && change.at <= run.from + EXACT);
+    versions.any(|change| change.pod.as_ref().is_some_and(|pod| pod.node.as_ref() == Some(&run.node)))
+}
+
+/// When pods were marked for deletion because their node was unreachable.
+fn handovers(history: &History) -> impl Iterator<Item = (&str, Duration)> {
+    history.pods.iter().enumerate().filter_map(|(place, change)| {
+        let pod = change.pod.as_ref().filter(|pod| pod.is_deleting && history.evicted.contains(&change.uid))?;
+        let mut earlier = history.pods.iter().take(place).filter(|earlier| earlier.uid == change.uid);
+        let was_deleting = earlier.next_back().is_some_and(is_deleting);
+        let is_lost = is_unreachable(history, pod.node.as_deref()?, change.revision);
+        (is_lost && !was_deleting).then_some((change.uid.as_str(), change.at))
+    })
+}
+
+fn is_deleting(change: &PodChange) -> bool {
+    change.pod.as_ref().is_some_and(|pod| pod.is_deleting)
+}
+
+fn is_unreachable(history: &History, node: &str, revision: u64) -> bool {
+    let of_node = |change: &&NodeChange| change.node == node && change.revision <= revision;
+    history.nodes.iter().rfind(of_node).is_some_and(|change| change.is_unreachable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::Pod;
+
+    /// A pod of node `a`, whose node is unreachable from 30 s to 50 s, marked for deletion at `deleted`.
+    fn is_sound(deleted: Option<u64>, node: &str, from: u64, until: Option<u64>) -> bool {
+        is_sound_of(&["u"], deleted, node, from, until)
+    }
+
+    fn is_sound_of(evicted: &[&str], deleted: Option<u64>, node: &str, from: u64, until: Option<u64>) -> bool {
+        let moment = Duration::from_secs;
+        let pod = |at: u64, is_deleting| PodChange {
+            at: moment(at),
+            revision: at,
+            uid: "u".into(),
+            pod: Some(Pod { node: Some("a".into()), is_deleting, ..Pod::default() }),
+        };
+        let node_is =
+            |at: u64, is_unreachable| NodeChange { at: moment(at), revision: at, node: "a".into(), is_unreachable };
+        let pods = [Some(pod(10, false)), deleted.map(|at| pod(at, true))];
+        let history = History {
+            pods: pods.into_iter().flatten().collect(),
+            nodes: vec![node_is(30, true), node_is(50, false)],
+            evicted: evicted.iter().map(|uid| (*uid).to_owned()).collect(),
+            runs: vec![Run { node: node.into(), uid: "u".into(), from: moment(from), until: until.map(moment) }],
+            ..History::default()
+        };
+        check(&history).is_empty()
+    }
+
+    #[test]
+    fn a_pod_runs_where_it_is_bound_and_only_as_long_as_it_is_its_nodes() {
+        assert!(is_sound(None, "a", 11, None));
+        assert!(!is_sound(None, "b", 11, None), "elsewhere");
+        assert!(!is_sound(None, "a", 9, Some(20)), "before it was bound");
+        assert!(is_sound(Some(40), "a", 11, Some(39)));
+        assert!(!is_sound(Some(40), "a", 11, Some(41)));
+        assert!(!is_sound(Some(40), "a", 45, Some(46)));
+        assert!(!is_sound(Some(40), "a", 11, None));
+        assert!(is_sound(Some(20), "a", 11, Some(25)), "an ordinary deletion takes its time");
+        assert!(is_sound(Some(60), "a", 11, Some(65)));
+        assert!(is_sound_of(&[], Some(40), "a", 11, Some(41)), "a deletion for another reason");
+    }
+}

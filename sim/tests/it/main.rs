@@ -1,0 +1,58 @@
+//! Seeds that every build runs, each in a process of its own; long runs are the binary's.
+
+use std::process::Command;
+
+/// Less time than by default.
+const SHORT: &[&str] = &["--troubled", "12", "--sound", "25"];
+const MASTERS: &[&str] = &["--nodes", "0", "--troubled", "15", "--sound", "8"];
+
+/// What the program says of seeds, and whether it found nothing.
+#[expect(clippy::unwrap_used, reason = "a test that cannot run its program fails")]
+fn run(scenario: &[&str], from: u64, seeds: u64, more: &[&str]) -> (String, bool) {
+    let numbers = [from, seeds].map(|number| number.to_string());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wherry-sim"));
+    command.args(["--from", &numbers[0], "--seeds", &numbers[1]]).args(scenario).args(more);
+    let output = command.output().unwrap();
+    (String::from_utf8(output.stdout).unwrap(), output.status.success())
+}
+
+fn is_sound(scenario: &[&str], seeds: u64) {
+    let (said, is_sound) = run(scenario, 0, seeds, &[]);
+    assert!(is_sound, "{said}");
+}
+
+#[test]
+fn masters_in_trouble() {
+    is_sound(MASTERS, 3);
+}
+
+#[test]
+fn a_cluster_in_trouble() {
+    is_sound(SHORT, 3);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_history() {
+    for scenario in [MASTERS, SHORT] {
+        let (first, _) = run(scenario, 7, 1, &[]);
+        assert!(first.contains("history "), "{first}");
+        assert_eq!(run(scenario, 7, 1, &[]).0, first);
+        assert_ne!(run(scenario, 8, 1, &[]).0.replace("seed 8", "seed 7"), first);
+    }
+}
+
+/// Whether a planted bug is found within a few seeds, and by the checker whose matter it is.
+fn is_found(scenario: &[&str], bug: &str, words: &[&str]) {
+    let mut said = (0..10).map(|seed| run(scenario, seed, 1, &["--bug", bug]).0);
+    assert!(said.any(|said| words.iter().any(|words| said.contains(words))), "{bug} was not found");
+}
+
+#[test]
+fn a_disk_that_lies_is_found() {
+    is_found(MASTERS, "lying-disk", &["cannot open", "not linearizable", "revisions do not grow"]);
+}
+
+#[test]
+fn a_skipped_event_is_found() {
+    is_found(MASTERS, "skipped-event", &["the watch of client"]);
+}
