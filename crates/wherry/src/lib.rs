@@ -41,9 +41,6 @@ const LOGGED: &str = "warn,openraft=error,wherry=info";
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// What is logged where `WHERRY_LOG` does not say it. openraft warns of each heartbeat that is late.
-const LOGGED: &str = "warn,wherry=info,openraft=error";
-
 /// Reads the command line and carries it out.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
