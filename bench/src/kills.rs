@@ -15,7 +15,7 @@ use wherry_tests::{Cluster, Machine, until};
 
 use crate::density::deployment;
 use crate::figures::{Row, Samples, millis};
-use crate::load::Steady;
+use crate::load::{Outcome, Steady};
 use crate::pods::ready;
 use crate::process;
 
@@ -27,6 +27,7 @@ const VICTIMS: usize = 3;
 const REPLICAS: usize = 6;
 const CONNECTIONS: usize = 50;
 const REQUESTS_A_SECOND: usize = 1_000;
+const FAILURES_SHOWN_MAX: usize = 5;
 /// What DESIGN.md promises of a node's death is for these.
 const FLAGS: [&str; 4] = ["--node-monitor-grace-period", "2s", "--default-unreachable-toleration-seconds", "1"];
 const ROUTES: &str = "
@@ -81,16 +82,19 @@ pub fn measure() -> anyhow::Result<Vec<Row>> {
     let outcome = load.end()?;
     drop(nodes);
     cluster.terminate()?;
-    let asked = outcome.latency.count() + outcome.failures.len();
-    let strength = Samples::new(strength);
-    let most = outcome.latency.percentile(1.0);
-    for failure in outcome.failures.iter().take(5) {
+    Ok(rows(kills, &outcome, &Samples::new(strength)))
+}
+
+fn rows(kills: usize, outcome: &Outcome, strength: &Samples) -> Vec<Row> {
+    for failure in outcome.failures.iter().take(FAILURES_SHOWN_MAX) {
         eprintln!("a request failed: {failure}");
     }
-    Ok(vec![
+    let (failed, most) = (outcome.failures.len(), outcome.latency.percentile(1.0));
+    let asked = outcome.latency.count() + failed;
+    vec![
         Row::new(
             format!("{kills} nodes killed under {REQUESTS_A_SECOND} requests/s by another's ingress: failed requests"),
-            format!("{} of {asked}", outcome.failures.len()),
+            format!("{failed} of {asked}"),
             "0",
         ),
         Row::new("the longest answer meanwhile", format!("{}, {}", millis(most), outcome.latency.p50_p99()), ""),
@@ -99,7 +103,7 @@ pub fn measure() -> anyhow::Result<Vec<Row>> {
             format!("{}, most {}", strength.p50_p99(), millis(strength.percentile(1.0))),
             "5 s",
         ),
-    ])
+    ]
 }
 
 struct Nodes<'a> {

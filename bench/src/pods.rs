@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use wherry_api::Error;
 use wherry_api::kinds::Pod;
 use wherry_client::{Api, Client, Event, ListOptions, WatchOptions};
-use wherry_tests::Cluster;
+use wherry_tests::{Cluster, is_ready};
 
 use crate::figures::{Row, Samples, millis};
 use crate::process;
@@ -65,12 +65,6 @@ pub async fn awaited(
             return Ok(());
         }
     }
-}
-
-/// Whether its condition says so.
-pub fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 /// The pods of the default namespace that are ready and stay.

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use wherry_base::Rng;
+use wherry_fixture::{Image, Op};
 use wherry_store::medium::{Builder, Database, DatabaseError, File, Medium, StorageBackend};
 
 /// Both files. Clones share them.
@@ -24,46 +25,6 @@ struct Inner {
     left: Option<usize>,
     /// A planted bug: it says that what was written is safe, which it is not.
     lies: bool,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Image {
-    cached: Vec<u8>,
-    synced: Vec<u8>,
-    /// What was done since the last sync.
-    unsynced: Vec<Op>,
-}
-
-#[derive(Clone, Debug)]
-enum Op {
-    Resize(usize),
-    Write(usize, Vec<u8>),
-}
-
-impl Op {
-    fn apply(&self, bytes: &mut Vec<u8>) {
-        match self {
-            Self::Resize(length) => bytes.resize(*length, 0),
-            Self::Write(at, data) => {
-                let end = at + data.len();
-                bytes.resize(bytes.len().max(end), 0);
-                if let Some(place) = bytes.get_mut(*at..end) {
-                    place.copy_from_slice(data);
-                }
-            }
-        }
-    }
-
-    /// As much of it as came onto the disk.
-    fn torn(self) -> Self {
-        match self {
-            Self::Write(at, mut data) => {
-                data.truncate(data.len() / 2);
-                Self::Write(at, data)
-            }
-            resize @ Self::Resize(_) => resize,
-        }
-    }
 }
 
 impl Disk {
@@ -85,13 +46,8 @@ impl Disk {
     /// What is there when the power is back: of what was not synced, any part.
     pub fn after_power_failure(&self, rng: &Rng) -> Self {
         let inner = self.lock();
-        let mut files = inner.files.clone();
-        for image in files.values_mut() {
-            let mut bytes = std::mem::take(&mut image.synced);
-            let kept = image.unsynced.drain(..).filter(|_| rng.below(2) == 0);
-            kept.for_each(|op| op.apply(&mut bytes));
-            *image = Image { cached: bytes.clone(), synced: bytes, unsynced: Vec::new() };
-        }
+        let after = |image: &Image| image.clone().after_power_failure(|| rng.below(2) == 0);
+        let files = inner.files.iter().map(|(file, image)| (*file, after(image))).collect();
         Self { inner: Arc::new(Mutex::new(Inner { files, left: None, lies: inner.lies })) }
     }
 
@@ -130,11 +86,10 @@ impl Handle {
         });
         let image = inner.files.entry(self.file).or_default();
         if left == Some(0) {
-            image.unsynced.push(op.torn());
+            image.tear(op);
             return Err(dead());
         }
-        op.apply(&mut image.cached);
-        image.unsynced.push(op);
+        image.act(op);
         Ok(())
     }
 
@@ -149,7 +104,7 @@ impl Handle {
         }
         let image = files.entry(self.file).or_default();
         if !*lies {
-            std::mem::take(&mut image.unsynced).iter().for_each(|op| op.apply(&mut image.synced));
+            image.sync();
         }
         Ok(())
     }
@@ -161,13 +116,13 @@ fn dead() -> io::Error {
 
 impl StorageBackend for Handle {
     fn len(&self) -> io::Result<u64> {
-        self.read_with(|image| image.cached.len() as u64)
+        self.read_with(|image| image.bytes().len() as u64)
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let at = place(offset)?;
         self.read_with(|image| {
-            let bytes = image.cached.get(at..at + out.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+            let bytes = image.bytes().get(at..at + out.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
             out.copy_from_slice(bytes);
             Ok(())
         })?

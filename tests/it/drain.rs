@@ -2,26 +2,12 @@
 
 use wherry_api::kinds::Pod;
 use wherry_client::ListOptions;
-use wherry_tests::{Cluster, Kubectl, Machine, until};
+use wherry_tests::{Cluster, Kubectl, Machine, is_ready, until};
 
 use crate::WHERRY;
+use crate::commands::{attempt, verb};
 
 const REFUSED: &str = "Cannot evict pod as it would violate the pod's disruption budget.";
-
-/// Runs a verb: whether it succeeded, and all that it printed.
-fn run(cluster: &Cluster, line: &str) -> (bool, String) {
-    let words: Vec<&str> = line.split(' ').collect();
-    let output = cluster.wherry(&words).unwrap();
-    let text = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8_lossy(&text).trim_end().to_owned())
-}
-
-/// The same of one that must succeed.
-fn verb(cluster: &Cluster, line: &str) -> String {
-    let (is_done, text) = run(cluster, line);
-    assert!(is_done, "{line}: {text}");
-    text
-}
 
 /// Waits until so many pods are ready, all of them on one node.
 fn until_all_on(cluster: &Cluster, node: &str, count: usize) {
@@ -35,9 +21,7 @@ fn until_all_on(cluster: &Cluster, node: &str, count: usize) {
 }
 
 fn is_ready_on(pod: &Pod, node: &str) -> bool {
-    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    let is_ready = conditions.into_iter().any(|one| one.type_ == "Ready" && one.status == "True");
-    is_ready && pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) == Some(node)
+    is_ready(pod) && pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) == Some(node)
 }
 
 #[test]
@@ -52,8 +36,8 @@ fn a_node_is_drained_as_its_budget_lets_it() {
     let _third = Machine::join(&cluster, "n3", "127.0.0.3", &token, &[]).unwrap();
     // The only pod stays, though another node could take it: the budget asks for one at any time.
     let uid = verb(&cluster, "get pods -l app=web -o jsonpath={.items[0].metadata.uid}");
-    let (is_done, text) = run(&cluster, "drain n2 --timeout 1s");
-    assert!(!is_done && text.contains(REFUSED), "{text}");
+    let text = attempt(&cluster, "drain n2 --timeout 1s").unwrap_err();
+    assert!(text.contains(REFUSED), "{text}");
     assert_eq!(verb(&cluster, "get pods -l app=web -o jsonpath={.items[0].metadata.uid}"), uid);
     assert_eq!(verb(&cluster, "get node n2 -o jsonpath={.spec.unschedulable}"), "true");
     // With another one elsewhere it may go.

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use tokio::time::Instant;
 use wherry_api::kinds::Pod;
 use wherry_client::{Client, ListOptions};
-use wherry_tests::{Cluster, Machine, PATIENCE, until};
+use wherry_tests::{Cluster, Machine, PATIENCE, is_ready, until};
 
 use crate::WHERRY;
 
@@ -70,13 +70,9 @@ async fn all(client: &Client) -> Vec<Pod> {
 
 /// Names and nodes of the pods that are ready, and are not being ended.
 async fn ready(client: &Client) -> Vec<(String, String)> {
-    let is_ready = |pod: &Pod| {
-        let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
-        let is_true = conditions.into_iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True");
-        is_true && pod.metadata.deletion_timestamp.is_none()
-    };
+    let stays = |pod: &Pod| is_ready(pod) && pod.metadata.deletion_timestamp.is_none();
     let place = |pod: Pod| Some((pod.metadata.name?, pod.spec?.node_name?));
-    all(client).await.into_iter().filter(is_ready).filter_map(place).collect()
+    all(client).await.into_iter().filter(stays).filter_map(place).collect()
 }
 
 fn nodes(pods: &[(String, String)]) -> Vec<String> {

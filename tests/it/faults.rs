@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use wherry_api::kinds::{ConfigMap, Pod};
 use wherry_base::Rng;
 use wherry_client::{Client, ListOptions};
-use wherry_tests::{Cluster, get, until};
+use wherry_tests::{Cluster, get, is_ready, until};
 
 use crate::WHERRY;
 
@@ -213,11 +213,6 @@ fn await_all_ready(cluster: &Cluster, runtime: &Runtime) -> u32 {
         assert!(Instant::now() < end, "not back: {unready:?}\n{}", cluster.errors());
         std::thread::sleep(Duration::from_millis(100));
     }
-}
-
-fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 fn restarts(pod: &Pod) -> u32 {

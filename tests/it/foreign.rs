@@ -13,21 +13,9 @@ use wherry_pki::{Authority, Issued, Subject, Validity};
 use wherry_tests::{Cluster, Kubectl, Machine, until};
 
 use crate::WHERRY;
+use crate::commands::{attempt, verb};
 
 const USER: &str = "system:node:foreign";
-
-fn run(cluster: &Cluster, line: &str) -> (bool, String) {
-    let words: Vec<&str> = line.split(' ').collect();
-    let output = cluster.wherry(&words).unwrap();
-    let text = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8_lossy(&text).trim_end().to_owned())
-}
-
-fn verb(cluster: &Cluster, line: &str) -> String {
-    let (is_done, text) = run(cluster, line);
-    assert!(is_done, "{line}: {text}");
-    text
-}
 
 /// What a cluster's administrator gives a kubelet: a certificate as the node, and the authority's.
 struct Kubelet {
@@ -112,5 +100,5 @@ fn pods_run_on_a_node_of_another_cluster() {
     verb(&cluster, "wait --for condition=Ready pod/web --timeout 60s");
     assert_eq!(node_is(".metadata.uid"), uid);
     verb(&cluster, "delete pod web batch linux --timeout 60s");
-    assert!(!run(&cluster, "get pod web").0);
+    assert!(attempt(&cluster, "get pod web").is_err());
 }

@@ -9,15 +9,7 @@ use wherry_client::{Client, DeleteOptions, Https, Kubeconfig, ListOptions};
 use wherry_tests::{Cluster, Machine, play, until};
 
 use crate::WHERRY;
-
-/// Runs a verb that must succeed; what it printed.
-fn verb(cluster: &Cluster, line: &str) -> String {
-    let words: Vec<&str> = line.split(' ').collect();
-    let output = cluster.wherry(&words).unwrap();
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{line}: {error}");
-    String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
-}
+use crate::commands::verb;
 
 fn token(cluster: &Cluster, flags: &str) -> String {
     verb(cluster, format!("token create {flags}").trim_end())

@@ -12,6 +12,7 @@ mod agent;
 mod api;
 mod between;
 mod cluster;
+mod commands;
 mod controllers;
 mod disk;
 mod drain;

@@ -10,7 +10,8 @@ use wherry_api::kinds::{ConfigMap, EndpointSlice, Lease};
 use wherry_client::ListOptions;
 use wherry_tests::{Kubectl, play, until};
 
-use self::group::{Group, verb};
+use self::group::Group;
+use crate::commands::verb;
 
 #[test]
 fn each_of_three_masters_serves_everything() {

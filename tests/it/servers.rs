@@ -8,7 +8,8 @@ use wherry_api::kinds::Node;
 use wherry_client::{Kubeconfig, ListOptions};
 use wherry_tests::{Cluster, Machine, until};
 
-use crate::masters::group::{Group, start, verb};
+use crate::commands::verb;
+use crate::masters::group::{Group, start};
 
 /// A node that is silent for so long counts as lost: twice the default, for machines that build something else meanwhile.
 const GRACE: [&str; 2] = ["--node-monitor-grace-period", "4s"];

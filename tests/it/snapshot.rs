@@ -3,27 +3,15 @@
 use wherry_tests::{Cluster, Kubectl, until};
 
 use crate::WHERRY;
-
-fn run(cluster: &Cluster, line: &str) -> (bool, String) {
-    let words: Vec<&str> = line.split(' ').collect();
-    let output = cluster.wherry(&words).unwrap();
-    let text = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8_lossy(&text).trim_end().to_owned())
-}
-
-fn verb(cluster: &Cluster, line: &str) -> String {
-    let (is_done, text) = run(cluster, line);
-    assert!(is_done, "{line}: {text}");
-    text
-}
+use crate::commands::{attempt, verb};
 
 /// What there was when the state was saved, and nothing else.
 fn is_as_before(cluster: &Cluster) {
     for name in ["kept", "deleted"] {
         assert_eq!(verb(cluster, &format!("get configmap {name} -o jsonpath={{.data.word}}")), "before", "{name}");
     }
-    let (is_there, text) = run(cluster, "get configmap new");
-    assert!(!is_there && text.contains("not found"), "{text}");
+    let text = attempt(cluster, "get configmap new").unwrap_err();
+    assert!(text.contains("not found"), "{text}");
     assert_eq!(verb(cluster, "get deployment web -o jsonpath={.spec.replicas}"), "2");
 }
 
@@ -50,8 +38,8 @@ fn a_saved_state_comes_back() {
     bytes[middle] ^= 1;
     let damaged = cluster.data().join("damaged.snapshot");
     std::fs::write(&damaged, &bytes).unwrap();
-    let (is_done, text) = run(&cluster, &format!("snapshot restore {}", damaged.display()));
-    assert!(!is_done && text.contains("was not restored"), "{text}");
+    let text = attempt(&cluster, &format!("snapshot restore {}", damaged.display())).unwrap_err();
+    assert!(text.contains("was not restored"), "{text}");
     assert_eq!(verb(&cluster, "get configmap new -o jsonpath={.data.word}"), "after");
     // The whole one leads back, pods included, and a client that watches sees it.
     let told = verb(&cluster, &format!("snapshot restore {path}"));

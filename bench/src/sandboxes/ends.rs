@@ -10,11 +10,11 @@ use tokio::runtime::Runtime;
 use tokio::time::Instant;
 use wherry_api::kinds::Pod;
 use wherry_client::{Api, WatchOptions};
-use wherry_tests::{Cluster, until};
+use wherry_tests::{Cluster, is_ready, until};
 
 use super::NAMESPACE;
 use crate::figures::{Row, Samples};
-use crate::pods::{awaited, is_ready, pod};
+use crate::pods::{awaited, pod};
 use crate::process;
 use crate::server::{Call, Server};
 

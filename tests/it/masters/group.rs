@@ -16,6 +16,7 @@ use wherry_client::Client;
 use wherry_tests::{Cluster, until};
 
 use crate::WHERRY;
+use crate::commands::{attempt, verb};
 
 /// How long a write may take before another master is asked.
 const ASKED_MOST: Duration = Duration::from_secs(10);
@@ -26,22 +27,6 @@ const ACKS_MAX: usize = 100_000;
 pub struct Group {
     pub masters: Vec<Cluster>,
     pub runtime: Runtime,
-}
-
-/// Runs a verb that must succeed; what it printed.
-pub fn verb(master: &Cluster, line: &str) -> String {
-    attempt(master, line).unwrap()
-}
-
-/// Runs a verb; what it printed, or why not.
-pub fn attempt(master: &Cluster, line: &str) -> Result<String, String> {
-    let words: Vec<&str> = line.split(' ').collect();
-    let output = master.wherry(&words).unwrap();
-    let error = String::from_utf8_lossy(&output.stderr);
-    if !output.status.success() {
-        return Err(format!("{line}: {error}"));
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
 }
 
 /// Starts a master of a name, at `127.0.0.NUMBER` and a port that it keeps.

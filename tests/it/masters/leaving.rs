@@ -4,8 +4,9 @@ use std::net::TcpListener;
 
 use wherry_tests::{play, refused, until};
 
-use super::group::{Group, attempt, start, verb};
+use super::group::{Group, start};
 use crate::WHERRY;
+use crate::commands::{attempt, verb};
 
 #[test]
 fn who_may_not_be_a_master_is_told_why() {

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use redb::{Builder, Database, DatabaseError, StorageBackend};
 use wherry_base::Rng;
+use wherry_fixture::{Image, Op};
 
 use crate::disk::{File, Medium};
 use crate::{Limits, OpenError, Store, open};
@@ -27,39 +28,6 @@ impl Default for Disk {
     }
 }
 
-#[derive(Clone, Debug, Default)]
-struct Image {
-    cached: Vec<u8>,
-    synced: Vec<u8>,
-    /// What was done since the last sync.
-    unsynced: Vec<Op>,
-}
-
-#[derive(Clone, Debug)]
-enum Op {
-    Resize(usize),
-    Write(usize, Vec<u8>),
-}
-
-impl Op {
-    fn apply(&self, bytes: &mut Vec<u8>) {
-        match self {
-            Self::Resize(length) => bytes.resize(*length, 0),
-            Self::Write(at, data) => {
-                bytes.resize(bytes.len().max(at + data.len()), 0);
-                bytes[*at..at + data.len()].copy_from_slice(data);
-            }
-        }
-    }
-}
-
-impl Image {
-    fn act(&mut self, op: Op) {
-        op.apply(&mut self.cached);
-        self.unsynced.push(op);
-    }
-}
-
 impl Disk {
     pub fn open(&self) -> Result<Store, OpenError> {
         self.open_with(Limits { checkpoint_objects: 7, ..Limits::default() })
@@ -71,14 +39,8 @@ impl Disk {
 
     /// The disk as a power failure leaves it now: of what was not synced, any part may be there.
     pub fn after_power_failure(&self, rng: &Rng) -> Self {
-        let mut files = self.lock().clone();
-        for image in files.values_mut() {
-            let mut bytes = std::mem::take(&mut image.synced);
-            let kept = image.unsynced.drain(..).filter(|_| rng.below(2) == 0);
-            kept.for_each(|op| op.apply(&mut bytes));
-            *image = Image { cached: bytes.clone(), synced: bytes, unsynced: Vec::new() };
-        }
-        Self::with(files)
+        let after = |image: &Image| image.clone().after_power_failure(|| rng.below(2) == 0);
+        Self::with(self.lock().iter().map(|(name, image)| (*name, after(image))).collect())
     }
 
     /// The disk as it is after all was synced.
@@ -94,7 +56,7 @@ impl Disk {
     /// Overwrites a few bytes somewhere in a file.
     pub fn overwrite(&self, name: &'static str, rng: &Rng) {
         let mut files = self.lock();
-        let bytes = &mut files.get_mut(name).unwrap().cached;
+        let bytes = files.get_mut(name).unwrap().bytes_mut();
         let at = rng.below(bytes.len() - 64);
         bytes[at..at + 1 + rng.below(64)].iter_mut().for_each(|byte| *byte ^= 0x5a);
     }
@@ -105,7 +67,7 @@ impl Disk {
 
     /// How large a file is.
     pub fn bytes(&self, name: &str) -> usize {
-        self.lock()[name].cached.len()
+        self.lock()[name].bytes().len()
     }
 
     pub fn set_broken(&self, is_broken: bool) {
@@ -150,30 +112,27 @@ impl Handle {
 
 impl StorageBackend for Handle {
     fn len(&self) -> io::Result<u64> {
-        self.with(|image| image.cached.len() as u64)
+        self.with(|image| image.bytes().len() as u64)
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let at = offset as usize;
         self.with(|image| {
-            let bytes = image.cached.get(at..at + out.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+            let bytes = image.bytes().get(at..at + out.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
             out.copy_from_slice(bytes);
             Ok(())
         })?
     }
 
     fn set_len(&self, length: u64) -> io::Result<()> {
-        let more = (length as usize).saturating_sub(self.with(|image| image.cached.len())?);
+        let more = (length as usize).saturating_sub(self.with(|image| image.bytes().len())?);
         let taken = self.disk.free.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |free| free.checked_sub(more));
         taken.map_err(|_| io::Error::other("no space left on the device"))?;
         self.with(|image| image.act(Op::Resize(length as usize)))
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.with(|image| {
-            let unsynced = std::mem::take(&mut image.unsynced);
-            unsynced.iter().for_each(|op| op.apply(&mut image.synced));
-        })
+        self.with(Image::sync)
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
