@@ -17,6 +17,7 @@ pub mod quantity;
 mod references;
 pub mod resource;
 mod revocations;
+pub mod routes;
 pub mod selector;
 pub mod table;
 pub mod taint;

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::Method;
 use serde_json::Value;
+use wherry_api::routes::MASTERS;
 use wherry_client::Https;
 
 use crate::args::{ClusterArgs, MastersVerb};
@@ -10,7 +11,6 @@ use crate::cluster::read;
 use crate::grid::Grid;
 use crate::objects::text;
 
-const PATH: &str = "/wherry/v1/masters";
 const HEADINGS: [&str; 5] = ["NAME", "ROLE", "ADDRESS", "BEHIND", "ID"];
 
 /// Carries out a verb.
@@ -22,7 +22,7 @@ pub async fn run(verb: MastersVerb) -> anyhow::Result<()> {
 }
 
 async fn list(cluster: ClusterArgs) -> anyhow::Result<()> {
-    let answer = read(&Https::new(&cluster.load()?)?, PATH).await?;
+    let answer = read(&Https::new(&cluster.load()?)?, MASTERS).await?;
     let mut grid = Grid::new(HEADINGS);
     for master in answer.get("masters").and_then(Value::as_array).into_iter().flatten() {
         grid.add(row(master));
@@ -40,7 +40,7 @@ fn row(master: &Value) -> [String; 5] {
 
 async fn remove(server: &Https, name: &str) -> anyhow::Result<()> {
     let (status, _, body) =
-        server.call(Method::DELETE, &format!("{PATH}/{name}"), "application/json", None, Bytes::new()).await?;
+        server.call(Method::DELETE, &format!("{MASTERS}/{name}"), "application/json", None, Bytes::new()).await?;
     if !status.is_success() {
         let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
         let message = answer.get("message").and_then(Value::as_str).unwrap_or("the server refused it");

@@ -6,11 +6,10 @@ use anyhow::Context;
 use futures::StreamExt;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
+use wherry_api::routes::SNAPSHOT;
 use wherry_client::Https;
 
 use crate::args::SnapshotVerb;
-
-const PATH: &str = "/wherry/v1/snapshot";
 
 /// Carries out a verb.
 pub async fn run(verb: SnapshotVerb) -> anyhow::Result<()> {
@@ -37,7 +36,7 @@ async fn save(server: &Https, file: &Path) -> anyhow::Result<()> {
 }
 
 async fn write(server: &Https, file: &Path) -> anyhow::Result<usize> {
-    let mut pieces = server.stream(PATH).await?;
+    let mut pieces = server.stream(SNAPSHOT).await?;
     let mut out = tokio::fs::File::create(file).await?;
     let mut bytes = 0;
     while let Some(piece) = pieces.next().await {
@@ -51,7 +50,7 @@ async fn write(server: &Https, file: &Path) -> anyhow::Result<usize> {
 
 async fn restore(server: &Https, file: &Path) -> anyhow::Result<()> {
     let saved = tokio::fs::read(file).await.with_context(|| format!("cannot read {}", file.display()))?;
-    let answer = server.call(http::Method::PUT, PATH, "application/json", None, saved.into()).await?;
+    let answer = server.call(http::Method::PUT, SNAPSHOT, "application/json", None, saved.into()).await?;
     let (status, _, body) = answer;
     let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
     if !status.is_success() {

@@ -14,7 +14,9 @@ mod transport;
 
 pub use api::{Api, Client, Event, List};
 pub use followed::Followed;
-pub use https::{ConnectError, Https, Route, TlsConnector, route_of, watch_events, watch_route};
+pub use https::{
+    ConnectError, Https, Route, TlsConnector, causes, pools, refusal, route_of, watch_events, watch_route,
+};
 pub use informer::{Informer, Picture, Projection};
 pub use kubeconfig::{Kubeconfig, KubeconfigError, SERVERS_EXTENSION};
 pub use queue::WorkQueue;

@@ -12,6 +12,7 @@ use http::{Method, StatusCode};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use wherry_api::routes::{KEYS, MASTERS};
 use wherry_base::Backoff;
 use wherry_client::Https;
 use wherry_pki::{Authority, JoinToken, PinnedAuthority};
@@ -24,8 +25,6 @@ use crate::data_dir::{DataDir, Role};
 use crate::join;
 
 const PLACE: &str = "master/cluster.json";
-const MASTERS: &str = "/wherry/v1/masters";
-const KEYS: &str = "/wherry/v1/masters/keys";
 const JSON: &str = "application/json";
 /// How often it is asked to be admitted while the masters cannot decide, and the first and the longest wait in between.
 const ASKED_MAX: u32 = 20;
@@ -110,7 +109,7 @@ async fn shared(url: &str, token: &JoinToken, args: &CommonArgs, now: Timestamp)
     let https = Https::with_tls(&[url], pinned.client_config())?.bearer(&token.bearer());
     let greeted = join::greet(&https, now).await.and_then(|release| check_release(&release));
     greeted.map_err(|error| join::explain(error, &pinned, url))?;
-    let (status, _, body) = https.call(Method::GET, KEYS, JSON, None, Bytes::new()).await?;
+    let (status, _, body) = https.call(Method::GET, &format!("{MASTERS}{KEYS}"), JSON, None, Bytes::new()).await?;
     match status {
         StatusCode::OK => {}
         StatusCode::UNAUTHORIZED => bail!(

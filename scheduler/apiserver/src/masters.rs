@@ -16,13 +16,6 @@ use crate::identity::Identity;
 pub(crate) use lines::{Line, Lines};
 pub use messages::MasterTransport;
 
-/// Where masters are listed, admitted and removed; the paths of what else they say to each other begin so.
-pub(crate) const ROOT: &str = "/wherry/v1/masters";
-/// Where a master that joins is given the keys that all masters share, below [`ROOT`].
-pub(crate) const KEYS: &str = "/keys";
-/// Where the log's messages go, below [`ROOT`].
-pub(crate) const MESSAGES: &str = "/messages";
-
 const REMOTE_USER: HeaderName = HeaderName::from_static("x-remote-user");
 const REMOTE_GROUP: HeaderName = HeaderName::from_static("x-remote-group");
 

@@ -40,7 +40,7 @@ use crate::identity::Identity;
 use crate::masters::{Asker, Lines};
 use crate::node_graph::NodeGraph;
 
-pub(crate) use leader::{Leader, Seat, refusal};
+pub(crate) use leader::Leader;
 pub(crate) use modify::revision;
 pub(crate) use read::{Page, oldest};
 pub(crate) use subresource::named as named_subresource;

@@ -9,12 +9,32 @@ use std::time::Duration;
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
-use hyper_util::rt::TokioIo;
+use hyper_util::client::legacy::{Builder, Client};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 const CONNECT_MOST: Duration = Duration::from_secs(10);
+
+/// How often a connection in use is tried, and how long the other end may take to answer: one that leads nowhere any more is
+/// given up, since else all requests would wait on it for the kernel's quarter of an hour.
+const PING_PERIOD: Duration = Duration::from_secs(2);
+const PING_PATIENCE: Duration = Duration::from_secs(15);
+
+/// Pools of connections that are tried while they are in use.
+pub fn pools() -> Builder {
+    let mut builder = Client::builder(TokioExecutor::new());
+    builder.pool_timer(TokioTimer::new()).timer(TokioTimer::new());
+    builder.http2_keep_alive_interval(PING_PERIOD).http2_keep_alive_timeout(PING_PATIENCE);
+    builder
+}
+
+/// An error with its causes.
+pub fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let all = std::iter::successors(Some(error), |error| error.source());
+    all.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
 
 /// Makes connections.
 #[derive(Clone)]

@@ -11,6 +11,7 @@ use wherry_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use wherry_api::{Error, Reason};
 
 use super::Https;
+use super::connect::causes;
 use super::servers::Server;
 
 /// The largest answer that is read whole: a list of 100,000 small objects.
@@ -167,11 +168,7 @@ fn silence(server: &Server) -> Error {
 }
 
 fn no_answer(server: &Server, error: &hyper_util::client::legacy::Error) -> Error {
-    let cause = std::iter::successors(std::error::Error::source(error), |e| e.source())
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ");
-    let message = format!("no answer from {}: {error}: {cause}", server.url);
+    let message = format!("no answer from {}: {}", server.url, causes(error));
     if is_refused(error) { Error::refusal(message) } else { Error::new(Reason::ServiceUnavailable, message) }
 }
 
@@ -182,7 +179,7 @@ fn is_refused(error: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 /// The error that an answer tells: its `Status`, or its first words.
-fn refusal(code: StatusCode, body: &[u8]) -> Error {
+pub fn refusal(code: StatusCode, body: &[u8]) -> Error {
     match serde_json::from_slice::<Status>(body) {
         Ok(status) if status.reason.is_some() => Error::from_status(&status),
         // A kubelet answers in plain words.

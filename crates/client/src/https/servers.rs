@@ -7,17 +7,11 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper_util::client::legacy::Client as Pool;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::ConnectError;
-use super::connect::TlsConnector;
-
-/// How often a connection in use is tried, and how long the other end may take to answer: one that leads nowhere any more is
-/// given up, since else all requests would wait on it for the kernel's quarter of an hour.
-const PING_PERIOD: Duration = Duration::from_secs(2);
-const PING_PATIENCE: Duration = Duration::from_secs(15);
+use super::connect::{TlsConnector, pools};
 
 /// The servers of one cluster, and the connections to them.
 pub(super) struct Servers {
@@ -75,10 +69,7 @@ impl Server {
 impl Servers {
     pub(super) fn new(all: Vec<Arc<Server>>, tls: rustls::ClientConfig) -> Result<Self, ConnectError> {
         let first = all.first().cloned().ok_or_else(|| ConnectError::Server(String::new()))?;
-        let mut builder = Pool::builder(TokioExecutor::new());
-        builder.pool_timer(TokioTimer::new()).timer(TokioTimer::new());
-        builder.http2_keep_alive_interval(PING_PERIOD).http2_keep_alive_timeout(PING_PATIENCE);
-        let pool = builder.build(TlsConnector::new(tls));
+        let pool = pools().build(TlsConnector::new(tls));
         Ok(Self { pool, all: ArcSwap::from_pointee(all), in_use: watch::Sender::new(first) })
     }
 

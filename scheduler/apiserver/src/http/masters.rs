@@ -13,6 +13,7 @@ use http::{Method, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use wherry_api::routes::{KEYS, MASTERS, MESSAGES};
 use wherry_api::well_known::MASTER_BOOTSTRAPPERS;
 use wherry_api::{Error, Reason};
 use wherry_store::{Leadership, MESSAGE_BYTES_MAX, Member, MemberError, Role};
@@ -20,7 +21,7 @@ use wherry_store::{Leadership, MESSAGE_BYTES_MAX, Member, MemberError, Role};
 use super::relay::{Asked, at_leader};
 use super::{Context, body, path, text, verbs};
 use crate::authorize::administer;
-use crate::masters::{Asker, KEYS, MESSAGES, ROOT};
+use crate::masters::Asker;
 
 /// How long a message may take to arrive.
 const ARRIVAL_MOST: Duration = Duration::from_secs(30);
@@ -38,9 +39,9 @@ struct Admission {
     moves: bool,
 }
 
-/// What is asked below [`ROOT`].
+/// What is asked below [`MASTERS`].
 pub(super) fn named(path: &str) -> Option<&str> {
-    let rest = path.strip_prefix(ROOT)?;
+    let rest = path.strip_prefix(MASTERS)?;
     (rest.is_empty() || rest.starts_with('/')).then_some(rest)
 }
 

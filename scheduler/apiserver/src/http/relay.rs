@@ -11,10 +11,11 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use wherry_api::Error;
+use wherry_client::refusal;
 
 use super::Context;
 use crate::masters::Asker;
-use crate::registry::{Leader, Seat, refusal};
+use crate::registry::Leader;
 
 /// What of a request's headers the leader is told.
 const ASKED: [HeaderName; 3] = [ACCEPT, CONTENT_TYPE, USER_AGENT];
@@ -41,17 +42,7 @@ pub(super) async fn at_leader<F>(
 where
     F: Future<Output = Result<Response, Error>> + Send,
 {
-    let mut way = context.registry.way(asker);
-    loop {
-        let outcome = match way.seat().await? {
-            Seat::Here => here().await,
-            Seat::There(leader) => pass_on(context, leader, asked).await,
-        };
-        match outcome {
-            Err(error) if error.is_undone() => way.wait(error).await?,
-            outcome => return outcome,
-        }
-    }
+    context.registry.at_leader(asker, here, |leader| pass_on(context, leader, asked)).await
 }
 
 async fn pass_on(context: &Context, mut leader: Leader, asked: &Asked<'_>) -> Result<Response, Error> {

@@ -8,6 +8,7 @@ use axum::response::Response;
 use futures::StreamExt;
 use http::{Method, StatusCode};
 use serde_json::json;
+use wherry_api::routes::SNAPSHOT;
 use wherry_api::{Error, Reason};
 use wherry_store::{Assembly, Leadership, ProposeError, RestoreError};
 
@@ -15,11 +16,9 @@ use super::{Context, text};
 use crate::authorize::administer;
 use crate::identity::Identity;
 
-const PATH: &str = "/wherry/v1/snapshot";
-
 /// Whether the path is this one.
 pub(super) fn is_named(path: &str) -> bool {
-    path == PATH
+    path == SNAPSHOT
 }
 
 /// GET saves, PUT restores.

@@ -5,21 +5,16 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper_util::client::legacy::{Client as Pool, Error as PoolError};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use wherry_client::TlsConnector;
+use hyper_util::client::legacy::Client as Pool;
+use wherry_client::{TlsConnector, causes, pools};
 
 /// How many masters' lines are kept: those of former members go with all others.
 const LINES_MAX: usize = 32;
-/// How often a line in use is tried, and how long the other end may take to answer.
-const PING_PERIOD: Duration = Duration::from_secs(2);
-const PING_PATIENCE: Duration = Duration::from_secs(15);
 
 /// Lines by the masters' addresses.
 pub(crate) struct Lines {
@@ -73,10 +68,8 @@ impl Lines {
 
 impl Line {
     fn new(tls: rustls::ClientConfig, address: &str) -> Self {
-        let mut builder = Pool::builder(TokioExecutor::new());
-        builder.pool_timer(TokioTimer::new()).timer(TokioTimer::new()).http2_only(true);
-        builder.http2_keep_alive_interval(PING_PERIOD).http2_keep_alive_timeout(PING_PATIENCE);
-        Self { pool: builder.build(TlsConnector::new(tls)), address: address.to_owned() }
+        let pool = pools().http2_only(true).build(TlsConnector::new(tls));
+        Self { pool, address: address.to_owned() }
     }
 
     /// One question, and the beginning of its answer.
@@ -91,16 +84,10 @@ impl Line {
         let request = http::Request::builder().method(method).uri(uri).body(Full::new(body));
         let mut request = request.map_err(|error| self.no_answer(error.to_string(), true))?;
         *request.headers_mut() = headers;
-        self.pool.request(request).await.map_err(|error| self.no_answer(chain(&error), error.is_connect()))
+        self.pool.request(request).await.map_err(|error| self.no_answer(causes(&error), error.is_connect()))
     }
 
     fn no_answer(&self, why: String, is_unsent: bool) -> NoAnswer {
         NoAnswer { address: self.address.clone(), why, is_unsent }
     }
-}
-
-/// An error with its causes.
-fn chain(error: &PoolError) -> String {
-    let all = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
-    all.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -11,10 +11,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use http_body_util::{BodyExt, Limited};
+use wherry_api::routes::{MASTERS, MESSAGES};
 use wherry_store::{MESSAGE_BYTES_MAX, Member, Transport, TransportError};
 
 use super::lines::Lines;
-use super::{MESSAGES, ROOT};
 
 /// A message up to so long is a short one.
 const SHORT_BYTES_MAX: usize = 64 << 10;
@@ -72,7 +72,7 @@ impl Transport for MasterTransport {
 }
 
 async fn post(lines: &Lines, to: &Member, message: Bytes) -> Result<Bytes, TransportError> {
-    let path = format!("{ROOT}{MESSAGES}");
+    let path = format!("{MASTERS}{MESSAGES}");
     let answer = lines.to(&to.address).ask(Method::POST, &path, HeaderMap::new(), message).await;
     let answer = answer.map_err(|error| TransportError(error.to_string()))?;
     let status = answer.status();

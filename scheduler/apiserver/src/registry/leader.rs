@@ -10,14 +10,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt;
 use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Response};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use tokio::sync::watch;
 use tokio::time::{Sleep, sleep};
-use wherry_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use wherry_api::{Error, Reason, Resource};
-use wherry_client::{RawWatch, Request, WatchOptions, route_of, watch_events, watch_route};
+use wherry_client::{RawWatch, Request, WatchOptions, refusal, route_of, watch_events, watch_route};
 use wherry_store::{Leadership, Member};
 
 use super::Registry;
@@ -31,7 +30,7 @@ const REST: Duration = Duration::from_millis(50);
 const ANSWER_BYTES_MAX: usize = 512 << 20;
 
 /// Finds the leader for one request, as often as it takes.
-pub(crate) struct Way<'a> {
+struct Way<'a> {
     registry: &'a Registry,
     asker: &'a Asker,
     leadership: watch::Receiver<Leadership>,
@@ -39,7 +38,7 @@ pub(crate) struct Way<'a> {
 }
 
 /// Where a request is to be carried out.
-pub(crate) enum Seat {
+enum Seat {
     Here,
     There(Leader),
 }
@@ -53,9 +52,28 @@ pub(crate) struct Leader {
 }
 
 impl Registry {
-    /// The way to the leader.
-    pub(crate) fn way<'a>(&'a self, asker: &'a Asker) -> Way<'a> {
-        Way { registry: self, asker, leadership: self.store().leadership(), patience: None }
+    /// Carries out what the leader has to: by `here` while this master leads, else by `there`; again where nothing was done.
+    pub(crate) async fn at_leader<T, H, L>(
+        &self,
+        asker: &Asker,
+        here: impl Fn() -> H + Send,
+        there: impl Fn(Leader) -> L + Send,
+    ) -> Result<T, Error>
+    where
+        H: Future<Output = Result<T, Error>> + Send,
+        L: Future<Output = Result<T, Error>> + Send,
+    {
+        let mut way = Way { registry: self, asker, leadership: self.store().leadership(), patience: None };
+        loop {
+            let outcome = match way.seat().await? {
+                Seat::Here => here().await,
+                Seat::There(leader) => there(leader).await,
+            };
+            match outcome {
+                Err(error) if error.is_undone() => way.wait(error).await?,
+                outcome => return outcome,
+            }
+        }
     }
 
     /// An error where the leader alone has this resource, and this master is not it any more.
@@ -66,7 +84,7 @@ impl Registry {
 
 impl Way<'_> {
     /// Where to carry out the request now.
-    pub(crate) async fn seat(&mut self) -> Result<Seat, Error> {
+    async fn seat(&mut self) -> Result<Seat, Error> {
         loop {
             let now = self.leadership.borrow_and_update().clone();
             match (now, &self.registry.inner.masters) {
@@ -83,7 +101,7 @@ impl Way<'_> {
     }
 
     /// Waits for another leader, or a little, after nothing was done; an error where that has taken too long.
-    pub(crate) async fn wait(&mut self, undone: Error) -> Result<(), Error> {
+    async fn wait(&mut self, undone: Error) -> Result<(), Error> {
         if self.asker.stays {
             // Who has passed it on looks for another leader.
             return Err(undone);
@@ -131,7 +149,7 @@ impl Leader {
     }
 
     /// Carries out a request of an in-process client.
-    pub(super) async fn send(&mut self, request: Request) -> Result<Bytes, Error> {
+    pub(super) async fn send(mut self, request: Request) -> Result<Bytes, Error> {
         let route = route_of(request, false)?;
         let is_read = is_read(&route.method);
         let headers = plain(route.content_type);
@@ -163,14 +181,6 @@ impl Leader {
         let chunks = answer.into_body().into_data_stream();
         let chunks = chunks.map(|chunk| chunk.map_err(|error| lost(true, &error.to_string())));
         Ok(watch_events(chunks.take_until(Box::pin(async move { self.left().await })).boxed()))
-    }
-}
-
-/// The error that a leader's answer tells.
-pub(crate) fn refusal(code: StatusCode, body: &[u8]) -> Error {
-    match serde_json::from_slice::<Status>(body) {
-        Ok(status) if status.reason.is_some() => Error::from_status(&status),
-        _ => Error::new(Reason::InternalError, format!("{code}: {}", String::from_utf8_lossy(body))),
     }
 }
 

@@ -10,7 +10,7 @@ use wherry_client::{RawWatch, Request, Transport, Verb, WatchOptions};
 use super::delete::Deleted;
 use super::modify::ours;
 use super::watch::View;
-use super::{Page, Registry, Seat, Target, WriteOptions, oldest, revision, subresource};
+use super::{Page, Registry, Target, WriteOptions, oldest, revision, subresource};
 use crate::authorize::Attributes;
 use crate::identity::Identity;
 use crate::masters::Asker;
@@ -53,21 +53,13 @@ impl Transport for InProcess {
         if is_read && !request.resource.volatile {
             return self.carry_out(request).await;
         }
-        let mut way = self.registry.way(&self.asker);
-        loop {
-            let outcome = match way.seat().await? {
-                Seat::Here if is_read => match self.registry.check_readable(request.resource) {
-                    Ok(()) => self.carry_out(request.clone()).await,
-                    Err(error) => Err(error),
-                },
-                Seat::Here => self.carry_out(request.clone()).await,
-                Seat::There(mut leader) => leader.send(request.clone()).await,
-            };
-            match outcome {
-                Err(error) if error.is_undone() => way.wait(error).await?,
-                outcome => return outcome,
+        let here = || async {
+            if is_read {
+                self.registry.check_readable(request.resource)?;
             }
-        }
+            self.carry_out(request.clone()).await
+        };
+        self.registry.at_leader(&self.asker, here, |leader| leader.send(request.clone())).await
     }
 
     async fn watch(
@@ -83,17 +75,8 @@ impl Transport for InProcess {
         if !resource.volatile {
             return self.open(resource, namespace, &options).await;
         }
-        let mut way = self.registry.way(&self.asker);
-        loop {
-            let outcome = match way.seat().await? {
-                Seat::Here => self.open(resource, namespace, &options).await,
-                Seat::There(leader) => leader.watch(resource, namespace, &options).await,
-            };
-            match outcome {
-                Err(error) if error.is_undone() => way.wait(error).await?,
-                outcome => return outcome,
-            }
-        }
+        let here = || self.open(resource, namespace, &options);
+        self.registry.at_leader(&self.asker, here, |leader| leader.watch(resource, namespace, &options)).await
     }
 }
 
