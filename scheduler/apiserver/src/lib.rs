@@ -1,7 +1,7 @@
 //! The Kubernetes API over the store: verbs, admission, identity and the wire.
 //!
 //! [`Registry`] carries out verbs for an [`Identity`]; [`serve`] speaks HTTP for it; [`Registry::client`] is the way
-//! of in-process clients, with the same admission and identity but no HTTP. The only crate that knows HTTP routes.
+//! of in-process clients, with the same admission and identity but no HTTP. The only crate that serves HTTP routes.
 
 mod authenticate;
 mod authorize;
