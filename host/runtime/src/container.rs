@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use wherry_vnet::Namespace;
 
+use crate::exec::{AttachSpec, Attached, ExecError, ExecSpec};
 use crate::image::Image;
 use crate::logs::LogSink;
 
@@ -91,6 +92,16 @@ pub trait Container: Send + Sync + 'static {
 
     /// What it has used so far.
     fn usage(&self) -> Usage;
+
+    /// Starts another process in it. Modules have none.
+    async fn exec(&self, _: ExecSpec) -> Result<Attached, ExecError> {
+        Err(ExecError::no_processes())
+    }
+
+    /// Joins its own process. Where a runtime cannot, the agent follows the container's log.
+    async fn attach(&self, _: AttachSpec) -> Result<Attached, ExecError> {
+        Err(ExecError::Unsupported("the container's runtime gives no way to its stdin".to_owned()))
+    }
 }
 
 /// How a container ended.

@@ -5,6 +5,7 @@
 mod buffer;
 mod code;
 mod container;
+mod exec;
 pub mod fake;
 mod image;
 mod lines;
@@ -15,6 +16,7 @@ mod survivor;
 pub use buffer::LogBuffer;
 pub use code::{Code, Codegen, Compiler, GivenCode};
 pub use container::{Container, ContainerSpec, Exit, ExitReason, Limits, Mount, PodRef, Usage};
+pub use exec::{AttachSpec, Attached, ExecError, ExecSpec, Process, TerminalSize};
 pub use image::{Image, ImageError, ImageKind, PullPolicy};
 pub use lines::LogLines;
 pub use logs::{LOG_FILE_BYTES_MAX, LOG_FILES_MAX, LogSink, StdStream};
