@@ -12,7 +12,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("guests", &[]),
     ("client", &["api", "base"]),
     ("image", &["api", "client"]),
-    ("cli", &["api", "base", "client", "image", "pki"]),
+    ("streaming", &[]),
+    ("cli", &["api", "base", "client", "image", "pki", "streaming"]),
     ("placement", &["api"]),
     ("store", &["api", "base"]),
     ("registry", &["api", "base", "client"]),
@@ -24,7 +25,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("wasm", &["base", "image", "runtime", "vnet"]),
     ("tunnel", &["api", "base", "client", "vnet"]),
     ("proxy", &["api", "base", "client", "vnet", "pki"]),
-    ("agent", &["api", "base", "client", "pki", "runtime", "vnet"]),
+    ("agent", &["api", "base", "client", "pki", "runtime", "streaming", "vnet"]),
 ];
 
 /// Who alone may name a heavy dependency.

@@ -49,6 +49,12 @@ pub enum Subresource {
     Scale,
     /// `log` of pods.
     Log,
+    /// `exec` of pods: a connection, no object.
+    Exec,
+    /// `attach` of pods: likewise.
+    Attach,
+    /// `portforward` of pods: likewise.
+    PortForward,
     /// `binding` of pods.
     Binding,
     /// `eviction` of pods.
@@ -202,7 +208,15 @@ pub static RESOURCES: &[Resource] = &[
         singular: "pod",
         short_names: &["po"],
         categories: &["all"],
-        subresources: &[Subresource::Status, Subresource::Log, Subresource::Binding, Subresource::Eviction],
+        subresources: &[
+            Subresource::Status,
+            Subresource::Log,
+            Subresource::Exec,
+            Subresource::Attach,
+            Subresource::PortForward,
+            Subresource::Binding,
+            Subresource::Eviction,
+        ],
         selectable: &[
             "spec.nodeName",
             "spec.restartPolicy",

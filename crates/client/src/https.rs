@@ -11,6 +11,7 @@ mod route;
 mod servers;
 #[cfg(test)]
 mod tests;
+mod upgrade;
 mod watch;
 
 use std::sync::Arc;
@@ -32,6 +33,7 @@ pub use exchange::refusal;
 use exchange::{Call, broken};
 pub use route::{Route, of as route_of, watch as watch_route};
 use servers::{Server, Servers};
+pub use upgrade::Upgraded;
 pub use watch::events as watch_events;
 
 /// Why a kubeconfig gives no connection.
@@ -55,6 +57,8 @@ impl Client {
 /// The transport over HTTPS.
 pub struct Https {
     servers: Arc<Servers>,
+    /// Makes connections that will speak something else than HTTP.
+    upgrades: TlsConnector,
     token: String,
     /// Whether fields that the server does not know are an error, not a warning.
     strict: bool,
@@ -71,9 +75,12 @@ impl Https {
     /// The same, for servers (`https://host:port`, one at least) and certificates that no kubeconfig names. The first is
     /// in use until it fails.
     pub fn with_tls<S: AsRef<str>>(servers: &[S], mut tls: rustls::ClientConfig) -> Result<Self, ConnectError> {
-        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let servers = servers.iter().map(|url| Server::new(url.as_ref())).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { servers: Arc::new(Servers::new(servers, tls)?), token: String::new(), strict: false })
+        // HTTP/2 has no upgrades.
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let upgrades = TlsConnector::new(tls.clone());
+        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Self { servers: Arc::new(Servers::new(servers, tls)?), upgrades, token: String::new(), strict: false })
     }
 
     /// The same, with a bearer token.

@@ -1,9 +1,10 @@
-//! The kubelet's HTTPS endpoints: logs, pods, usage, health. A client certificate of the API server or an administrator
-//! is required, one that the cluster has not revoked; exec, attach and port-forward are not here. Connections that other nodes make to this port, unless for
-//! HTTP/1.1, are handed to [`OtherNodes`] as they are.
+//! The kubelet's HTTPS endpoints: logs, pods, usage, health, and connections to containers. A client certificate of the API
+//! server or an administrator is required, one that the cluster has not revoked. Connections that other nodes make to this
+//! port, unless for HTTP/1.1, are handed to [`OtherNodes`] as they are.
 
 mod logs;
 mod stats;
+mod streams;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -109,7 +110,7 @@ async fn connection(stream: TlsStream<TcpStream>, is_welcome: impl Fn() -> bool,
     });
     let mut server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
     server.http1().timer(hyper_util::rt::TokioTimer::new()).header_read_timeout(HEAD_PATIENCE);
-    if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await {
+    if let Err(error) = server.serve_connection_with_upgrades(TokioIo::new(stream), service).await {
         tracing::debug!(%error, "a connection to the kubelet ended badly");
     }
 }
@@ -140,13 +141,14 @@ pub(crate) fn router(agent: AgentHandle) -> Router {
     Router::new()
         .route("/healthz", get(async || "ok"))
         .route("/pods", get(pods))
-        .route("/stats/summary", get(stats::summary))
         .route("/containerLogs/{namespace}/{pod}/{container}", get(logs::logs))
         .fallback(async |request: Request| {
             let text = format!("404: no {} here\n", request.uri().path());
             (axum::http::StatusCode::NOT_FOUND, text)
         })
-        .with_state(agent)
+        .with_state(agent.clone())
+        .merge(stats::router(agent.clone()))
+        .merge(streams::router(agent))
 }
 
 async fn pods(State(agent): State<AgentHandle>) -> Response {

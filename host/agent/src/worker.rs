@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use wherry_api::kinds::Pod;
 use wherry_runtime::{Container, Exit, PodRef, Usage};
@@ -142,11 +143,24 @@ impl Worker {
         live.state.is_over() && !live.is_clearing
     }
 
-    /// What each running container has used, by name.
-    pub fn usage(&self) -> Vec<(String, Usage)> {
+    /// The pod's network, while it has one.
+    pub fn network(&self) -> Option<Arc<Namespace>> {
+        self.live().network.clone()
+    }
+
+    /// A container by its name, while it runs.
+    pub fn container(&self, name: &str) -> Option<Arc<dyn Container>> {
+        let live = self.live();
+        let index = live.state.outline.containers.iter().position(|outline| *outline.name == *name)?;
+        live.runs.get(index)?.container.clone()
+    }
+
+    /// What each running container has used, by name, and when that was so.
+    pub fn usage(&self) -> Vec<(String, Usage, Instant)> {
         let live = self.live();
         let pairs = live.state.outline.containers.iter().zip(&live.runs);
-        pairs.filter_map(|(outline, run)| Some((outline.name.to_string(), run.container.as_ref()?.usage()))).collect()
+        let measured = pairs.filter_map(|(outline, run)| Some((outline, run.container.as_ref()?.measured())));
+        measured.map(|(outline, (usage, at))| (outline.name.to_string(), usage, at)).collect()
     }
 
     fn live(&self) -> MutexGuard<'_, Live> {

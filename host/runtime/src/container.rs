@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 use wherry_vnet::Namespace;
 
 use crate::exec::{AttachSpec, Attached, ExecError, ExecSpec};
@@ -92,6 +93,11 @@ pub trait Container: Send + Sync + 'static {
 
     /// What it has used so far.
     fn usage(&self) -> Usage;
+
+    /// The same, and when that was so: some runtimes hear of it now and then.
+    fn measured(&self) -> (Usage, Instant) {
+        (self.usage(), Instant::now())
+    }
 
     /// Starts another process in it. Modules have none.
     async fn exec(&self, _: ExecSpec) -> Result<Attached, ExecError> {

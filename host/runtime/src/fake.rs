@@ -2,6 +2,8 @@
 //!
 //! Owns no tasks: an exit that is due "after a while" is worked out by whoever waits for it, so that paused time drives it.
 
+mod program;
+
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,8 +17,8 @@ use tokio::time::Instant;
 use wherry_vnet::{Body, HttpHandler, Listener, Unanswered, full_body};
 
 use crate::{
-    Adoption, Container, ContainerSpec, Exit, ExitReason, Image, ImageError, ImageKind, PodRef, PullPolicy, Runtime,
-    StartError, StdStream, Survivor, Usage,
+    Adoption, Attached, Container, ContainerSpec, ExecError, ExecSpec, Exit, ExitReason, Image, ImageError, ImageKind,
+    PodRef, PullPolicy, Runtime, StartError, StdStream, Survivor, Usage,
 };
 
 /// What containers of an image do.
@@ -36,6 +38,8 @@ pub struct Script {
     pub http_status: Option<u16>,
     /// What it prints at its start.
     pub output: String,
+    /// Whether programs can be started in it: `echo`, `complain`, `exit`, `cat`, `size` and `hang`.
+    pub programs: bool,
 }
 
 impl Default for Script {
@@ -48,6 +52,7 @@ impl Default for Script {
             on_stop: Some(ended(0)),
             http_status: None,
             output: String::new(),
+            programs: false,
         }
     }
 }
@@ -161,6 +166,7 @@ pub struct FakeContainer {
     pub spec: ContainerSpec,
     due: Option<(Instant, Exit)>,
     on_stop: Option<Exit>,
+    programs: bool,
     exit: watch::Sender<Option<Exit>>,
     listener: Mutex<Option<Listener>>,
     /// Somebody knows how it ended.
@@ -177,6 +183,7 @@ impl FakeContainer {
             spec,
             due: script.exit.map(|(after, exit)| (Instant::now() + after, exit)),
             on_stop: script.on_stop,
+            programs: script.programs,
             exit: watch::Sender::new(None),
             listener: Mutex::new(listener),
             heard: AtomicBool::new(false),
@@ -258,5 +265,9 @@ impl Container for FakeContainer {
 
     fn usage(&self) -> Usage {
         Usage::default()
+    }
+
+    async fn exec(&self, spec: ExecSpec) -> Result<Attached, ExecError> {
+        if self.programs { program::start(&spec) } else { Err(ExecError::no_processes()) }
     }
 }

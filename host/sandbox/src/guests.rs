@@ -35,7 +35,7 @@ use uplink::Up;
 pub const ADOPTION_GRACE: Duration = Duration::from_secs(60);
 
 /// How often the node is told what containers have used.
-const USAGE_INTERVAL: Duration = Duration::from_secs(5);
+const USAGE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What a sandbox is made of.
 pub struct GuestsConfig {

@@ -6,6 +6,7 @@ mod deletion;
 mod discovery;
 mod encode;
 mod health;
+mod kubelets;
 mod list;
 mod logs;
 mod masters;
@@ -14,6 +15,7 @@ mod path;
 mod relay;
 mod review;
 mod snapshot;
+mod streams;
 mod verbs;
 mod watch;
 
@@ -41,6 +43,8 @@ use crate::serve::ServeConfig;
 const REQUESTS_MAX: usize = 2048;
 /// How many large bodies are held at once; more wait for their turn.
 const LARGE_BODIES_MAX: usize = 8;
+/// How many connections to containers (exec, attach, port-forward) are passed on at once; more are told to come again.
+const STREAMS_MAX: usize = 1024;
 /// How many messages of other masters are held at once; more wait for their turn.
 const MESSAGES_MAX: usize = 64;
 
@@ -65,11 +69,12 @@ impl Readiness {
 pub(crate) struct Context {
     pub(crate) registry: Registry,
     pub(crate) readiness: Readiness,
-    pub(crate) kubelets: logs::Kubelets,
+    pub(crate) kubelets: kubelets::Kubelets,
     pub(crate) advertise_url: Arc<str>,
     pub(crate) drain: Drain,
     requests: Arc<Semaphore>,
     large: Arc<Semaphore>,
+    streams: Arc<Semaphore>,
     images: Router,
     messages: Arc<Semaphore>,
     master_keys: Bytes,
@@ -80,11 +85,12 @@ impl Context {
         Self {
             registry,
             readiness: config.readiness.clone(),
-            kubelets: logs::Kubelets::new(Arc::clone(&config.kubelet_tls)),
+            kubelets: kubelets::Kubelets::new(Arc::clone(&config.kubelet_tls)),
             advertise_url: config.advertise_url.as_str().into(),
             drain,
             requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
             large: Arc::new(Semaphore::new(LARGE_BODIES_MAX)),
+            streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             images: config.images.clone(),
             messages: Arc::new(Semaphore::new(MESSAGES_MAX)),
             master_keys: config.master_keys.clone(),

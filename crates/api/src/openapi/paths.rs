@@ -43,6 +43,17 @@ const LOG: &[(&str, &str)] = &[
     ("tailLines", "integer"),
     ("timestamps", "boolean"),
 ];
+const ATTACH: &[(&str, &str)] =
+    &[("container", "string"), ("stderr", "boolean"), ("stdin", "boolean"), ("stdout", "boolean"), ("tty", "boolean")];
+const EXEC: &[(&str, &str)] = &[
+    ("command", "string"),
+    ("container", "string"),
+    ("stderr", "boolean"),
+    ("stdin", "boolean"),
+    ("stdout", "boolean"),
+    ("tty", "boolean"),
+];
+const PORT_FORWARD: &[(&str, &str)] = &[("ports", "integer")];
 
 /// One operation, before it is written down.
 struct Operation<'a> {
@@ -173,10 +184,18 @@ fn add_subresource(
         Subresource::Finalize => ("finalize", own.clone()),
         Subresource::Approval => ("approval", own.clone()),
         Subresource::Log => ("log", own.clone()),
+        Subresource::Exec => ("exec", gvk("", "v1", "PodExecOptions")),
+        Subresource::Attach => ("attach", gvk("", "v1", "PodAttachOptions")),
+        Subresource::PortForward => ("portforward", gvk("", "v1", "PodPortForwardOptions")),
         Subresource::Scale => ("scale", gvk("autoscaling", "v1", "Scale")),
         Subresource::Binding => ("binding", gvk("", "v1", "Binding")),
         Subresource::Eviction => ("eviction", gvk("policy", "v1", "Eviction")),
     };
+    if let Some(parameters) = connected(subresource) {
+        let connect =
+            |method| Operation { method, action: "connect", gvk: &about, parameters, body: None, answer: None };
+        return insert(paths, resource, &format!("{item}/{name}"), &[connect("get"), connect("post")]);
+    }
     let kind = schemas.kind(&about);
     let operations = match subresource {
         Subresource::Status | Subresource::Scale | Subresource::Approval => object_operations(schemas, &about, &kind),
@@ -185,8 +204,19 @@ fn add_subresource(
         Subresource::Log => {
             vec![Operation { parameters: LOG, answer: None, ..answering("get", "connect", &about, &kind) }]
         }
+        Subresource::Exec | Subresource::Attach | Subresource::PortForward => Vec::new(),
     };
     insert(paths, resource, &format!("{item}/{name}"), &operations);
+}
+
+/// The parameters of a subresource that is a connection.
+const fn connected(subresource: Subresource) -> Option<&'static [(&'static str, &'static str)]> {
+    match subresource {
+        Subresource::Exec => Some(EXEC),
+        Subresource::Attach => Some(ATTACH),
+        Subresource::PortForward => Some(PORT_FORWARD),
+        _ => None,
+    }
 }
 
 fn insert(paths: &mut Map<String, Value>, resource: &Resource, path: &str, operations: &[Operation<'_>]) {

@@ -51,6 +51,12 @@ impl TlsConnector {
         Self { tls: tokio_rustls::TlsConnector::from(Arc::new(config)) }
     }
 
+    /// A connection of its own, which no pool keeps.
+    pub(super) async fn open(&self, uri: http::Uri) -> io::Result<Secured> {
+        let connected = tokio::time::timeout(CONNECT_MOST, self.clone().connect(uri)).await;
+        connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+
     async fn connect(self, uri: http::Uri) -> io::Result<Secured> {
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let tcp = TcpStream::connect((host.as_str(), uri.port_u16().unwrap_or(443))).await?;
@@ -70,11 +76,8 @@ impl tower::Service<http::Uri> for TlsConnector {
     }
 
     fn call(&mut self, uri: http::Uri) -> Self::Future {
-        let connecting = self.clone().connect(uri);
-        Box::pin(async move {
-            let connected = tokio::time::timeout(CONNECT_MOST, connecting).await;
-            connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-        })
+        let connector = self.clone();
+        Box::pin(async move { connector.open(uri).await })
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt};
 use jiff::Timestamp;
-use wherry_runtime::PodRef;
+use wherry_runtime::{PodRef, StdStream};
 
 use super::format::Record;
 use super::{ContainerLog, Logs};
@@ -22,6 +22,8 @@ const BLOCK_BYTES: usize = 64 << 10;
 pub struct ReadOptions {
     /// Only the last so many lines.
     pub tail_lines: Option<u64>,
+    /// Only what was printed to this stream.
+    pub stream: Option<StdStream>,
     /// Only from this time on.
     pub since: Option<Since>,
     /// Whether each line begins with its time.
@@ -48,6 +50,7 @@ struct Reader {
     carry: Vec<u8>,
     live: Option<Arc<ContainerLog>>,
     rotations: u64,
+    stream: Option<StdStream>,
     since: Option<Timestamp>,
     timestamps: bool,
     /// Whether the next record begins a line.
@@ -81,6 +84,7 @@ pub fn read(
         file: None,
         carry: Vec::new(),
         live,
+        stream: options.stream,
         since,
         timestamps: options.timestamps,
         at_line_start: true,
@@ -189,6 +193,9 @@ impl Reader {
     }
 
     fn wants(&mut self, record: &Record<'_>) -> bool {
+        if self.stream.is_some_and(|stream| !record.is_of(stream)) {
+            return false;
+        }
         let Some(since) = self.since else { return true };
         let late_enough = record.at().is_none_or(|at| at >= since);
         if late_enough {

@@ -34,6 +34,8 @@ async fn reads_what_was_written() {
         (all.clone(), "one\nerror\ntwo\nthree"),
         (ReadOptions { tail_lines: Some(2), ..all.clone() }, "two\nthree"),
         (ReadOptions { tail_lines: Some(0), ..all.clone() }, ""),
+        (ReadOptions { stream: Some(StdStream::Err), ..all.clone() }, "error\n"),
+        (ReadOptions { stream: Some(StdStream::Out), ..all.clone() }, "one\ntwo\nthree"),
         (ReadOptions { tail_lines: Some(99), ..all.clone() }, "one\nerror\ntwo\nthree"),
         (ReadOptions { limit_bytes: Some(5), ..all.clone() }, "one\ne"),
         (ReadOptions { since: Some(Since::Seconds(-1)), ..all.clone() }, ""),

@@ -5,6 +5,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
+use wherry_runtime::StdStream;
 
 use crate::agent::AgentHandle;
 use crate::logs::{ReadOptions, Since, read};
@@ -22,6 +23,7 @@ pub struct Parameters {
     limit_bytes: Option<u64>,
     since_seconds: Option<i64>,
     since_time: Option<jiff::Timestamp>,
+    stream: Option<String>,
 }
 
 pub async fn logs(
@@ -48,7 +50,13 @@ fn truth(word: Option<&String>) -> bool {
 impl Parameters {
     fn options(&self) -> ReadOptions {
         let seconds = self.since_seconds.map(Since::Seconds);
+        let stream = match self.stream.as_deref() {
+            Some("Stdout") => Some(StdStream::Out),
+            Some("Stderr") => Some(StdStream::Err),
+            _ => None,
+        };
         ReadOptions {
+            stream,
             tail_lines: self.tail_lines,
             since: seconds.or(self.since_time.map(Since::Time)),
             timestamps: truth(self.timestamps.as_ref()),
@@ -59,7 +67,7 @@ impl Parameters {
 }
 
 /// Which run's log is meant; the error is what `kubectl logs` prints.
-fn run_of(worker: &Worker, container: &str, previous: bool) -> Result<u32, (StatusCode, String)> {
+pub(super) fn run_of(worker: &Worker, container: &str, previous: bool) -> Result<u32, (StatusCode, String)> {
     let bad = |message: String| Err((StatusCode::BAD_REQUEST, message));
     let pod = &worker.pod.name;
     worker.inspect(|state| {

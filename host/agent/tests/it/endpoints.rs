@@ -101,7 +101,7 @@ async fn logs_pods_and_usage_for_administrators_only() {
         ),
         ("/containerLogs/default/web/b", 400, "container b is not valid for pod web"),
         ("/containerLogs/default/none/a", 404, "pod \"none\" not found\n"),
-        ("/exec", 404, "404: no /exec here\n"),
+        ("/nothing", 404, "404: no /nothing here\n"),
     ];
     for (path, status, body) in cases {
         assert_eq!(caller.get("me", admin, path).await, (status, body.to_owned()), "{path}");

@@ -7,4 +7,5 @@ mod cable;
 mod endpoints;
 mod fencing;
 mod lifecycle;
+mod streams;
 mod world;

@@ -1,11 +1,12 @@
 //! A container in a sandbox, as the agent sees it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use wherry_runtime::{Container, Exit, ExitReason, LogSink, Staged, Usage};
 
 use super::link::Link;
@@ -28,6 +29,8 @@ pub(crate) struct Remote {
     before: Duration,
     cpu_nanos: AtomicU64,
     memory_bytes: AtomicU64,
+    /// When its sandbox has told that last.
+    told: Mutex<Instant>,
 }
 
 impl Remote {
@@ -41,7 +44,8 @@ impl Remote {
     ) -> Arc<Self> {
         let (cpu_nanos, memory_bytes) = (AtomicU64::new(0), AtomicU64::new(0));
         let exit = watch::Sender::new(None);
-        Arc::new(Self { id, logs, ends_when_told, link, _files: files, exit, before, cpu_nanos, memory_bytes })
+        let told = Mutex::new(Instant::now());
+        Arc::new(Self { id, logs, ends_when_told, link, _files: files, exit, before, cpu_nanos, memory_bytes, told })
     }
 
     /// It has ended; only the first end counts.
@@ -62,6 +66,13 @@ impl Remote {
     pub(crate) fn used(&self, cpu_nanos: u64, memory_bytes: u64) {
         self.cpu_nanos.fetch_max(cpu_nanos, Ordering::Relaxed);
         self.memory_bytes.store(memory_bytes, Ordering::Relaxed);
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// What it has used of the CPU, where that is what its sandbox has used.
+    fn cpu_of_one(&self) -> Option<u64> {
+        let all = self.link.upgrade()?.cpu_of_one()?;
+        Some(u64::try_from(all.saturating_sub(self.before).as_nanos()).unwrap_or(u64::MAX))
     }
 
     fn tell(&self, message: &ToSandbox) {
@@ -100,13 +111,17 @@ impl Container for Remote {
     }
 
     fn usage(&self) -> Usage {
-        if let Some(all) = self.link.upgrade().and_then(|link| link.cpu_of_one()) {
-            let own = u64::try_from(all.saturating_sub(self.before).as_nanos()).unwrap_or(u64::MAX);
-            self.cpu_nanos.fetch_max(own, Ordering::Relaxed);
-        }
-        Usage {
+        self.measured().0
+    }
+
+    fn measured(&self) -> (Usage, Instant) {
+        let told = *self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = self.cpu_of_one();
+        self.cpu_nanos.fetch_max(own.unwrap_or_default(), Ordering::Relaxed);
+        let usage = Usage {
             cpu_nanos: self.cpu_nanos.load(Ordering::Relaxed),
             memory_bytes: self.memory_bytes.load(Ordering::Relaxed),
-        }
+        };
+        (usage, if own.is_some() { Instant::now() } else { told })
     }
 }

@@ -179,6 +179,9 @@ const fn form(subresource: Subresource, resource: &Resource) -> Form {
     match subresource {
         Subresource::Status => own_form(resource, "status", CHANGE),
         Subresource::Log => own_form(resource, "log", &["get"]),
+        Subresource::Exec => connected("exec", "PodExecOptions"),
+        Subresource::Attach => connected("attach", "PodAttachOptions"),
+        Subresource::PortForward => connected("portforward", "PodPortForwardOptions"),
         Subresource::Finalize => own_form(resource, "finalize", &["update"]),
         Subresource::Approval => own_form(resource, "approval", CHANGE),
         Subresource::Scale => Form { name: "scale", group: "autoscaling", version: "v1", kind: "Scale", verbs: CHANGE },
@@ -187,6 +190,10 @@ const fn form(subresource: Subresource, resource: &Resource) -> Form {
             Form { name: "eviction", group: "policy", version: "v1", kind: "Eviction", verbs: &["create"] }
         }
     }
+}
+
+const fn connected(name: &'static str, kind: &'static str) -> Form {
+    Form { name, group: "", version: "v1", kind, verbs: &["create", "get"] }
 }
 
 const fn own_form(resource: &Resource, name: &'static str, verbs: &'static [&'static str]) -> Form {

@@ -1,48 +1,13 @@
 //! `log` of pods: passed through from the kubelet endpoints of the pod's node.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-
 use axum::body::Body;
 use axum::response::Response;
 use http::StatusCode;
-use serde_json::Value;
-use wherry_api::kinds::{Kind, Node};
-use wherry_api::{Error, Reason};
-use wherry_client::Https;
+use wherry_api::Error;
 
+use super::kubelets::{container_of, kubelet_of, read};
 use super::{Context, text};
 use crate::registry::Target;
-
-/// How many nodes' connections are kept.
-const KUBELETS_MAX: usize = 1024;
-
-/// Connections to kubelets, by address.
-#[derive(Clone)]
-pub(crate) struct Kubelets {
-    tls: Arc<rustls::ClientConfig>,
-    known: Arc<Mutex<HashMap<String, Arc<Https>>>>,
-}
-
-impl Kubelets {
-    pub(super) fn new(tls: Arc<rustls::ClientConfig>) -> Self {
-        Self { tls, known: Arc::default() }
-    }
-
-    fn at(&self, server: &str) -> Result<Arc<Https>, Error> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(https) = known.get(server) {
-            return Ok(https.clone());
-        }
-        let https = Https::with_tls(&[server], (*self.tls).clone());
-        let https = Arc::new(https.map_err(|e| Error::new(Reason::InternalError, e.to_string()))?);
-        if known.len() >= KUBELETS_MAX {
-            known.clear();
-        }
-        known.insert(server.to_owned(), https.clone());
-        Ok(https)
-    }
-}
 
 /// What a container printed, as a stream.
 pub(super) async fn answer(
@@ -53,54 +18,9 @@ pub(super) async fn answer(
 ) -> Result<Response, Error> {
     let pod = read(context, target)?;
     let name = &target.key.name;
-    let container = chosen(&pod, name, container)?;
-    let node = pod.pointer("/spec/nodeName").and_then(Value::as_str).unwrap_or_default();
-    if node.is_empty() {
-        return Err(Error::new(Reason::BadRequest, format!("pod {name} does not have a host assigned")));
-    }
-    let node = read(context, &Target::new(Node::resource(), None, node))?;
-    let kubelet = context.kubelets.at(&kubelet_url(&node)?)?;
+    let container = container_of(&pod, name, container)?;
+    let kubelet = kubelet_of(context, &pod, name)?;
     let path = format!("/containerLogs/{}/{name}/{container}?{query}", target.key.namespace);
     let chunks = kubelet.stream(&path).await?;
     Ok(text(StatusCode::OK, "text/plain", Body::from_stream(chunks)))
-}
-
-fn read(context: &Context, target: &Target) -> Result<Value, Error> {
-    serde_json::from_slice(&context.registry.get(target)?).map_err(|e| Error::new(Reason::InternalError, e.to_string()))
-}
-
-/// The named container, or the only one.
-fn chosen(pod: &Value, name: &str, wanted: &str) -> Result<String, Error> {
-    let names = |list: &str| {
-        let containers = pod.pointer(&format!("/spec/{list}")).and_then(Value::as_array);
-        let names = containers.into_iter().flatten().filter_map(|c| c.get("name").and_then(Value::as_str));
-        names.map(str::to_owned).collect::<Vec<_>>()
-    };
-    let (main, init) = (names("containers"), names("initContainers"));
-    if wanted.is_empty()
-        && let [only] = main.as_slice()
-    {
-        return Ok(only.clone());
-    }
-    if main.iter().chain(&init).any(|own| own == wanted) {
-        return Ok(wanted.to_owned());
-    }
-    let message = if wanted.is_empty() {
-        format!("a container name must be specified for pod {name}, choose one of: [{}]", main.join(" "))
-    } else {
-        format!("container {wanted} is not valid for pod {name}")
-    };
-    Err(Error::new(Reason::BadRequest, message))
-}
-
-fn kubelet_url(node: &Value) -> Result<String, Error> {
-    let addresses = node.pointer("/status/addresses").and_then(Value::as_array);
-    let internal =
-        addresses.into_iter().flatten().find(|a| a.get("type").and_then(Value::as_str) == Some("InternalIP"));
-    let address = internal.and_then(|a| a.get("address")).and_then(Value::as_str);
-    let port = node.pointer("/status/daemonEndpoints/kubeletEndpoint/Port").and_then(Value::as_u64);
-    match (address, port) {
-        (Some(address), Some(port)) => Ok(format!("https://{address}:{port}")),
-        _ => Err(Error::new(Reason::ServiceUnavailable, "the pod's node has not said where its endpoints are")),
-    }
 }

@@ -13,7 +13,7 @@ use super::encode::{self, Form};
 use super::parameters::Parameters;
 use super::path::Place;
 use super::relay::{Asked, at_leader};
-use super::{Context, body, deletion, discovery, logs, watch};
+use super::{Context, body, deletion, discovery, logs, streams, watch};
 use crate::authorize::Attributes;
 use crate::identity::Identity;
 use crate::masters::Asker;
@@ -37,15 +37,21 @@ pub(super) async fn carry_out(
     request: Request,
 ) -> Result<Response, Error> {
     let identity = &asker.identity;
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let query = parts.uri.query().unwrap_or_default();
     let parameters = Parameters::parse(query);
     let named = named_subresource(&place.target(), &place.subresource)?;
     let verb = verb(&parts.method, &place, &parameters)?;
     check_verb(verb, &place, named)?;
+    let connection = named.and_then(streams::Kind::of);
+    // To connect is to do something, by whatever method it is asked for.
+    let verb = if connection.is_some() { "create" } else { verb };
     let Place { resource, subresource, namespace, name, .. } = &place;
     let (namespace, fields) = (namespace.as_deref(), parameters.get("fieldSelector"));
     context.registry.authorize(identity, &Attributes { verb, resource, subresource, namespace, name, fields })?;
+    if let Some(kind) = connection {
+        return streams::answer(context, &place.target(), kind, &parameters, &mut parts).await;
+    }
     let is_log = named == Some(Subresource::Log);
     let form = if is_log { Form::Whole } else { Form::of(&parts.headers, parameters.get("includeObject"))? };
     let call = Call { context, identity, place, subresource: named, parameters, form };
