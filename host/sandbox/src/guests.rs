@@ -176,8 +176,8 @@ impl Guests {
             }
             ToSandbox::Stop { container } => self.with(&container, |running| running.container.stop()),
             ToSandbox::Kill { container } => self.with(&container, |running| running.container.kill()),
-            ToSandbox::Accept { from, to } => {
-                if let (Some(pod), Some(socket)) = (self.pod_at(to.ip()), descriptors.pop()) {
+            ToSandbox::Accept { pod, from, to } => {
+                if let (Some(pod), Some(socket)) = (self.pod_at(pod), descriptors.pop()) {
                     let _on_guests_threads = self.threads.enter();
                     // Refused where the listener has gone meanwhile: dropping the socket tells the client.
                     let _refused = pod.accept(from, to, socket);
@@ -191,8 +191,8 @@ impl Guests {
             }
             ToSandbox::Dialed { request, outcome } => self.node.dialed(request, outcome, descriptors.pop()),
             ToSandbox::Resolved { request, outcome } => self.node.resolved(request, outcome),
-            ToSandbox::Datagram { from, to, payload } => {
-                if let Some(pod) = self.pod_at(to.ip()) {
+            ToSandbox::Datagram { pod, from, to, payload } => {
+                if let Some(pod) = self.pod_at(pod) {
                     pod.receive(from, to, payload.into());
                 }
             }

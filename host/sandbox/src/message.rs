@@ -12,7 +12,7 @@ use wherry_runtime::{Exit, ExitReason, PodRef, Survivor, Usage};
 use wherry_vnet::{DialError, PortKind, Resolution};
 
 /// The version of these messages; a sandbox of another is not adopted.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// How long a message may be: what a socket's buffer takes at once on every Linux.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 160 * 1024;
@@ -37,16 +37,16 @@ pub(crate) enum ToSandbox {
     Stop { container: String },
     /// SIGKILL.
     Kill { container: String },
-    /// A connection to a bound port. Descriptor: the socket.
-    Accept { from: SocketAddr, to: SocketAddr },
+    /// A connection to a bound port of a pod. Descriptor: the socket.
+    Accept { pod: IpAddr, from: SocketAddr, to: SocketAddr },
     /// Requests for the ports that take them come over a channel from now on. Descriptor: its end.
     Requests,
     /// To `ToNode::Connect`. Descriptor: the socket, where it is `Connected`.
     Dialed { request: u64, outcome: Result<Dialed, Refusal> },
     /// To `ToNode::Resolve`.
     Resolved { request: u64, outcome: Result<Vec<IpAddr>, NameError> },
-    /// A datagram for a bound port.
-    Datagram { from: SocketAddr, to: SocketAddr, payload: Vec<u8> },
+    /// A datagram for a bound port of a pod.
+    Datagram { pod: IpAddr, from: SocketAddr, to: SocketAddr, payload: Vec<u8> },
     /// The log goes on in another file. Descriptor: the file.
     Log { container: String, bytes: u64 },
     /// A pod whose containers an earlier node has started is this node's: what it asks is answered.
@@ -63,21 +63,21 @@ pub(crate) enum ToNode {
     /// Containers that an earlier node has started.
     Survivors(Vec<SurvivingContainer>),
     /// Ports that their pods have bound.
-    Ports(Vec<(SocketAddr, WireProtocol)>),
+    Ports(Vec<Port>),
     /// All is said that is to be known of the sandbox.
     Ready { engine: String, lacking: Vec<String> },
     /// To `Start`.
     Started { container: String, outcome: Result<(), Failure> },
     /// A container's end.
     Exited { container: String, exit: WireExit },
-    /// A port that others can reach, of a pod of this sandbox.
-    Bound { protocol: WireProtocol, at: SocketAddr, is_bound: bool },
+    /// A port of a pod of this sandbox.
+    Bound { port: Port, is_bound: bool },
     /// A pod wants a connection out of the sandbox.
     Connect { request: u64, pod: IpAddr, to: SocketAddr },
     /// A pod asks for a name.
     Resolve { request: u64, pod: IpAddr, name: String },
-    /// A datagram from a bound port of a pod.
-    Datagram { from: SocketAddr, to: SocketAddr, payload: Vec<u8> },
+    /// A datagram from the port of a pod that is bound at `from`.
+    Datagram { pod: IpAddr, from: SocketAddr, to: SocketAddr, payload: Vec<u8> },
     /// A container's log has grown to so many bytes in its present file.
     Logged { container: String, bytes: u64 },
     /// What the containers have used, said now and then while it changes.
@@ -162,6 +162,14 @@ pub(crate) enum Refusal {
 pub(crate) enum NameError {
     Missing,
     Foreign,
+}
+
+/// A bound port, at localhost, the pod's address, or the unspecified one, which is both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Port {
+    pub(crate) pod: IpAddr,
+    pub(crate) at: SocketAddr,
+    pub(crate) protocol: WireProtocol,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

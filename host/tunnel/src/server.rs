@@ -102,45 +102,47 @@ impl TunnelServer {
                 _dead_or_idle = &mut verdict => return,
             };
             let Some(Ok((request, respond))) = accepted else { return };
-            self.answer(peer, request, respond, load.begin());
+            let (network, peer) = (Arc::clone(&self.network), Arc::clone(peer));
+            self.tunnels.tasks().spawn(answer(network, peer, request, respond, load.begin()));
         }
     }
+}
 
-    fn answer(
-        &self,
-        peer: &Arc<Peer>,
-        request: Request<RecvStream>,
-        mut respond: SendResponse<Bytes>,
-        counting: Counting,
-    ) {
-        let granted = Ask::read(&request).and_then(|ask| self.grant(peer, ask));
-        let status = granted.as_ref().err().copied().unwrap_or(StatusCode::OK);
-        let mut response = Response::new(());
-        *response.status_mut() = status;
-        let Ok(send) = respond.send_response(response, granted.is_err()) else { return };
-        let receive = request.into_body();
-        match granted {
-            Ok(Granted::Connection(stream)) => self.tunnels.tasks().spawn(async move {
-                pump::join(stream, send, receive).await;
-                drop(counting);
-            }),
-            Ok(Granted::Datagrams) => {
-                let (peer, network) = (Arc::clone(peer), Arc::clone(&self.network));
-                self.tunnels.tasks().spawn(datagrams::receive(peer, network, send, receive, counting));
-            }
-            Err(status) => tracing::debug!(node = %peer.name, %status, "a node was refused a stream"),
+/// Answers one request of a peer, to the end of the stream that it asked for.
+async fn answer(
+    network: Arc<Network>,
+    peer: Arc<Peer>,
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+    counting: Counting,
+) {
+    let granted = match Ask::read(&request) {
+        Ok(ask) => grant(&network, &peer, ask).await,
+        Err(status) => Err(status),
+    };
+    let status = granted.as_ref().err().copied().unwrap_or(StatusCode::OK);
+    let mut response = Response::new(());
+    *response.status_mut() = status;
+    let Ok(send) = respond.send_response(response, granted.is_err()) else { return };
+    let receive = request.into_body();
+    match granted {
+        Ok(Granted::Connection(stream)) => {
+            pump::join(stream, send, receive).await;
+            drop(counting);
         }
+        Ok(Granted::Datagrams) => datagrams::receive(peer, network, send, receive, counting).await,
+        Err(status) => tracing::debug!(node = %peer.name, %status, "a node was refused a stream"),
     }
+}
 
-    /// What a peer may have: pods of this node, for pods of its own.
-    fn grant(&self, peer: &Peer, ask: Ask) -> Result<Granted, StatusCode> {
-        match ask {
-            Ask::Connection { from, .. } if !peer.has(from.ip()) => Err(StatusCode::FORBIDDEN),
-            Ask::Connection { from, to } => {
-                self.network.open(from, to).map(Granted::Connection).map_err(|error| status_of(&error))
-            }
-            Ask::Datagrams => Ok(Granted::Datagrams),
+/// What a peer may have: pods of this node, for pods of its own.
+async fn grant(network: &Network, peer: &Peer, ask: Ask) -> Result<Granted, StatusCode> {
+    match ask {
+        Ask::Connection { from, .. } if !peer.has(from.ip()) => Err(StatusCode::FORBIDDEN),
+        Ask::Connection { from, to } => {
+            network.open(from, to).await.map(Granted::Connection).map_err(|error| status_of(&error))
         }
+        Ask::Datagrams => Ok(Granted::Datagrams),
     }
 }
 

@@ -1,26 +1,34 @@
 //! A pod's network namespace: its address, its localhost, its ports, its names.
 
 mod held;
+mod mixed;
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use bytes::Bytes;
 
 use crate::dial::DialError;
 use crate::egress;
 use crate::gate::Patience;
 use crate::http::HttpHandler;
+use crate::kernel::KernelSide;
 use crate::listener::{Backlog, Listener};
 use crate::network::{Egress, Network, PodIdentity};
 use crate::ports::{Phase, Ports, Socket};
 use crate::route::{Route, Tries};
 use crate::services::{Protocol, Resolution};
 use crate::stream::{Handle, Stream, pair};
-use crate::udp::{Inbox, UdpSocket};
-use crate::uplink::PortKind;
+use crate::udp::{Datagram, Inbox, UdpSocket};
+use crate::uplink::{Holder, PortKind};
 
 /// How many names an alias may lead through before it counts as missing.
 const ALIASES_MAX: usize = 4;
+
+/// How many ports are picked for a module, where containers have them, before none counts as free.
+const PICKS_MAX: usize = 16;
 
 /// The network of one pod, shared by its containers. Its address returns to the pool when `close` is called or the
 /// last clone of the `Arc` goes.
@@ -31,6 +39,14 @@ pub struct Namespace {
     egress: Egress,
     pub(crate) patience: Patience,
     ports: Mutex<Ports>,
+}
+
+/// Who listens at an address of the pod.
+enum At {
+    Module(Arc<Backlog>),
+    Holder(Arc<dyn Holder>),
+    /// If anybody, a container.
+    Kernel(Arc<dyn KernelSide>),
 }
 
 /// Why a port cannot be bound.
@@ -75,7 +91,7 @@ impl Namespace {
     /// Listens on a port; port 0 picks a free one. The unspecified address covers localhost and the pod's address.
     pub fn listen(self: &Arc<Self>, on: SocketAddr) -> Result<Listener, BindError> {
         let backlog = Arc::new(Backlog::default());
-        let local = self.lock().bind(self.local(on)?, Socket::Tcp(Arc::clone(&backlog)))?;
+        let local = self.bind(on, &Socket::Tcp(Arc::clone(&backlog)), None)?;
         self.tell_bound(PortKind::Tcp, local, true);
         Ok(Listener::new(local, backlog, Arc::downgrade(self)))
     }
@@ -84,10 +100,8 @@ impl Namespace {
     /// everybody else connects to the listener, and the caller speaks HTTP/1.1 over what it accepts.
     pub fn listen_http(self: &Arc<Self>, port: u16, handler: Arc<dyn HttpHandler>) -> Result<Listener, BindError> {
         let backlog = Arc::new(Backlog::default());
-        let mut ports = self.lock();
-        let local = ports.bind((Ipv4Addr::UNSPECIFIED, port).into(), Socket::Http(Arc::clone(&backlog)))?;
-        self.network.add_handler(SocketAddr::new(self.address, local.port()), handler);
-        drop(ports);
+        let on = (Ipv4Addr::UNSPECIFIED, port).into();
+        let local = self.bind(on, &Socket::Http(Arc::clone(&backlog)), Some(handler))?;
         self.tell_bound(PortKind::Http, local, true);
         Ok(Listener::new(local, backlog, Arc::downgrade(self)))
     }
@@ -95,7 +109,7 @@ impl Namespace {
     /// Binds a UDP port; port 0 picks a free one.
     pub fn bind_udp(self: &Arc<Self>, on: SocketAddr) -> Result<UdpSocket, BindError> {
         let inbox = Arc::new(Inbox::default());
-        let local = self.lock().bind(self.local(on)?, Socket::Udp(Arc::clone(&inbox)))?;
+        let local = self.bind(on, &Socket::Udp(Arc::clone(&inbox)), None)?;
         self.tell_bound(PortKind::Udp, local, true);
         Ok(UdpSocket::new(local, inbox, Arc::clone(self)))
     }
@@ -114,8 +128,8 @@ impl Namespace {
 
     async fn follow(self: &Arc<Self>, route: Route, to: SocketAddr) -> Result<Stream, DialError> {
         match route {
-            Route::Own(to) => self.connect_to(self, to),
-            Route::Pod(pod, to) => self.connect_to(&pod, to),
+            Route::Own(to) => self.connect_within(self, to).await,
+            Route::Pod(pod, to) => self.connect_within(&pod, to).await,
             Route::Up(uplink) => self.connect_up(&*uplink, to).await,
             Route::Peer(peers, to) => {
                 let (ours, theirs) = self.pair(to)?;
@@ -175,9 +189,11 @@ impl Namespace {
         ports.phase = Phase::Closed;
         let gone = self.unbind(&mut ports, |_, _| true);
         let connections = ports.take_connections();
+        let kernel = ports.kernel.take();
         drop(ports);
         gone.iter().for_each(|backlog| backlog.close());
         connections.iter().for_each(Handle::abort);
+        kernel.iter().for_each(|kernel| kernel.close());
         self.network.forget(self.address);
     }
 
@@ -191,7 +207,7 @@ impl Namespace {
         if ip.is_unspecified() {
             return Route::Own(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), to.port()));
         }
-        if ip.is_loopback() || ip == self.address {
+        if self.is_own(ip) {
             return Route::Own(SocketAddr::new(ip, to.port()));
         }
         match self.network.route(protocol, self.address, SocketAddr::new(ip, to.port())) {
@@ -201,25 +217,32 @@ impl Namespace {
     }
 
     /// A connection from `from` to the listener here at `to`.
-    pub(crate) fn open(&self, from: SocketAddr, to: SocketAddr) -> Result<Stream, DialError> {
-        let mut ports = self.lock();
-        let backlog = match ports.find(Protocol::Tcp, to) {
-            Some(Socket::Tcp(backlog) | Socket::Http(backlog)) => Arc::clone(backlog),
-            Some(Socket::Held(holder)) => {
-                let holder = Arc::clone(holder);
-                drop(ports);
-                return self.open_held(&*holder, from, to);
+    pub(crate) async fn open(&self, from: SocketAddr, to: SocketAddr) -> Result<Stream, DialError> {
+        match self.listener(to)? {
+            At::Module(backlog) => {
+                let (client, server) = pair(from, to);
+                if !self.remember(&server) {
+                    return Err(DialError::Refused);
+                }
+                backlog.offer(server)?;
+                Ok(client)
             }
-            Some(Socket::Udp(_)) | None => return Err(DialError::Refused),
-        };
-        let (client, server) = pair(from, to);
-        ports.remember(server.handle());
-        drop(ports);
-        backlog.offer(server)?;
-        Ok(client)
+            At::Holder(holder) => self.open_held(&*holder, from, to),
+            At::Kernel(kernel) => self.open_kernel(&*kernel, from, to).await,
+        }
     }
 
-    /// The inbox of the UDP socket that is bound at `to`.
+    /// A datagram from `from` to the socket here that is bound at `to`, a module's or else a container's.
+    pub(crate) fn deliver(&self, from: SocketAddr, to: SocketAddr, payload: Bytes) -> io::Result<()> {
+        if let Some(inbox) = self.inbox(to) {
+            inbox.push(Datagram { from, payload });
+            return Ok(());
+        }
+        let kernel = self.lock().kernel.clone();
+        kernel.ok_or(io::ErrorKind::ConnectionRefused)?.send(from, to, payload)
+    }
+
+    /// The inbox of the module's UDP socket that is bound at `to`.
     pub(crate) fn inbox(&self, to: SocketAddr) -> Option<Arc<Inbox>> {
         match self.lock().find(Protocol::Udp, to)? {
             Socket::Udp(inbox) => Some(Arc::clone(inbox)),
@@ -235,10 +258,59 @@ impl Namespace {
         self.unbind(&mut self.lock(), |_, socket| socket.is_inbox(inbox));
     }
 
-    fn connect_to(&self, other: &Self, to: SocketAddr) -> Result<Stream, DialError> {
-        let from = if to.ip().is_loopback() { to.ip() } else { self.address };
-        let stream = other.open(self.client_address(from), to)?;
+    /// To a pod of this process; in a sandbox, to its containers where no module listens.
+    async fn connect_within(&self, other: &Self, to: SocketAddr) -> Result<Stream, DialError> {
+        match (self.connect_to(other, to).await, self.network.uplink()) {
+            (Err(DialError::Refused), Some(uplink)) => self.connect_up(&**uplink, to).await,
+            (done, _) => done,
+        }
+    }
+
+    async fn connect_to(&self, other: &Self, to: SocketAddr) -> Result<Stream, DialError> {
+        let stream = other.open(self.client_of(to), to).await?;
         if self.remember(&stream) { Ok(stream) } else { Err(DialError::Unreachable) }
+    }
+
+    /// Who listens at `to`.
+    fn listener(&self, to: SocketAddr) -> Result<At, DialError> {
+        let ports = self.lock();
+        match ports.find(Protocol::Tcp, to) {
+            Some(Socket::Tcp(backlog) | Socket::Http(backlog)) => Ok(At::Module(Arc::clone(backlog))),
+            Some(Socket::Held(holder)) => Ok(At::Holder(Arc::clone(holder))),
+            Some(Socket::Udp(_)) | None => ports.kernel.clone().map(At::Kernel).ok_or(DialError::Refused),
+        }
+    }
+
+    /// Takes a port, in the kernel's part as well. Returns what was bound.
+    fn bind(
+        &self,
+        on: SocketAddr,
+        socket: &Socket,
+        handler: Option<Arc<dyn HttpHandler>>,
+    ) -> Result<SocketAddr, BindError> {
+        let tries = if on.port() == 0 { PICKS_MAX } else { 1 };
+        let mut bound = (0..tries).map(|_| self.try_bind(on, socket, handler.clone()));
+        bound.find(|bound| *bound != Err(BindError::InUse)).unwrap_or(Err(BindError::InUse))
+    }
+
+    fn try_bind(
+        &self,
+        on: SocketAddr,
+        socket: &Socket,
+        handler: Option<Arc<dyn HttpHandler>>,
+    ) -> Result<SocketAddr, BindError> {
+        let mut ports = self.lock();
+        let local = ports.bind(self.local(on)?, socket.clone())?;
+        if let Some(handler) = handler {
+            self.network.add_handler(SocketAddr::new(self.address, local.port()), handler);
+        }
+        let Some(kernel) = ports.kernel.clone() else { return Ok(local) };
+        drop(ports);
+        let bound = kernel.bind(socket.protocol(), local);
+        if bound.is_err() {
+            self.unbind(&mut self.lock(), |at, other| at == local && other.protocol() == socket.protocol());
+        }
+        bound.map(|()| local)
     }
 
     /// Both ends of a connection out of this node.
@@ -254,6 +326,11 @@ impl Namespace {
         }
         ports.remember(stream.handle());
         true
+    }
+
+    /// This pod's end of a connection to `to`.
+    fn client_of(&self, to: SocketAddr) -> SocketAddr {
+        self.client_address(if to.ip().is_loopback() { to.ip() } else { self.address })
     }
 
     fn client_address(&self, ip: IpAddr) -> SocketAddr {
@@ -283,14 +360,24 @@ impl Namespace {
                 self.network.remove_handler(SocketAddr::new(self.address, on.port()));
             }
             self.tell_bound(socket.kind(), *on, false);
+            if let Some(kernel) = &ports.kernel {
+                kernel.unbind(socket.protocol(), *on);
+            }
         }
         gone.into_iter().filter_map(|(_, socket)| socket.backlog().cloned()).collect()
     }
 
     fn local(&self, on: SocketAddr) -> Result<SocketAddr, BindError> {
         let ip = on.ip().to_canonical();
-        let local = ip.is_unspecified() || ip.is_loopback() || ip == self.address;
-        if local { Ok(SocketAddr::new(ip, on.port())) } else { Err(BindError::NotLocal) }
+        if ip.is_unspecified() || self.is_own(ip) {
+            Ok(SocketAddr::new(ip, on.port()))
+        } else {
+            Err(BindError::NotLocal)
+        }
+    }
+
+    fn is_own(&self, ip: IpAddr) -> bool {
+        ip.is_loopback() || ip == self.address
     }
 
     fn lock(&self) -> MutexGuard<'_, Ports> {

@@ -19,7 +19,7 @@ use crate::ports::Ports;
 use crate::route::Route;
 use crate::services::{NoServices, Protocol, Services};
 use crate::stream::{Stream, pair};
-use crate::udp::{Datagram, UdpSocket};
+use crate::udp::UdpSocket;
 use crate::uplink::Uplink;
 
 /// The address ranges of a node.
@@ -148,7 +148,7 @@ impl Network {
     pub async fn dial(&self, to: SocketAddr) -> Result<Stream, DialError> {
         let from = SocketAddr::new(self.config.node_ip, lock(&self.node_ports).ephemeral());
         match self.route(Protocol::Tcp, from.ip(), to) {
-            Route::Pod(pod, to) => pod.open(from, to),
+            Route::Pod(pod, to) => pod.open(from, to).await,
             Route::Peer(peers, to) => {
                 let (ours, theirs) = pair(from, to);
                 peers.carry(theirs).await?;
@@ -167,16 +167,16 @@ impl Network {
 
     /// A connection from a pod of another node to a pod of this one, and to nothing else: whoever carries it has seen to it
     /// that `from` is an address of that node.
-    pub fn open(&self, from: SocketAddr, to: SocketAddr) -> Result<Stream, DialError> {
-        self.pod_at(to.ip()).ok_or(DialError::Unreachable)?.open(from, to)
+    pub async fn open(&self, from: SocketAddr, to: SocketAddr) -> Result<Stream, DialError> {
+        self.pod_at(to.ip()).ok_or(DialError::Unreachable)?.open(from, to).await
     }
 
     /// A datagram from a pod of another node to a socket of this one's pods, or of the node itself; one that nobody is
     /// bound to is dropped.
     pub fn receive(&self, from: SocketAddr, to: SocketAddr, payload: Bytes) {
         let node = || self.node_namespace().filter(|_| to.ip() == self.config.node_ip);
-        if let Some(inbox) = self.pod_at(to.ip()).or_else(node).and_then(|pod| pod.inbox(to)) {
-            inbox.push(Datagram { from, payload });
+        if let Some(pod) = self.pod_at(to.ip()).or_else(node) {
+            let _lost_as_datagrams_may_be = pod.deliver(from, to, payload);
         }
     }
 

@@ -5,6 +5,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use crate::kernel::KernelSide;
 use crate::listener::Backlog;
 use crate::namespace::BindError;
 use crate::services::Protocol;
@@ -49,6 +50,8 @@ pub(crate) enum Phase {
 #[derive(Default)]
 pub(crate) struct Ports {
     pub(crate) phase: Phase,
+    /// Who has what is not bound here, where the pod has Linux containers.
+    pub(crate) kernel: Option<Arc<dyn KernelSide>>,
     bindings: Vec<Binding>,
     connections: Vec<Handle>,
     sweep_at: usize,
@@ -121,6 +124,11 @@ impl Ports {
     pub(crate) fn find(&self, protocol: Protocol, at: SocketAddr) -> Option<&Socket> {
         let mut candidates = self.on_port(protocol, at.port());
         candidates.find(|binding| binding.covers(at.ip())).map(|binding| &binding.socket)
+    }
+
+    /// All that is bound.
+    pub(crate) fn bound(&self) -> impl Iterator<Item = (Protocol, SocketAddr)> {
+        self.bindings.iter().map(|binding| (binding.socket.protocol(), binding.on))
     }
 
     /// Takes out the bindings that `which` picks.

@@ -84,11 +84,13 @@ impl UdpSocket {
 
     /// Takes a datagram without waiting.
     pub fn try_receive(&mut self) -> Option<Datagram> {
-        let mut datagram = self.inbox.pop()?;
-        if let Some(flow) = self.flows().iter().find(|flow| flow.endpoint == datagram.from) {
-            datagram.from = flow.service;
-        }
-        Some(datagram)
+        let Datagram { from, payload } = self.inbox.pop()?;
+        Some(Datagram { from: self.known_as(from), payload })
+    }
+
+    /// The address that an answer from `from` comes under: that of the Service that was asked.
+    pub fn known_as(&self, from: SocketAddr) -> SocketAddr {
+        self.flows().iter().find(|flow| flow.endpoint == from).map_or(from, |flow| flow.service)
     }
 
     /// Ready when `try_receive` would give one.
@@ -105,20 +107,28 @@ impl UdpSocket {
             return Ok(());
         }
         match self.namespace.route(Protocol::Udp, to) {
-            Route::Own(at) => deliver(&self.namespace, self.source(at.ip()), at, payload),
+            Route::Own(at) => self.deliver(&self.namespace, at, payload),
             Route::Pod(pod, at) => {
                 self.remember(to, at);
-                deliver(&pod, self.source(at.ip()), at, payload)
+                self.deliver(&pod, at, payload)
             }
             Route::Peer(peers, at) => {
                 self.remember(to, at);
                 peers.send(self.source(at.ip()), at, payload)
             }
-            Route::Up(uplink) => uplink.send(self.source(to.ip()), to, payload),
+            Route::Up(uplink) => uplink.send(self.namespace.address(), self.local, to, payload),
             Route::World(at) => self.send_to_world(&payload, at),
             Route::Denied => Err(io::ErrorKind::PermissionDenied.into()),
             Route::Refused => Err(io::ErrorKind::ConnectionRefused.into()),
             Route::Unreachable(_) => Err(io::ErrorKind::HostUnreachable.into()),
+        }
+    }
+
+    /// To a pod of this process; in a sandbox, to its containers where no module is bound.
+    fn deliver(&self, pod: &Namespace, at: SocketAddr, payload: Bytes) -> io::Result<()> {
+        match (pod.deliver(self.source(at.ip()), at, payload.clone()), self.namespace.network().uplink()) {
+            (Err(_nobody), Some(uplink)) => uplink.send(self.namespace.address(), self.local, at, payload),
+            (done, _) => done,
         }
     }
 
@@ -137,7 +147,7 @@ impl UdpSocket {
         let network = self.namespace.network();
         let source = self.source(endpoint.ip());
         if let Some(pod) = network.pod_at(endpoint.ip()) {
-            return deliver(&pod, source, endpoint, payload.clone()).is_ok();
+            return pod.deliver(source, endpoint, payload.clone()).is_ok();
         }
         let peers = network.peers().filter(|_| network.services().serves(service, endpoint));
         peers.is_some_and(|peers| peers.send(source, endpoint, payload.clone()).is_ok())
@@ -185,12 +195,6 @@ impl Drop for UdpSocket {
     fn drop(&mut self) {
         self.namespace.unbind_udp(&self.inbox);
     }
-}
-
-fn deliver(pod: &Namespace, from: SocketAddr, to: SocketAddr, payload: Bytes) -> io::Result<()> {
-    let inbox = pod.inbox(to).ok_or(io::ErrorKind::ConnectionRefused)?;
-    inbox.push(Datagram { from, payload });
-    Ok(())
 }
 
 impl World {

@@ -41,21 +41,21 @@ pub enum PortKind {
 /// A sandbox's way to all that is outside of it. `pod` is the address of the pod that asks.
 #[async_trait]
 pub trait Uplink: Send + Sync + 'static {
-    /// Connects to a Service, a pod elsewhere, or the world.
+    /// Connects to a Service, a pod elsewhere, the world, or a container of the pod itself.
     async fn connect(&self, pod: IpAddr, to: SocketAddr) -> Result<Way, DialError>;
 
     /// What a name means to the pod.
     async fn resolve(&self, pod: IpAddr, name: &str) -> Result<Vec<IpAddr>, Resolution>;
 
-    /// A port that others can reach was bound, or given back.
-    fn bound(&self, kind: PortKind, at: SocketAddr, is_bound: bool);
+    /// A port was bound, or given back, at localhost, the pod's address, or the unspecified one, which is both.
+    fn bound(&self, pod: IpAddr, kind: PortKind, at: SocketAddr, is_bound: bool);
 
-    /// Sends a datagram from a bound port of the pod. One that does not fit is dropped, as UDP may.
-    fn send(&self, from: SocketAddr, to: SocketAddr, payload: Bytes) -> io::Result<()>;
+    /// Sends a datagram from the pod's port that is bound at `from`. One that does not fit is dropped, as UDP may.
+    fn send(&self, pod: IpAddr, from: SocketAddr, to: SocketAddr, payload: Bytes) -> io::Result<()>;
 }
 
 /// A process that holds the sockets of pods, as the node sees it.
 pub trait Holder: Send + Sync + 'static {
-    /// Hands over the server's end of a connection to a port that it announced.
-    fn accept(&self, from: SocketAddr, to: SocketAddr, socket: OwnedFd) -> Result<(), DialError>;
+    /// Hands over the server's end of a connection to a port of the pod that it announced.
+    fn accept(&self, pod: IpAddr, from: SocketAddr, to: SocketAddr, socket: OwnedFd) -> Result<(), DialError>;
 }

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use wherry_base::Drain;
-use wherry_vnet::{DialError, PortKind, Resolution, Way};
+use wherry_vnet::{DialError, Resolution, Way};
 
 use super::locked;
-use crate::message::{Dialed, NameError, PORTS_A_MESSAGE, Refusal, ToNode, WireProtocol};
+use crate::message::{Dialed, NameError, PORTS_A_MESSAGE, Port, Refusal, ToNode};
 use crate::wire::{Packet, Wire};
 
 /// How many messages wait for the node. What must not be lost ends the sandbox when there is no room for it: a node that
@@ -31,7 +31,7 @@ pub(crate) struct Node {
     outgoing: Mutex<Option<mpsc::Sender<Packet>>>,
     /// The addresses of the pods that the present node knows.
     known: watch::Sender<HashSet<IpAddr>>,
-    bound: Mutex<BTreeSet<(SocketAddr, WireProtocol)>>,
+    bound: Mutex<BTreeSet<Port>>,
     dialing: Waiting<DialAnswer>,
     resolving: Waiting<NameAnswer>,
     requests: AtomicU64,
@@ -88,15 +88,14 @@ impl Node {
         Some(send(&node, message))
     }
 
-    pub(crate) fn bound(&self, kind: PortKind, at: SocketAddr, is_bound: bool) {
-        let protocol = kind.into();
+    pub(crate) fn bound(&self, port: Port, is_bound: bool) {
         let mut bound = locked(&self.bound);
         if is_bound {
-            bound.insert((at, protocol))
+            bound.insert(port)
         } else {
-            bound.remove(&(at, protocol))
+            bound.remove(&port)
         };
-        self.tell(&ToNode::Bound { protocol, at, is_bound });
+        self.tell(&ToNode::Bound { port, is_bound });
     }
 
     pub(crate) async fn connect_to(&self, pod: IpAddr, to: SocketAddr) -> DialAnswer {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use wherry_vnet::{DialError, PortKind, Resolution, Uplink, Way};
 
 use super::node::Node;
-use crate::message::ToNode;
+use crate::message::{Port, ToNode};
 
 pub(crate) struct Up(pub(crate) Arc<Node>);
 
@@ -23,12 +23,13 @@ impl Uplink for Up {
         self.0.resolve(pod, name).await
     }
 
-    fn bound(&self, kind: PortKind, at: SocketAddr, is_bound: bool) {
-        self.0.bound(kind, at, is_bound);
+    fn bound(&self, pod: IpAddr, kind: PortKind, at: SocketAddr, is_bound: bool) {
+        self.0.bound(Port { pod, at, protocol: kind.into() }, is_bound);
     }
 
-    fn send(&self, from: SocketAddr, to: SocketAddr, payload: Bytes) -> io::Result<()> {
-        let _lost_as_datagrams_may_be = self.0.try_tell(&ToNode::Datagram { from, to, payload: payload.into() });
+    fn send(&self, pod: IpAddr, from: SocketAddr, to: SocketAddr, payload: Bytes) -> io::Result<()> {
+        let payload = payload.into();
+        let _lost_as_datagrams_may_be = self.0.try_tell(&ToNode::Datagram { pod, from, to, payload });
         Ok(())
     }
 }

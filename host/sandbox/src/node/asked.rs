@@ -9,7 +9,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use wherry_vnet::{HttpHandler, Namespace, UdpSocket, Way};
 
 use super::link::Link;
-use crate::message::{Dialed, NameError, Refusal, ToSandbox, WireProtocol};
+use crate::message::{Dialed, NameError, Port, Refusal, ToSandbox, WireProtocol};
 
 /// How many ports a sandbox's pods may announce.
 pub(super) const PORTS_MAX: usize = 16_384;
@@ -58,14 +58,17 @@ impl Link {
     }
 
     /// A port of a pod of the sandbox is bound, or given back.
-    pub(super) fn bound(self: &Arc<Self>, protocol: WireProtocol, at: SocketAddr, is_bound: bool) {
-        let Some(pod) = self.pod(at.ip()) else { return self.bound_by_survivor(protocol, at, is_bound) };
-        match (protocol, is_bound) {
-            (WireProtocol::Tcp, true) => self.bind_tcp(&pod, at, None),
-            (WireProtocol::Http, true) => self.bind_tcp(&pod, at, self.requests(at)),
-            (WireProtocol::Tcp | WireProtocol::Http, false) => pod.unbind_held(at),
-            (WireProtocol::Udp, true) => self.bind_udp(&pod, at),
-            (WireProtocol::Udp, false) => drop(self.state().datagrams.remove(&at)),
+    pub(super) fn bound(self: &Arc<Self>, port: Port, is_bound: bool) {
+        let Some(pod) = self.pod(port.pod) else { return self.bound_by_survivor(port, is_bound) };
+        match (port.protocol, is_bound) {
+            (WireProtocol::Tcp, true) => self.bind_tcp(&pod, port.at, None),
+            (WireProtocol::Http, true) => {
+                let handler = self.requests(SocketAddr::new(port.pod, port.at.port()));
+                self.bind_tcp(&pod, port.at, handler);
+            }
+            (WireProtocol::Tcp | WireProtocol::Http, false) => pod.unbind_held(port.at),
+            (WireProtocol::Udp, true) => self.bind_udp(&pod, port.at),
+            (WireProtocol::Udp, false) => drop(self.state().datagrams.remove(&(port.pod, port.at))),
         }
     }
 
@@ -84,11 +87,11 @@ impl Link {
             Ok(socket) => {
                 let (outgoing, waiting) = mpsc::channel(DATAGRAMS_MAX);
                 let end = CancellationToken::new();
-                let (link, ended) = (Arc::clone(self), end.clone());
+                let (link, address, ended) = (Arc::clone(self), pod.address(), end.clone());
                 self.drain.spawn(async move {
-                    ended.run_until_cancelled_owned(link.carry(socket, waiting)).await;
+                    ended.run_until_cancelled_owned(link.carry(address, socket, waiting)).await;
                 });
-                self.state().datagrams.insert(at, Datagrams { outgoing, _ends: end.drop_guard() });
+                self.state().datagrams.insert((address, at), Datagrams { outgoing, _ends: end.drop_guard() });
             }
             Err(error) => {
                 tracing::warn!(sandbox = %self.name, %at, %error, "a port that a sandbox has bound is not reachable");
@@ -97,12 +100,17 @@ impl Link {
     }
 
     /// Carries datagrams both ways, for as long as the port is bound.
-    async fn carry(self: Arc<Self>, mut socket: UdpSocket, mut waiting: mpsc::Receiver<(SocketAddr, Bytes)>) {
+    async fn carry(
+        self: Arc<Self>,
+        pod: IpAddr,
+        mut socket: UdpSocket,
+        mut waiting: mpsc::Receiver<(SocketAddr, Bytes)>,
+    ) {
         loop {
             let outgoing = tokio::select! {
                 outgoing = waiting.recv() => outgoing,
                 () = std::future::poll_fn(|context| socket.poll_receivable(context)) => {
-                    self.deliver(&mut socket);
+                    self.deliver(pod, &mut socket);
                     continue;
                 }
             };
@@ -112,15 +120,15 @@ impl Link {
         }
     }
 
-    fn deliver(&self, socket: &mut UdpSocket) {
+    fn deliver(&self, pod: IpAddr, socket: &mut UdpSocket) {
         let Some(datagram) = socket.try_receive() else { return };
         let (from, to, payload) = (datagram.from, socket.local(), datagram.payload.into());
-        let _dropped_where_full = self.try_tell(&ToSandbox::Datagram { from, to, payload }, Vec::new());
+        let _dropped_where_full = self.try_tell(&ToSandbox::Datagram { pod, from, to, payload }, Vec::new());
     }
 
     /// A datagram from a bound port of a pod of the sandbox.
-    pub(super) fn send_datagram(&self, from: SocketAddr, to: SocketAddr, payload: Vec<u8>) {
-        if let Some(port) = self.state().datagrams.get(&from) {
+    pub(super) fn send_datagram(&self, pod: IpAddr, from: SocketAddr, to: SocketAddr, payload: Vec<u8>) {
+        if let Some(port) = self.state().datagrams.get(&(pod, from)) {
             let _dropped_where_full = port.outgoing.try_send((to, payload.into()));
         }
     }

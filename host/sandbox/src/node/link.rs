@@ -20,7 +20,7 @@ use super::container::Remote;
 use super::launch::Process;
 use super::runtime::POD_PREFIX;
 use crate::channel::Channel;
-use crate::message::{Failure, Ranges, SurvivingContainer, ToNode, ToSandbox, VERSION, WireExit, WireProtocol};
+use crate::message::{Failure, Port, Ranges, SurvivingContainer, ToNode, ToSandbox, VERSION, WireExit};
 use crate::wire::{Packet, TooLarge, Wire};
 
 /// How many messages wait for a sandbox before it counts as one that does not read.
@@ -75,9 +75,9 @@ pub(crate) struct State {
     /// By the pod's uid and their own id.
     pub(crate) survivors: BTreeMap<(String, String), SurvivingContainer>,
     /// The ports that their pods have bound.
-    pub(crate) survivors_ports: BTreeSet<(SocketAddr, WireProtocol)>,
+    pub(crate) survivors_ports: BTreeSet<Port>,
     /// The senders for datagrams of the pods' bound ports.
-    pub(crate) datagrams: HashMap<SocketAddr, super::asked::Datagrams>,
+    pub(crate) datagrams: HashMap<(IpAddr, SocketAddr), super::asked::Datagrams>,
 }
 
 impl Link {
@@ -298,7 +298,7 @@ impl Link {
             ToNode::Hello { .. } => {}
             ToNode::Survivors(survivors) => self.told_of(survivors)?,
             ToNode::Ports(ports) => {
-                ports.into_iter().for_each(|(at, protocol)| self.bound_by_survivor(protocol, at, true));
+                ports.into_iter().for_each(|port| self.bound_by_survivor(port, true));
             }
             ToNode::Ready { engine, lacking } => self.ready(&engine, &lacking)?,
             ToNode::Started { container, outcome } => self.started(&container, outcome),
@@ -310,10 +310,10 @@ impl Link {
                     known.used(cpu_nanos, memory_bytes);
                 }
             }
-            ToNode::Bound { protocol, at, is_bound } => self.bound(protocol, at, is_bound),
+            ToNode::Bound { port, is_bound } => self.bound(port, is_bound),
             ToNode::Connect { request, pod, to } => self.connect(request, pod, to),
             ToNode::Resolve { request, pod, name } => self.resolve(request, pod, name),
-            ToNode::Datagram { from, to, payload } => self.send_datagram(from, to, payload),
+            ToNode::Datagram { pod, from, to, payload } => self.send_datagram(pod, from, to, payload),
         }
         Ok(())
     }
@@ -371,8 +371,8 @@ impl Link {
 }
 
 impl Holder for Link {
-    fn accept(&self, from: SocketAddr, to: SocketAddr, socket: OwnedFd) -> Result<(), DialError> {
-        match self.try_tell(&ToSandbox::Accept { from, to }, vec![socket]) {
+    fn accept(&self, pod: IpAddr, from: SocketAddr, to: SocketAddr, socket: OwnedFd) -> Result<(), DialError> {
+        match self.try_tell(&ToSandbox::Accept { pod, from, to }, vec![socket]) {
             Ok(true) => Ok(()),
             _ => Err(DialError::Overloaded),
         }

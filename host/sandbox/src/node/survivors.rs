@@ -2,7 +2,6 @@
 //!
 //! A sandbox may only claim pods that it was made for, and only before it has said that this was all.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +12,7 @@ use wherry_vnet::Namespace;
 use super::asked::PORTS_MAX;
 use super::container::Remote;
 use super::link::Link;
-use crate::message::{SurvivingContainer, ToSandbox, WireProtocol};
+use crate::message::{Port, SurvivingContainer, ToSandbox};
 
 /// How many containers a sandbox may claim to have.
 const SURVIVORS_MAX: usize = 65_536;
@@ -41,12 +40,12 @@ impl Link {
     }
 
     /// A port of a pod that was not taken over yet is bound, or given back.
-    pub(super) fn bound_by_survivor(&self, protocol: WireProtocol, at: SocketAddr, is_bound: bool) {
+    pub(super) fn bound_by_survivor(&self, port: Port, is_bound: bool) {
         let mut state = self.state();
         if !is_bound {
-            state.survivors_ports.remove(&(at, protocol));
+            state.survivors_ports.remove(&port);
         } else if state.survivors_ports.len() < PORTS_MAX {
-            state.survivors_ports.insert((at, protocol));
+            state.survivors_ports.insert(port);
         }
     }
 
@@ -59,10 +58,10 @@ impl Link {
         if known.is_some_and(|pod| pod.strong_count() > 0) {
             return;
         }
-        let ports: Vec<_> = state.survivors_ports.extract_if(.., |(at, _)| at.ip() == address).collect();
+        let ports: Vec<_> = state.survivors_ports.extract_if(.., |port| port.pod == address).collect();
         drop(state);
         self.tell(&ToSandbox::Adopt { pod: address }, Vec::new());
-        ports.into_iter().for_each(|(at, protocol)| self.bound(protocol, at, true));
+        ports.into_iter().for_each(|port| self.bound(port, true));
     }
 
     /// What there is of a pod and was not taken over yet.

@@ -9,6 +9,7 @@
 )]
 
 mod adoption;
+mod mixed;
 mod programs;
 mod requests;
 mod world;

@@ -88,7 +88,7 @@ async fn run(spec: &ContainerSpec, bound: tokio::sync::oneshot::Sender<()>) -> i
         }
         "client" => client(spec).await,
         "echo" => {
-            let mut listener = spec.network.listen("0.0.0.0:8080".parse().unwrap()).unwrap();
+            let mut listener = spec.network.listen(on(spec)).unwrap();
             bound.send(()).unwrap();
             while let Some(stream) = listener.accept().await {
                 tokio::task::spawn(async move {
@@ -106,7 +106,7 @@ async fn run(spec: &ContainerSpec, bound: tokio::sync::oneshot::Sender<()>) -> i
             0
         }
         "udp-echo" => {
-            let mut socket = spec.network.bind_udp("0.0.0.0:8080".parse().unwrap()).unwrap();
+            let mut socket = spec.network.bind_udp(on(spec)).unwrap();
             bound.send(()).unwrap();
             loop {
                 std::future::poll_fn(|context| socket.poll_receivable(context)).await;
@@ -131,6 +131,12 @@ fn print(spec: &ContainerSpec, text: String) {
 
 fn to(spec: &ContainerSpec) -> SocketAddr {
     spec.env.iter().find(|(name, _)| name == "TO").unwrap().1.parse().unwrap()
+}
+
+/// Where a server listens: at port 8080 of all addresses, where it is not told.
+fn on(spec: &ContainerSpec) -> SocketAddr {
+    let told = spec.env.iter().find(|(name, _)| name == "ON");
+    told.map_or("0.0.0.0:8080", |(_, on)| on).parse().unwrap()
 }
 
 /// Prints lines, and ends when its word is said.

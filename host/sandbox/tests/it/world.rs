@@ -177,7 +177,17 @@ impl World {
     }
 
     pub fn address(&self, pod: &str) -> IpAddr {
-        self.pods.lock().unwrap()[pod].address()
+        self.pod(pod).address()
+    }
+
+    /// A pod's network, as the node has it.
+    pub fn pod(&self, pod: &str) -> Arc<Namespace> {
+        Arc::clone(&self.pods.lock().unwrap()[pod])
+    }
+
+    /// Does something on the node's threads.
+    pub async fn on_node<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
+        tokio::time::timeout(PATIENCE, self.node.run(work)).await.unwrap()
     }
 
     /// A connection, as soon as there is one: a program binds its port a moment after its start.

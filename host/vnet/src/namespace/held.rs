@@ -4,18 +4,15 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
-use super::{BindError, Namespace};
+use super::{At, BindError, Namespace};
 use crate::dial::DialError;
 use crate::egress;
 use crate::http::HttpHandler;
-use crate::ports::{Phase, Socket};
+use crate::ports::Socket;
 use crate::route::{Route, Tries};
 use crate::services::Protocol;
 use crate::socket::socket_pair;
 use crate::stream::Stream;
-use crate::udp::Datagram;
 use crate::uplink::{Holder, PortKind, Uplink, Way};
 
 /// The node's side.
@@ -28,13 +25,7 @@ impl Namespace {
         holder: Arc<dyn Holder>,
         handler: Option<Arc<dyn HttpHandler>>,
     ) -> Result<(), BindError> {
-        let mut ports = self.lock();
-        let local = ports.bind(self.local(on)?, Socket::Held(holder))?;
-        if let Some(handler) = handler {
-            self.network.add_handler(SocketAddr::new(self.address, local.port()), handler);
-        }
-        drop(ports);
-        Ok(())
+        self.bind(on, &Socket::Held(holder), handler).map(drop)
     }
 
     /// Another process listens no more.
@@ -61,8 +52,8 @@ impl Namespace {
 
     async fn follow_for(self: &Arc<Self>, holder: &Arc<dyn Holder>, route: Route) -> Result<Way, DialError> {
         match route {
-            Route::Own(to) => self.open_for(holder, self, to),
-            Route::Pod(pod, to) => self.open_for(holder, &pod, to),
+            Route::Own(to) => self.open_for(holder, self, to).await,
+            Route::Pod(pod, to) => self.open_for(holder, &pod, to).await,
             Route::Peer(peers, to) => {
                 let local = self.client_address(self.address);
                 let (socket, far) = socket_pair()?;
@@ -80,16 +71,17 @@ impl Namespace {
     }
 
     /// A connection to a pod of this node.
-    fn open_for(&self, holder: &Arc<dyn Holder>, pod: &Self, to: SocketAddr) -> Result<Way, DialError> {
-        let local = self.client_address(self.address);
-        let socket = match pod.holder(to) {
-            Some(other) if Arc::ptr_eq(&other, holder) => return Ok(Way::Here(to)),
-            Some(other) => {
+    async fn open_for(&self, holder: &Arc<dyn Holder>, pod: &Self, to: SocketAddr) -> Result<Way, DialError> {
+        let local = self.client_of(to);
+        let socket = match pod.listener(to)? {
+            At::Holder(other) if Arc::ptr_eq(&other, holder) => return Ok(Way::Here(to)),
+            At::Holder(other) => {
                 let (ours, theirs) = socket_pair()?;
-                other.accept(local, to, theirs)?;
+                other.accept(pod.address, local, to, theirs)?;
                 ours
             }
-            None => self.bridge(pod.open(local, to)?)?,
+            At::Module(_) => self.bridge(pod.open(local, to).await?)?,
+            At::Kernel(kernel) => pod.socket_to_kernel(&*kernel, local, to).await?,
         };
         Ok(Way::Socket { socket, local, peer: to })
     }
@@ -97,16 +89,9 @@ impl Namespace {
     /// The connection to a port that another process listens on.
     pub(super) fn open_held(&self, holder: &dyn Holder, from: SocketAddr, to: SocketAddr) -> Result<Stream, DialError> {
         let (ours, theirs) = socket_pair()?;
-        holder.accept(from, to, theirs)?;
+        holder.accept(self.address, from, to, theirs)?;
         let stream = Stream::from_socket(ours, from, to, self.network.tasks())?;
         if self.remember(&stream) { Ok(stream) } else { Err(DialError::Refused) }
-    }
-
-    fn holder(&self, to: SocketAddr) -> Option<Arc<dyn Holder>> {
-        match self.lock().find(Protocol::Tcp, to)? {
-            Socket::Held(holder) => Some(Arc::clone(holder)),
-            _ => None,
-        }
     }
 
     /// A socket whose other end is joined to a connection in memory.
@@ -124,44 +109,22 @@ impl Namespace {
 
 /// The sandbox's side.
 impl Namespace {
-    /// A connection from outside to a port of this pod.
-    pub fn accept(&self, from: SocketAddr, to: SocketAddr, socket: OwnedFd) -> Result<(), DialError> {
-        let stream = Stream::from_socket(socket, to, from, self.network.tasks())?;
-        let mut ports = self.lock();
-        let backlog = ports.find(Protocol::Tcp, to).and_then(Socket::backlog).cloned().ok_or(DialError::Refused)?;
-        if ports.phase == Phase::Closed {
-            return Err(DialError::Refused);
-        }
-        ports.remember(stream.handle());
-        drop(ports);
-        backlog.offer(stream)
-    }
-
-    /// A datagram from outside to a port of this pod; one that nobody is bound to is dropped.
-    pub fn receive(&self, from: SocketAddr, to: SocketAddr, payload: Bytes) {
-        if let Some(inbox) = self.inbox(to) {
-            inbox.push(Datagram { from, payload });
-        }
-    }
-
     pub(super) async fn connect_up(&self, uplink: &dyn Uplink, to: SocketAddr) -> Result<Stream, DialError> {
         let stream = match uplink.connect(self.address, to).await? {
             Way::Socket { socket, local, peer } => Stream::from_socket(socket, local, peer, self.network.tasks())?,
+            Way::Here(at) if self.is_own(at.ip()) => return self.connect_to(self, at).await,
             Way::Here(at) => {
                 let pod = self.network.pod_at(at.ip()).ok_or(DialError::Unreachable)?;
-                return self.connect_to(&pod, at);
+                return self.connect_to(&pod, at).await;
             }
         };
         if self.remember(&stream) { Ok(stream) } else { Err(DialError::Unreachable) }
     }
 
-    /// Tells the node of ports that others can reach.
+    /// Tells the node of ports: others can reach them, or the pod's own containers.
     pub(super) fn tell_bound(&self, kind: PortKind, at: SocketAddr, is_bound: bool) {
-        if at.ip().is_loopback() {
-            return;
-        }
         if let Some(uplink) = self.network.uplink() {
-            uplink.bound(kind, SocketAddr::new(self.address, at.port()), is_bound);
+            uplink.bound(self.address, kind, at, is_bound);
         }
     }
 }

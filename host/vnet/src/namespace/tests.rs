@@ -361,15 +361,15 @@ async fn what_comes_from_another_node_reaches_pods_only() {
     let mut listener = server.listen(at("0.0.0.0:8080")).unwrap();
     let mut socket = server.bind_udp(at("0.0.0.0:53")).unwrap();
     let from = at("10.129.0.2:40000");
-    let check = |to: &str, expected: &str| {
-        let outcome = network.open(from, at(to)).map(drop);
+    let check = async |to: &str, expected: &str| {
+        let outcome = network.open(from, at(to)).await.map(drop);
         assert_eq!(format!("{outcome:?}"), expected, "{to}");
     };
-    check("10.128.0.2:8080", "Ok(())");
-    check("10.128.0.2:81", "Err(Refused)");
-    check("10.96.0.10:80", "Err(Unreachable)");
-    check("127.0.0.1:8080", "Err(Unreachable)");
-    check("192.168.1.1:22", "Err(Unreachable)");
+    check("10.128.0.2:8080", "Ok(())").await;
+    check("10.128.0.2:81", "Err(Refused)").await;
+    check("10.96.0.10:80", "Err(Unreachable)").await;
+    check("127.0.0.1:8080", "Err(Unreachable)").await;
+    check("192.168.1.1:22", "Err(Unreachable)").await;
     assert_eq!(listener.accept().await.unwrap().peer, from);
     network.receive(from, at("127.0.0.1:53"), "lost".into());
     network.receive(from, at("10.128.0.2:53"), "found".into());
