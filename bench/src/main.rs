@@ -12,6 +12,7 @@ mod load;
 mod nodes;
 mod peers;
 mod placement;
+mod podnet;
 mod pods;
 mod process;
 mod sandboxes;
@@ -38,6 +39,7 @@ enum Measure {
     Pods,
     Ingress,
     Streams,
+    Podnet,
     Api,
     Placement,
     Density,
@@ -56,6 +58,7 @@ impl Measure {
             Self::Pods => &[pods::measure],
             Self::Ingress => &[ingress::measure],
             Self::Streams => &[streams::measure, streams::between_nodes],
+            Self::Podnet => &[podnet::measure],
             Self::Api => &[api::measure],
             Self::Placement => &[placement::measure],
             Self::Density => &[density::measure],

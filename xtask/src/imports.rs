@@ -20,6 +20,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("apiserver", &["api", "base", "client", "store", "pki"]),
     ("controllers", &["api", "base", "client", "pki", "placement"]),
     ("vnet", &["base"]),
+    ("podnet", &["base", "vnet"]),
     ("runtime", &["api", "base", "vnet"]),
     ("sandbox", &["base", "confine", "runtime", "vnet"]),
     ("wasm", &["base", "image", "runtime", "vnet"]),

@@ -1,0 +1,229 @@
+//! A Linux container and a pod of modules, one the client of the other, beside two containers on a bridge as Docker's: network
+//! namespaces that are made here, so that no engine is needed; without its firewall rules, which would cost the peer more.
+//!
+//! The container's end is a kernel socket in the namespace, the pod's end a stream of the pod network, as the runtime of
+//! modules has it. Needs root and `ip` for the bridge.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::Instant;
+use wherry_base::Trigger;
+use wherry_podnet::Config;
+use wherry_vnet::{Egress, Namespace, Network, NetworkConfig, NoServices, PodIdentity};
+
+use crate::figures::Row;
+
+const PORT: u16 = 8080;
+const BYTES: u64 = 2 << 30;
+const CHUNK_BYTES: usize = 128 * 1024;
+const ROUND_TRIPS: u32 = 20_000;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// A thread in a network namespace of its own.
+struct Place {
+    jobs: Sender<Job>,
+    /// Of the thread, by which the namespace is named.
+    thread: i32,
+    netns: OwnedFd,
+}
+
+/// Bytes a second, and what one byte takes there and back.
+struct Figures {
+    rate: f64,
+    round_trip: Duration,
+}
+
+/// Measures.
+pub fn measure() -> anyhow::Result<Vec<Row>> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    let bridge = over_a_bridge().context("two namespaces on a bridge")?;
+    let (outward, inward) = runtime.block_on(over_podnet())?;
+    Ok([("container to pod", outward), ("pod to container", inward)]
+        .into_iter()
+        .flat_map(|(what, figures)| rows(what, &figures, &bridge))
+        .collect())
+}
+
+fn rows(what: &str, own: &Figures, bridge: &Figures) -> [Row; 2] {
+    let micros = |figures: &Figures| figures.round_trip.as_secs_f64() * 1e6;
+    let rate = format!("{:.2} GB/s beside {:.2}", own.rate / 1e9, bridge.rate / 1e9);
+    let round_trip = format!("{:.1} µs beside {:.1}", micros(own), micros(bridge));
+    [
+        Row::new(format!("podnet, {what}: throughput"), rate, "").ratio(own.rate, bridge.rate, "a bridge"),
+        Row::new(format!("podnet, {what}: round trip"), round_trip, "").ratio(micros(own), micros(bridge), "a bridge"),
+    ]
+}
+
+fn over_a_bridge() -> anyhow::Result<Figures> {
+    let (host, a, b) = (Place::new()?, Place::new()?, Place::new()?);
+    host.ip("link add bridge type bridge")?;
+    host.ip("link set bridge up")?;
+    for (place, link, address) in [(&a, "a", "172.30.0.2/24"), (&b, "b", "172.30.0.3/24")] {
+        host.ip(&format!("link add {link} type veth peer name eth0 netns {}", place.thread))?;
+        host.ip(&format!("link set {link} master bridge up"))?;
+        place.ip(&format!("addr add {address} dev eth0"))?;
+        place.ip("link set eth0 up")?;
+    }
+    let to = SocketAddr::from(([172, 30, 0, 2], PORT));
+    let listener = a.within(move || TcpListener::bind(to))?;
+    let server = std::thread::spawn(move || -> anyhow::Result<()> { serve(listener.accept()?.0) });
+    let figures = ask(b.within(move || TcpStream::connect(to))?)?;
+    server.join().map_err(|_| anyhow::anyhow!("the server panicked"))??;
+    Ok(figures)
+}
+
+async fn over_podnet() -> anyhow::Result<(Figures, Figures)> {
+    let (place, trigger) = (Place::new()?, Trigger::new());
+    let config = NetworkConfig {
+        pod_cidr: "10.128.0.0/24".parse()?,
+        cluster_cidr: "10.128.0.0/10".parse()?,
+        service_cidr: "10.96.0.0/12".parse()?,
+        node_ip: "192.168.1.1".parse()?,
+    };
+    let network = Network::new(config, Arc::new(NoServices));
+    let pod = |name: &str| {
+        let identity = PodIdentity { namespace: "default".into(), name: name.into(), uid: name.into() };
+        network.namespace(identity, Egress::Denied)
+    };
+    let (mixed, plain) = (pod("mixed")?, pod("plain")?);
+    let config = Config { dns: "10.96.0.10".parse()?, on_close: Box::new(|| {}) };
+    let _net = wherry_podnet::open(place.netns.try_clone()?, &mixed, config, &trigger.drain())?;
+    let figures = (outward(&place, &plain).await?, inward(&place, &mixed, &plain).await?);
+    mixed.close();
+    ensure!(trigger.stop(Duration::from_secs(5)).await, "the pod's network does not end");
+    Ok(figures)
+}
+
+/// The container asks the pod.
+async fn outward(place: &Place, plain: &Arc<Namespace>) -> anyhow::Result<Figures> {
+    let to = SocketAddr::new(plain.address(), PORT);
+    let mut listener = plain.listen(to)?;
+    let client = place.started(move || ask(TcpStream::connect(to)?));
+    serve_pod(listener.accept().await.context("no connection")?).await?;
+    tokio::task::spawn_blocking(move || client.recv()).await??
+}
+
+/// The pod asks the container.
+async fn inward(place: &Place, mixed: &Arc<Namespace>, plain: &Arc<Namespace>) -> anyhow::Result<Figures> {
+    let to = SocketAddr::new(mixed.address(), PORT);
+    let listener = place.within(move || TcpListener::bind(to))?;
+    let server = place.started(move || serve(listener.accept()?.0));
+    let figures = ask_from_pod(plain.connect(to).await?).await?;
+    tokio::task::spawn_blocking(move || server.recv()).await???;
+    Ok(figures)
+}
+
+fn ask(mut stream: TcpStream) -> anyhow::Result<Figures> {
+    stream.set_nodelay(true)?;
+    let (chunk, mut byte) = (vec![7; CHUNK_BYTES], [7]);
+    let began = Instant::now();
+    for _ in 0..ROUND_TRIPS {
+        stream.write_all(&byte)?;
+        stream.read_exact(&mut byte)?;
+    }
+    let round_trip = began.elapsed() / ROUND_TRIPS;
+    let began = Instant::now();
+    for _ in 0..BYTES / CHUNK_BYTES as u64 {
+        stream.write_all(&chunk)?;
+    }
+    stream.read_exact(&mut byte)?;
+    Ok(Figures { rate: BYTES as f64 / began.elapsed().as_secs_f64(), round_trip })
+}
+
+fn serve(mut stream: TcpStream) -> anyhow::Result<()> {
+    stream.set_nodelay(true)?;
+    let (mut chunk, mut byte) = (vec![0; CHUNK_BYTES], [0]);
+    for _ in 0..ROUND_TRIPS {
+        stream.read_exact(&mut byte)?;
+        stream.write_all(&byte)?;
+    }
+    let mut left = BYTES;
+    while left > 0 {
+        let length = stream.read(&mut chunk)? as u64;
+        ensure!(length > 0, "the client ended early");
+        left -= length;
+    }
+    Ok(stream.write_all(&byte)?)
+}
+
+async fn ask_from_pod(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> anyhow::Result<Figures> {
+    let (chunk, mut byte) = (vec![7; CHUNK_BYTES], [7]);
+    let began = Instant::now();
+    for _ in 0..ROUND_TRIPS {
+        stream.write_all(&byte).await?;
+        stream.read_exact(&mut byte).await?;
+    }
+    let round_trip = began.elapsed() / ROUND_TRIPS;
+    let began = Instant::now();
+    for _ in 0..BYTES / CHUNK_BYTES as u64 {
+        stream.write_all(&chunk).await?;
+    }
+    stream.read_exact(&mut byte).await?;
+    Ok(Figures { rate: BYTES as f64 / began.elapsed().as_secs_f64(), round_trip })
+}
+
+async fn serve_pod(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> anyhow::Result<()> {
+    let (mut chunk, mut byte) = (vec![0; CHUNK_BYTES], [0]);
+    for _ in 0..ROUND_TRIPS {
+        stream.read_exact(&mut byte).await?;
+        stream.write_all(&byte).await?;
+    }
+    let mut left = BYTES;
+    while left > 0 {
+        let length = stream.read(&mut chunk).await? as u64;
+        ensure!(length > 0, "the client ended early");
+        left -= length;
+    }
+    Ok(stream.write_all(&byte).await?)
+}
+
+impl Place {
+    fn new() -> anyhow::Result<Self> {
+        let (jobs, waiting) = channel::<Job>();
+        let (made, is_made) = channel();
+        std::thread::spawn(move || {
+            let _nobody_waits = made.send(own_namespace());
+            waiting.into_iter().for_each(|job| job());
+        });
+        let (thread, netns) = is_made.recv()?.context("no network namespace can be made")?;
+        Ok(Self { jobs, thread, netns })
+    }
+
+    /// Does it there, while the caller goes on.
+    fn started<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> std::sync::mpsc::Receiver<T> {
+        let (sender, done) = channel();
+        let _gone_where_nobody_is = self.jobs.send(Box::new(move || drop(sender.send(job()))));
+        done
+    }
+
+    fn within<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+    ) -> anyhow::Result<T> {
+        Ok(self.started(job).recv()??)
+    }
+
+    fn ip(&self, words: &str) -> anyhow::Result<()> {
+        let words: Vec<String> = words.split(' ').map(str::to_owned).collect();
+        let output = self.within(move || Command::new("ip").args(words).output())?;
+        ensure!(output.status.success(), "ip: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    }
+}
+
+fn own_namespace() -> anyhow::Result<(i32, OwnedFd)> {
+    use rustix::fs::{Mode, OFlags};
+    // SAFETY: only the network namespace of this thread is made anew, which shares no memory with others by it.
+    unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET) }?;
+    let netns = rustix::fs::open("/proc/thread-self/ns/net", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    Ok((rustix::thread::gettid().as_raw_nonzero().get(), netns))
+}
