@@ -4,6 +4,7 @@ use std::sync::PoisonError;
 
 use bytes::Bytes;
 use openraft::ReadPolicy;
+use openraft::async_runtime::WatchReceiver;
 use openraft::storage::Snapshot;
 
 use super::messages::{Barrier, Envelope, Message, PROTOCOL, Piece, Reply};
@@ -42,8 +43,13 @@ async fn reply(node: &Node, raft: &Raft, message: Message) -> Result<Reply, Faul
     })
 }
 
-/// Where reads of this member, which leads, are up to date.
+/// Where reads of this member, which leads, are up to date. Not before it is in office: until then it is below numbers that
+/// the leader before it may have shown.
 pub(crate) async fn barrier(node: &Node, raft: &Raft) -> Result<Barrier, Fault> {
+    let elected = raft.server_metrics().borrow_watched().vote.leader_id;
+    if node.machine.office() != Some(elected) {
+        return Err("the leader is not in office yet".into());
+    }
     // In this order: what is shown at this revision was committed before that entry.
     let revision = node.machine.memory().revision().0;
     let leased = raft.get_read_linearizer(ReadPolicy::LeaseRead).await;

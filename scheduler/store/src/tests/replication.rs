@@ -90,7 +90,12 @@ async fn a_follower_refuses_writes_and_volatile_reads_and_names_the_leader() {
         assert_eq!(follower.revision(), revision, "a read barrier brings the leader's revision");
     }
     assert_eq!(leader.snapshot(leases).objects.len(), 1);
+    let shown = leader.propose(lease("m")).await.unwrap().revision;
     leader.hand_over_leadership().await.unwrap();
+    for store in cluster.others(&leader) {
+        let reached = store.linearizable().await.unwrap();
+        assert!(reached >= shown, "nobody goes back behind what the leader before has shown: {reached} < {shown}");
+    }
     let next = cluster.leader().await;
     assert_ne!(next.me(), leader.me());
     assert!(next.snapshot(leases).objects.is_empty(), "they are written anew");
