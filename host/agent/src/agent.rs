@@ -22,7 +22,7 @@ use wherry_vnet::Network;
 
 use crate::config::{AgentConfig, Runtimes};
 use crate::context::{Context, Parts};
-use crate::fence;
+use crate::fence::{self, Hold};
 use crate::logs::Logs;
 use crate::node;
 use crate::pod::{Event, State, Why};
@@ -132,15 +132,15 @@ impl Agent {
 impl Context {
     async fn watch(self: Arc<Self>) {
         let _late = tokio::time::timeout(SERVICES_PATIENCE, self.services.synced()).await;
-        self.fence.held().await;
         let mut backoff = Backoff::new(WATCH_RETRY.0, WATCH_RETRY.1);
         let mut first = true;
         loop {
-            match self.list(first).await {
+            let hold = self.fence.held().await;
+            match self.list(first, hold).await {
                 Ok(mut revision) => {
                     first = false;
                     tokio::select! {
-                        () = self.follow_on(&mut revision, &mut backoff) => {}
+                        () = self.follow_on(&mut revision, hold, &mut backoff) => {}
                         () = self.fence.reopened.notified() => self.await_stopped().await,
                     }
                 }
@@ -151,8 +151,8 @@ impl Context {
     }
 
     /// Follows the pods' changes until a list is needed.
-    async fn follow_on(self: &Arc<Self>, revision: &mut String, backoff: &mut Backoff) {
-        while let Err(error) = self.follow(revision, backoff).await {
+    async fn follow_on(self: &Arc<Self>, revision: &mut String, hold: Hold, backoff: &mut Backoff) {
+        while let Err(error) = self.follow(revision, hold, backoff).await {
             if error.reason == Reason::Expired {
                 return;
             }
@@ -162,7 +162,7 @@ impl Context {
     }
 
     /// Takes up all pods that are bound to this node, and drops those that are not any more.
-    async fn list(self: &Arc<Self>, first: bool) -> Result<String, Error> {
+    async fn list(self: &Arc<Self>, first: bool, hold: Hold) -> Result<String, Error> {
         let options = ListOptions { fields: self.own_pods(), ..ListOptions::default() };
         let request = Request {
             resource: Pod::resource(),
@@ -172,6 +172,9 @@ impl Context {
             verb: Verb::List(options),
         };
         let bytes = self.client.transport().send(request).await?;
+        if !self.fence.is_unbroken(hold) {
+            return Err(outdated());
+        }
         let list: WireList<'_> = serde_json::from_slice(&bytes).map_err(unreadable)?;
         let mut known = HashSet::new();
         for item in &list.items {
@@ -207,7 +210,7 @@ impl Context {
     }
 
     /// Follows the pods' changes from `revision` on, which it keeps up to date, until the watch ends.
-    async fn follow(self: &Arc<Self>, revision: &mut String, backoff: &mut Backoff) -> Result<(), Error> {
+    async fn follow(self: &Arc<Self>, revision: &mut String, hold: Hold, backoff: &mut Backoff) -> Result<(), Error> {
         let options = WatchOptions {
             fields: self.own_pods(),
             resource_version: revision.clone(),
@@ -216,7 +219,7 @@ impl Context {
         };
         let mut events = self.client.transport().watch(Pod::resource(), None, options).await?;
         while let Some(event) = events.next().await {
-            if let Some(newer) = self.heard(event?) {
+            if let Some(newer) = self.heard(event?, hold)? {
                 *revision = newer;
             }
             backoff.reset();
@@ -224,16 +227,21 @@ impl Context {
         Err(Error::new(Reason::Timeout, "the server closed the watch"))
     }
 
-    /// One event of the watch; gives its revision.
-    fn heard(self: &Arc<Self>, event: RawEvent) -> Option<String> {
-        let peek: Peek = serde_json::from_slice(&event.object).ok()?;
+    /// One event of the watch; gives its revision. An error where it tells of a pod that is new here, and may be others' by now.
+    fn heard(self: &Arc<Self>, event: RawEvent, hold: Hold) -> Result<Option<String>, Error> {
+        let Ok(peek) = serde_json::from_slice::<Peek>(&event.object) else { return Ok(None) };
         let uid = peek.metadata.uid.unwrap_or_default();
         match event.kind {
-            EventKind::Added | EventKind::Modified => drop(self.applied(event.object)),
+            EventKind::Added | EventKind::Modified => {
+                if !self.pods().contains_key(&uid) && !self.fence.is_unbroken(hold) {
+                    return Err(outdated());
+                }
+                self.applied(event.object);
+            }
             EventKind::Deleted => self.gone(&uid),
             EventKind::Bookmark => {}
         }
-        peek.metadata.resource_version
+        Ok(peek.metadata.resource_version)
     }
 
     fn gone(&self, uid: &str) {
@@ -353,6 +361,11 @@ fn left_of(deleted: Timestamp, seconds: i64, now: Timestamp) -> Duration {
     // The API has whole seconds: what was cut off is given back.
     let left = if seconds > 0 { left + SignedDuration::from_secs(1) } else { left };
     Duration::try_from(left.min(SignedDuration::from_secs(seconds))).unwrap_or_default()
+}
+
+/// The error of what was asked before the node let go of its pods.
+fn outdated() -> Error {
+    Error::new(Reason::Expired, "the node has not held its pods all the while: they may be others' by now")
 }
 
 fn unreadable(error: serde_json::Error) -> Error {

@@ -35,10 +35,22 @@ pub struct Tenure {
     pub lease: NodeLease,
 }
 
+/// A time in which the node has held its pods without a break, by when it began. What the API told before it may be of
+/// pods that others have been given since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hold(Instant);
+
+/// The present tenure, and what it continues.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    tenure: Tenure,
+    hold: Hold,
+}
+
 /// Whether the node may run its pods.
 pub struct Fence {
     /// None before the first renewal: no pod is taken up before.
-    tenure: watch::Sender<Option<Tenure>>,
+    held: watch::Sender<Option<Held>>,
     /// Pods were stopped that may come back.
     is_closed: AtomicBool,
     /// The API answers again after a silence by which the node may be called unreachable.
@@ -80,15 +92,48 @@ impl Tenure {
     }
 }
 
+impl Held {
+    /// After a renewal.
+    fn renewed(before: Option<Self>, tenure: Tenure, now: Instant) -> Self {
+        let unbroken = before.and_then(|before| before.hold(now));
+        Self { tenure, hold: unbroken.unwrap_or(Hold(now)) }
+    }
+
+    /// None where the first pods must have stopped.
+    fn hold(self, now: Instant) -> Option<Hold> {
+        (!self.tenure.left(now).is_zero()).then_some(self.hold)
+    }
+}
+
 impl Fence {
     pub fn new() -> Self {
         let (regained, reopened) = (Notify::new(), Notify::new());
-        Self { tenure: watch::Sender::new(None), is_closed: AtomicBool::new(false), regained, reopened }
+        Self { held: watch::Sender::new(None), is_closed: AtomicBool::new(false), regained, reopened }
     }
 
-    /// Waits for the first renewal: before it nobody would tell when pods must stop.
-    pub async fn held(&self) {
-        let _ended = self.tenure.subscribe().wait_for(Option::is_some).await.map(drop);
+    /// Waits until the node holds its pods: until a renewal is answered, and that was not too long ago.
+    pub async fn held(&self) -> Hold {
+        let mut renewals = self.held.subscribe();
+        loop {
+            renewals.mark_unchanged();
+            if let Some(hold) = self.hold() {
+                return hold;
+            }
+            let _never_ends = renewals.changed().await;
+        }
+    }
+
+    /// Whether the node has held its pods ever since.
+    pub fn is_unbroken(&self, hold: Hold) -> bool {
+        self.hold() == Some(hold)
+    }
+
+    fn hold(&self) -> Option<Hold> {
+        self.held.borrow().and_then(|held| held.hold(Instant::now()))
+    }
+
+    fn tenure(&self) -> Option<Tenure> {
+        self.held.borrow().map(|held| held.tenure)
     }
 }
 
@@ -96,7 +141,7 @@ impl Fence {
 pub fn spawn(context: Arc<Context>) {
     let drain = context.drain.clone();
     drain.spawn(async move {
-        let mut renewals = context.fence.tenure.subscribe();
+        let mut renewals = context.fence.held.subscribe();
         loop {
             renewals.mark_unchanged();
             let left = context.stop_those_over(Instant::now());
@@ -112,15 +157,15 @@ impl Context {
     /// A renewal was answered. What is over by the tenure before ends all the same: the node may have been stopped itself.
     pub fn renewed(&self, tenure: Tenure) {
         let now = Instant::now();
-        let before = *self.fence.tenure.borrow();
+        let before = *self.fence.held.borrow();
         self.stop_those_over(now);
-        self.fence.tenure.send_replace(Some(tenure));
+        self.fence.held.send_replace(Some(Held::renewed(before, tenure, now)));
         self.network.gate().close_at(tenure.end());
         self.stop_those_over(now);
         if tenure.left(now).is_zero() {
             return;
         }
-        if before.is_some_and(|before| before.left(tenure.since).is_zero()) {
+        if before.is_some_and(|before| before.hold(now).is_none()) {
             self.fence.regained.notify_one();
         }
         if self.fence.is_closed.swap(false, Ordering::SeqCst) {
@@ -130,14 +175,16 @@ impl Context {
 
     /// Stops the pods that must not go on at `now`; how long the others may at the least.
     fn stop_those_over(&self, now: Instant) -> Duration {
-        let Some(tenure) = *self.fence.tenure.borrow() else { return Duration::MAX };
+        let Some(tenure) = self.fence.tenure() else { return Duration::MAX };
         let least = tenure.left(now);
         if !least.is_zero() {
             return least;
         }
         let silence = now.saturating_duration_since(tenure.since);
         let mut next = Duration::MAX;
-        for worker in self.all().iter().filter(|worker| !worker.inspect(State::is_ending)) {
+        let now = self.clock.now();
+        // One that is ending has no more time than others.
+        for worker in self.all().iter().filter(|worker| worker.inspect(|state| !state.is_out_of_time(now))) {
             let peek: Peek = serde_json::from_slice(&worker.object()).unwrap_or_default();
             let left = left(tenure.lease, bears(&peek.spec.tolerations), silence);
             if left.is_zero() {
@@ -208,6 +255,30 @@ mod tests {
         check(2000, Some(300), 20_000, Some(281_500));
         check(2000, Some(u64::MAX), 1_000_000, None);
         check(40_000, Some(300), 0, Some(330_000));
+    }
+
+    #[test]
+    fn a_hold_ends_where_pods_must_have_stopped_before_the_next_renewal_was_answered() {
+        let start = Instant::now();
+        let after = |millis: u64| start + Duration::from_millis(millis);
+        let lease = NodeLease::of(Duration::from_secs(2));
+        // When each renewal began and was answered.
+        let check = |renewals: &[(u64, u64)], now: u64, expected: Option<u64>| {
+            let renewed = |before, (since, answered): &(u64, u64)| {
+                Some(Held::renewed(before, Tenure { since: after(*since), lease }, after(*answered)))
+            };
+            let hold = renewals.iter().fold(None, renewed).and_then(|held| held.hold(after(now)));
+            assert_eq!(hold, expected.map(|began| Hold(after(began))), "{renewals:?} at {now}");
+        };
+        check(&[], 0, None);
+        check(&[(0, 10)], 20, Some(10));
+        check(&[(0, 10)], 1499, Some(10));
+        check(&[(0, 10)], 1500, None);
+        check(&[(0, 10), (500, 510), (1000, 2400)], 2410, Some(2400));
+        check(&[(0, 10), (500, 510), (1000, 1990)], 2410, Some(10));
+        check(&[(0, 10), (1600, 1610)], 1620, Some(1610));
+        check(&[(0, 10), (1600, 3200)], 3200, None);
+        check(&[(0, 10), (1600, 3200), (3300, 3310)], 3400, Some(3310));
     }
 
     #[test]

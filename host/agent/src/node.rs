@@ -28,8 +28,9 @@ use crate::lease;
 
 /// How often the node's conditions are told though nothing changes.
 const HEARTBEAT_PERIOD: Duration = Duration::from_secs(300);
-/// How often the node looks whether the cluster believes that it is well.
-const DOUBT_PERIOD: Duration = Duration::from_secs(10);
+/// How soon the node looks whether the cluster believes what it was told, and how often at the least: what notices that a
+/// node is silent may have done so a moment late.
+const DOUBTS: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
 /// The first and the longest wait before a failed registration is tried again.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 /// The release of Kubernetes whose kubelet this is, and our own.
@@ -56,9 +57,8 @@ pub fn spawn(context: Arc<Context>) {
         let mut backoff = Backoff::new(RETRY.0, RETRY.1);
         let mut pressure = context.storage.pressure();
         loop {
-            match context.announce().await {
-                Ok(uid) => {
-                    known.send_replace(uid);
+            match context.announce(&known).await {
+                Ok(()) => {
                     backoff.reset();
                     context.until_news(&mut pressure).await;
                 }
@@ -124,18 +124,21 @@ impl AgentConfig {
 }
 
 impl Context {
-    /// Tells all of the node; gives its uid.
-    async fn announce(&self) -> Result<String, Error> {
+    /// Tells all of the node, and whoever renews its Lease its uid. That it is ready it says when it is heard again: before that
+    /// nobody would believe it.
+    async fn announce(&self, known: &watch::Sender<String>) -> Result<(), Error> {
         let node = self.register().await?;
-        self.write_status(&node).await?;
-        Ok(node.metadata.uid.unwrap_or_default())
+        known.send_replace(node.metadata.uid.clone().unwrap_or_default());
+        self.fence.held().await;
+        self.write_status(&node).await
     }
 
     /// Resolves when the cluster is to be told of the node again.
     async fn until_news(&self, pressure: &mut watch::Receiver<bool>) {
         let doubted = async {
+            let mut rest = Backoff::new(DOUBTS.0, DOUBTS.1);
             loop {
-                tokio::time::sleep(DOUBT_PERIOD).await;
+                tokio::time::sleep(rest.fail()).await;
                 if self.is_doubted().await.unwrap_or(false) {
                     return;
                 }

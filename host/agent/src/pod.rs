@@ -275,6 +275,15 @@ impl State {
         matches!(self.phase, Phase::Terminated(Why::Shutdown) | Phase::Terminating { why: Why::Shutdown, .. })
     }
 
+    /// Whether it has ended, or was to by now.
+    pub fn is_out_of_time(&self, at: Timestamp) -> bool {
+        match self.phase {
+            Phase::Terminated(_) => true,
+            Phase::Terminating { until, .. } => until <= at,
+            Phase::Pending | Phase::Stuck(_) | Phase::Starting | Phase::Running => false,
+        }
+    }
+
     /// Whether it is being ended or has ended.
     pub fn is_ending(&self) -> bool {
         matches!(self.phase, Phase::Terminated(_) | Phase::Terminating { .. })

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use wherry_api::NodeLease;
 use wherry_apiserver::{DefaultTolerations, RegistryConfig};
 use wherry_runtime::Container;
+use wherry_runtime::fake::Script;
 
 use crate::world::{World, is_ready};
 
@@ -26,9 +27,17 @@ async fn a_node_that_is_cut_off_stops_what_others_may_be_given() {
     for name in ["stays", "moves"] {
         world.create(name, spec()).await;
     }
-    for name in ["patient", "stays", "moves"] {
+    // It would take an hour to end, were it not for the fence.
+    world.runtime.script("stubborn", Script::stubborn());
+    let stubborn = json!({
+        "terminationGracePeriodSeconds": 3600, "containers": [{ "name": "a", "image": "stubborn" }],
+    });
+    world.create("ends", stubborn).await;
+    for name in ["patient", "stays", "moves", "ends"] {
         world.wait(name, is_ready).await;
     }
+    world.delete("ends", 3600).await;
+    world.wait_event("Killing").await;
     world.cable.cut(true);
     for container in world.runtime.started() {
         if container.spec.pod.name != "patient" {
@@ -38,7 +47,9 @@ async fn a_node_that_is_cut_off_stops_what_others_may_be_given() {
     // The cluster gives one of them to another node.
     world.delete("moves", 30).await;
     world.cable.cut(false);
-    world.wait("moves", Value::is_null).await;
+    for name in ["moves", "ends"] {
+        world.wait(name, Value::is_null).await;
+    }
     world.wait("stays", |pod| is_ready(pod) && restarts(pod) > 0).await;
     assert_eq!(restarts(&world.wait("patient", is_ready).await), 0);
     world.wait_event("NodeFenced").await;
