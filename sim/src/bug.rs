@@ -8,4 +8,8 @@ pub enum Bug {
     LyingDisk,
     /// A watch that goes on from a revision leaves out the first event.
     SkippedEvent,
+    /// Masters show what they have, without asking whether there is anything newer.
+    OldRead,
+    /// Nodes take it that their Leases are renewed where they are not told.
+    LateFence,
 }

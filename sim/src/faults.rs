@@ -1,5 +1,6 @@
 //! What goes wrong in a run, and when: follows from the seed alone.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -27,6 +28,10 @@ pub enum Fault {
     Crash(Host, usize),
     /// The power is back.
     Start(Host),
+    /// A master is gone with its disk: another one, with an empty disk, takes its place.
+    Replace(Host),
+    /// A master that leads lets another one lead.
+    HandOver(Host),
     /// The host stands still.
     Pause(Host),
     Resume(Host),
@@ -47,21 +52,46 @@ impl fmt::Display for Fault {
     }
 }
 
+/// Until when hosts are away.
+#[derive(Default)]
+struct Absences(BTreeMap<Host, Duration>);
+
+impl Absences {
+    /// Whether a host may go now. No two masters are ever away by their own fault.
+    fn allow(&self, host: Host, now: Duration) -> bool {
+        let is_away = |other: &Host| self.0.get(other).is_some_and(|until| now < *until);
+        let is_master = |host: &Host| matches!(host, Host::Master(_));
+        let is_second = is_master(&host) && self.0.keys().any(|other| is_master(other) && is_away(other));
+        !(is_second || is_away(&host))
+    }
+
+    fn note(&mut self, begin: &Fault, until: Duration) {
+        if let Fault::Crash(host, _) | Fault::Pause(host) = begin {
+            self.0.insert(*host, until);
+        }
+    }
+}
+
 /// Troubles, and their ends, in order.
 pub fn plan(rng: &Rng, size: Size, from: Duration, until: Duration) -> Vec<(Duration, Fault)> {
     let mut plan = Vec::new();
     let mut now = from;
-    // Until when a master is away: never two of them are, by their own fault.
-    let mut is_away_until = Duration::ZERO;
+    let mut absences = Absences::default();
+    // The data of two masters must not be lost before the first has a successor.
+    let mut may_replace = true;
     loop {
         now += up_to(rng, CALM_MOST);
         let ends = now + TROUBLE_LEAST + up_to(rng, TROUBLE_MOST);
         if ends >= until {
             break;
         }
-        let (begin, end) = trouble(rng, size, now >= is_away_until);
-        if let Fault::Crash(Host::Master(_), _) | Fault::Pause(Host::Master(_)) = &begin {
-            is_away_until = ends + TROUBLE_LEAST;
+        let (begin, mut end) = trouble(rng, size, |host| absences.allow(host, now));
+        absences.note(&begin, ends + TROUBLE_LEAST);
+        if let Fault::Start(lost @ Host::Master(_)) = end
+            && may_replace
+            && rng.below(3) == 0
+        {
+            (may_replace, end) = (false, Fault::Replace(lost));
         }
         plan.extend([(now, begin), (ends, end)]);
     }
@@ -69,21 +99,23 @@ pub fn plan(rng: &Rng, size: Size, from: Duration, until: Duration) -> Vec<(Dura
     plan
 }
 
-/// What goes wrong, and how it ends.
-fn trouble(rng: &Rng, size: Size, may_take_master: bool) -> (Fault, Fault) {
+/// What goes wrong, and how it ends; only hosts go away that may.
+fn trouble(rng: &Rng, size: Size, may_go: impl Fn(Host) -> bool) -> (Fault, Fault) {
     let master = Host::Master(rng.below(size.masters));
     let node = (size.nodes > 0).then(|| Host::Node(rng.below(size.nodes)));
     // Masters are the more interesting ones.
     let victim = match node {
-        Some(node) if !may_take_master || rng.below(2) == 0 => Some(node),
-        _ => Some(master).filter(|_| may_take_master),
+        Some(node) if !may_go(master) || rng.below(2) == 0 => Some(node),
+        _ => Some(master),
     };
-    match (rng.below(7), victim) {
+    let victim = victim.filter(|victim| may_go(*victim));
+    match (rng.below(8), victim) {
         (0 | 1, Some(victim)) => (Fault::Crash(victim, 1 + rng.below(LAST_OPERATIONS_MOST)), Fault::Start(victim)),
         (2, Some(victim)) => (Fault::Pause(victim), Fault::Resume(victim)),
         (3, _) => (Fault::Lose(1 + rng.below(LOST_PERCENT_MOST)), Fault::Lose(0)),
         (4, _) => (Fault::Slow(up_to(rng, SLOW_MOST)), Fault::Slow(Duration::ZERO)),
-        (5, _) => (Fault::SlowDisk(master, Some(up_to(rng, SLOW_DISK_MOST))), Fault::SlowDisk(master, None)),
+        (5, _) => (Fault::HandOver(master), Fault::HandOver(Host::Master(rng.below(size.masters)))),
+        (6, _) => (Fault::SlowDisk(master, Some(up_to(rng, SLOW_DISK_MOST))), Fault::SlowDisk(master, None)),
         _ => {
             let cut = cut(rng, size);
             (Fault::Cut(cut.clone()), Fault::Mend(cut))
@@ -114,24 +146,30 @@ fn cut(rng: &Rng, size: Size) -> Vec<(Host, Host)> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
-    fn never_are_two_masters_away_and_all_come_back() {
+    fn never_are_two_masters_away_nor_a_host_twice_and_all_come_back() {
         let (from, until) = (Duration::from_secs(10), Duration::from_secs(100));
         for seed in 0..200 {
             let plan = plan(&Rng::seeded(seed), Size { masters: 3, nodes: 5 }, from, until);
-            let (mut away, mut kinds) = (0, 0);
+            let (mut away, mut replaced, mut kinds) = (0, 0, 0);
+            let mut nodes = BTreeSet::new();
             for (at, fault) in &plan {
                 assert!((from..until).contains(at), "{at:?}");
                 match fault {
                     Fault::Crash(Host::Master(_), _) | Fault::Pause(Host::Master(_)) => away += 1,
                     Fault::Start(Host::Master(_)) | Fault::Resume(Host::Master(_)) => away -= 1,
+                    Fault::Crash(node, _) | Fault::Pause(node) => assert!(nodes.insert(*node), "seed {seed}: {node}"),
+                    Fault::Start(node) | Fault::Resume(node) => assert!(nodes.remove(node), "seed {seed}: {node}"),
+                    Fault::Replace(_) => (away, replaced) = (away - 1, replaced + 1),
                     _ => kinds += 1,
                 }
                 assert!((0..=1).contains(&away), "seed {seed}: {plan:?}");
             }
-            assert!(away == 0 && kinds > 0, "seed {seed}");
+            assert!(away == 0 && nodes.is_empty() && replaced <= 1 && kinds > 0, "seed {seed}");
             assert_eq!(plan, super::plan(&Rng::seeded(seed), Size { masters: 3, nodes: 5 }, from, until));
         }
     }

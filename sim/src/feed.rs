@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use serde::de::DeserializeOwned;
-use wherry_api::kinds::{ConfigMap, Deployment, EndpointSlice, Event, Kind, Node, Pod};
+use wherry_api::kinds::{ConfigMap, Deployment, EndpointSlice, Event, Kind, Lease, Node, Pod};
 use wherry_api::taint::{NO_EXECUTE, UNREACHABLE};
 use wherry_api::{Resource, Revision};
 use wherry_store::{Change, ChangeKind, Store};
@@ -41,13 +41,14 @@ impl Feed {
                 return Err(format!("no master knows what became of {} since {from}", resource.plural));
             }
         }
-        self.read_events(stores, now, recorder);
+        for resource in [Event::resource(), Lease::resource()] {
+            self.read_volatile(resource, stores, now, recorder);
+        }
         Ok(())
     }
 
-    /// Events are in the leader's memory only: some are lost with it.
-    fn read_events(&mut self, stores: &[Store], now: Duration, recorder: &Recorder) {
-        let resource = Event::resource();
+    /// What is in the leader's memory only: some of it is lost with it.
+    fn read_volatile(&mut self, resource: &'static Resource, stores: &[Store], now: Duration, recorder: &Recorder) {
         let from = self.read.entry(resource.plural).or_default();
         for store in stores.iter().filter(|store| store.readable(resource).is_ok()) {
             if advance(store, resource, from, now, recorder).is_err() {
@@ -87,6 +88,8 @@ fn note(history: &mut History, resource: &'static Resource, at: Duration, change
         history.slices.extend(slice_change(at, change));
     } else if std::ptr::eq(resource, Node::resource()) {
         history.nodes.extend(node_change(at, change));
+    } else if std::ptr::eq(resource, Lease::resource()) {
+        history.heard.entry(change.key.name.to_string()).or_default().push(at);
     } else {
         history.evicted.extend(evicted(change));
     }

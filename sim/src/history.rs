@@ -20,6 +20,8 @@ pub struct History {
     pub slices: Vec<SliceChange>,
     /// When nodes were called unreachable, and reachable again.
     pub nodes: Vec<NodeChange>,
+    /// When nodes were heard, by their names: their Leases changed.
+    pub heard: BTreeMap<String, Vec<Duration>>,
     /// The uids of pods that were deleted for their nodes' taints, as far as that was told.
     pub evicted: Vec<String>,
     /// What ran on nodes.

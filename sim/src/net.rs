@@ -60,6 +60,8 @@ pub enum Message {
     Call(Identity, Request),
     /// A watch.
     Watch(Identity, &'static Resource, Option<String>, WatchOptions),
+    /// What a master asks another's API.
+    Http(http::Request<Bytes>),
 }
 
 /// What masters answer.
@@ -67,6 +69,7 @@ pub enum Answer {
     Member(Bytes),
     Call(Result<Bytes, Error>),
     Watch(Result<Tape, Error>),
+    Http(http::Response<Bytes>),
 }
 
 /// The events of a watch, and when each arrives. It ends where the connection breaks.
@@ -83,7 +86,10 @@ pub struct Letter {
 
 /// The message, or its answer, did not arrive.
 #[derive(Debug)]
-pub struct Lost;
+pub struct Lost {
+    /// Nothing was sent: the other host refused the connection.
+    pub is_unsent: bool,
+}
 
 /// The network. Clones share it.
 #[derive(Clone)]
@@ -174,7 +180,7 @@ impl Port {
         let Some(due) = self.arrival(to) else { return self.lost().await };
         if !self.net.deliver(to, Letter { from: self.host, due, message, reply }) {
             self.times.until(due).await;
-            return Err(Lost);
+            return Err(Lost { is_unsent: true });
         }
         let Ok((due, answer)) = answered.await else { return self.lost().await };
         self.times.until(due).await;
@@ -197,7 +203,7 @@ impl Port {
 
     async fn lost(&self) -> Result<Answer, Lost> {
         tokio::time::sleep(up_to(&self.net.inner.rng, SILENCE_MOST)).await;
-        Err(Lost)
+        Err(Lost { is_unsent: false })
     }
 }
 

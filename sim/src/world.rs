@@ -97,9 +97,17 @@ struct Site {
 }
 
 enum Role {
-    Master { disk: Disk, store: Option<Store>, dies_at: Option<Duration> },
+    Master(MasterSite),
     Node { data: TempDir, runtime: Arc<FakeRuntime> },
     User,
+}
+
+struct MasterSite {
+    disk: Disk,
+    store: Option<Store>,
+    dies_at: Option<Duration>,
+    /// It takes the place of one whose disk is lost.
+    is_successor: bool,
 }
 
 impl World {
@@ -111,7 +119,7 @@ impl World {
             let role = match host {
                 Host::Master(_) => {
                     let disk = if bug == Some(Bug::LyingDisk) { Disk::lying() } else { Disk::default() };
-                    Role::Master { disk, store: None, dies_at: None }
+                    Role::Master(MasterSite { disk, store: None, dies_at: None, is_successor: false })
                 }
                 Host::Node(_) => Role::Node { data: tempfile::tempdir()?, runtime: FakeRuntime::new() },
                 Host::User => Role::User,
@@ -174,11 +182,16 @@ impl World {
         let process = Process::start(now, site.skew, Arc::clone(&site.pace))?;
         let mut port = Port { net, host, times: process.times, disk: None };
         match &mut site.role {
-            Role::Master { disk, store, .. } => {
-                port.disk = Some(disk.clone());
+            Role::Master(master) => {
+                port.disk = Some(master.disk.clone());
                 let letters = port.net.plug(host);
-                let parts = master::Parts { port, letters, disk: disk.clone(), start, authority };
-                *store = Some(master::start(&process, parts)?);
+                let disk = master.disk.clone();
+                let parts = master::Parts { port: port.clone(), letters, disk, start, authority, bug };
+                let store = master::start(&process, parts)?;
+                if master.is_successor {
+                    master::ask_for_place(&process, &port, size.masters, &store);
+                }
+                master.store = Some(store);
             }
             Role::Node { data, runtime } => {
                 let Host::Node(number) = host else { bail!("{host} is no node") };
@@ -198,7 +211,7 @@ impl World {
     /// The stores of the masters that run.
     fn stores(&self) -> Vec<Store> {
         let store = |site: &Site| match &site.role {
-            Role::Master { store, .. } => store.clone(),
+            Role::Master(master) => master.store.clone(),
             _ => None,
         };
         self.hosts.values().filter_map(store).collect()
@@ -226,7 +239,16 @@ impl World {
     fn suffer(&mut self, fault: Fault) -> anyhow::Result<()> {
         match fault {
             Fault::Crash(host, operations) => self.crash(host, operations)?,
-            Fault::Start(host) => self.start_again(host)?,
+            Fault::Start(host) => self.start_again(host, false)?,
+            Fault::Replace(host) => self.start_again(host, true)?,
+            Fault::HandOver(host) => {
+                if let Site {
+                    role: Role::Master(MasterSite { store: Some(store), .. }), process: Some(process), ..
+                } = self.site(host)?
+                {
+                    master::hand_over(process, store.clone());
+                }
+            }
             Fault::Pause(host) => {
                 if let Some(process) = &mut self.site(host)?.process {
                     process.is_paused = true;
@@ -251,9 +273,9 @@ impl World {
         let dies_at = self.now + DYING_MOST;
         let site = self.site(host)?;
         match &mut site.role {
-            Role::Master { disk, dies_at: moment, .. } => {
-                disk.die_after(operations);
-                *moment = Some(dies_at);
+            Role::Master(master) => {
+                master.disk.die_after(operations);
+                master.dies_at = Some(dies_at);
             }
             Role::Node { runtime, .. } => {
                 site.process = None;
@@ -276,26 +298,31 @@ impl World {
     fn bury_if_dead(&mut self, host: Host) -> anyhow::Result<()> {
         let (now, seed) = (self.now, self.rng.next());
         let Site { process, role, .. } = self.site(host)?;
-        let Role::Master { disk, store, dies_at } = role else { return Ok(()) };
-        if dies_at.is_some_and(|moment| moment <= now) {
-            disk.die_after(0);
+        let Role::Master(master) = role else { return Ok(()) };
+        if master.dies_at.is_some_and(|moment| moment <= now) {
+            master.disk.die_after(0);
         }
-        if disk.is_dead() {
-            *dies_at = None;
-            let image = disk.after_power_failure(&Rng::seeded(seed));
-            (*store, *process) = (None, None);
-            *disk = image;
+        if master.disk.is_dead() {
+            master.dies_at = None;
+            let image = master.disk.after_power_failure(&Rng::seeded(seed));
+            (master.store, *process) = (None, None);
+            master.disk = image;
         }
         Ok(())
     }
 
-    fn start_again(&mut self, host: Host) -> anyhow::Result<()> {
+    fn start_again(&mut self, host: Host, has_lost_disk: bool) -> anyhow::Result<()> {
         let site = self.site(host)?;
-        if let (Role::Master { disk, .. }, Some(_)) = (&site.role, &site.process) {
+        if let (Role::Master(master), Some(_)) = (&site.role, &site.process) {
             // It took its time to die.
-            disk.die_after(0);
+            master.disk.die_after(0);
         }
         self.bury_if_dead(host)?;
+        if let Role::Master(master) = &mut self.site(host)?.role
+            && has_lost_disk
+        {
+            (master.disk, master.is_successor) = (Disk::default(), true);
+        }
         self.start(host, Start::Join)
     }
 

@@ -8,7 +8,7 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::timeout;
-use wherry_apiserver::{Identity, MasterTransport, Readiness, Registry, RegistryConfig, ServeConfig};
+use wherry_apiserver::{Identity, MasterLines, MasterTransport, Readiness, Registry, RegistryConfig, ServeConfig};
 use wherry_base::{Clock, Drain, Trigger};
 use wherry_client::Client;
 use wherry_controllers::ControllersConfig;
@@ -78,7 +78,7 @@ impl Master {
             cluster_info: info
                 .data(credentials.kubeconfig_without_user(&url), flags.failure.node_monitor_grace_period)?,
             tolerations: flags.failure.tolerations(),
-            masters: Some(peer_tls),
+            masters: Some(Arc::new(MasterLines::new(&peer_tls))),
         };
         let registry = Registry::new(store.clone(), config, clock.clone());
         if store.is_alone() {

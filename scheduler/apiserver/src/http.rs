@@ -98,6 +98,24 @@ impl Context {
     }
 }
 
+/// The API over HTTP, whatever carries its requests. Clones share everything.
+#[derive(Clone)]
+pub struct HttpApi(Router);
+
+impl HttpApi {
+    /// That of a master; what goes on for long ends with the drain.
+    pub fn new(registry: Registry, config: &ServeConfig, drain: Drain) -> Self {
+        Self(router(Context::new(registry, config, drain)))
+    }
+
+    /// Answers a request of who has proved to be `identity`.
+    pub async fn answer(&self, identity: Identity, request: http::Request<Bytes>) -> Response {
+        let peer = Peer { certificate: Some((identity, String::new())) };
+        let Ok(response) = call(self.0.clone(), peer, request.map(Body::from)).await;
+        response
+    }
+}
+
 /// Answers every path.
 pub(crate) fn router(context: Context) -> Router {
     Router::new().fallback(answer).with_state(context)
@@ -174,13 +192,12 @@ fn text(status: StatusCode, content_type: &'static str, body: impl Into<Body>) -
     response
 }
 
-/// The router as hyper wants it, for one connection's peer.
+/// The router's answer to one connection's peer.
 pub(crate) async fn call(
     router: Router,
     peer: Peer,
-    request: http::Request<hyper::body::Incoming>,
+    mut request: Request,
 ) -> Result<Response, std::convert::Infallible> {
-    let mut request = request.map(Body::new);
     request.extensions_mut().insert(peer);
     router.oneshot(request).await
 }

@@ -13,7 +13,7 @@ use wherry_api::{Error, Reason};
 
 use crate::identity::Identity;
 
-pub(crate) use lines::{Line, Lines};
+pub use lines::{Lines, Masters, NoAnswer};
 pub use messages::MasterTransport;
 
 const REMOTE_USER: HeaderName = HeaderName::from_static("x-remote-user");

@@ -37,7 +37,7 @@ use wherry_store::{Encoded, Entry, ProposeError, Store};
 
 use crate::authenticate::Revoked;
 use crate::identity::Identity;
-use crate::masters::{Asker, Lines};
+use crate::masters::{Asker, Masters};
 use crate::node_graph::NodeGraph;
 
 pub(crate) use leader::Leader;
@@ -69,7 +69,7 @@ pub struct RegistryConfig {
     /// How long pods bear troubled nodes.
     pub tolerations: DefaultTolerations,
     /// How other masters are called; none where there are no others.
-    pub masters: Option<Arc<rustls::ClientConfig>>,
+    pub masters: Option<Arc<dyn Masters>>,
 }
 
 impl RegistryConfig {
@@ -111,8 +111,6 @@ struct Inner {
     addresses: Mutex<()>,
     node_graph: NodeGraph,
     revoked: Revoked,
-    /// The ways to other masters.
-    masters: Option<Lines>,
 }
 
 /// One object by its resource, namespace and name.
@@ -141,7 +139,6 @@ pub(crate) struct Written {
 impl Registry {
     /// A registry over a store.
     pub fn new(store: Store, config: RegistryConfig, clock: Arc<dyn Clock>) -> Self {
-        let masters = config.masters.as_deref().map(Lines::new);
         let inner = Inner {
             store,
             config,
@@ -150,7 +147,6 @@ impl Registry {
             addresses: Mutex::new(()),
             node_graph: NodeGraph::default(),
             revoked: Revoked::default(),
-            masters,
         };
         Self { inner: Arc::new(inner) }
     }

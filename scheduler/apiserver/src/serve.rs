@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use bytes::Bytes;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -73,7 +74,10 @@ async fn connection(stream: TcpStream, tls: TlsAcceptor, router: Router, drain: 
     let is_stranger = peer.certificate.is_none();
     let is_master = peer.certificate.as_ref().is_some_and(|(identity, _)| identity.is_master());
     let streams_max = if is_master { STREAMS_OF_A_MASTER_MAX } else { STREAMS_A_CONNECTION_MAX };
-    let service = service_fn(move |request| call(router.clone(), peer.clone(), request));
+    let service = service_fn(move |request| {
+        let request: http::Request<hyper::body::Incoming> = request;
+        call(router.clone(), peer.clone(), request.map(Body::new))
+    });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_MOST).max_buf_size(HEAD_BYTES_MAX as usize);
     builder

@@ -1,11 +1,13 @@
 //! A pod runs on the node that it is bound to, and no longer than until others may have been given what it was for.
 //!
-//! A node that the masters do not reach stops its pods itself. When they mark a pod for deletion because its node is
-//! unreachable, a replacement may start at once, so the pod must have ended by then. Other deletions take their time.
+//! A node that the masters do not hear stops its pods itself. When they mark a pod for deletion because its node is
+//! unreachable, a replacement may start at once, so the pod must have ended by then. Other deletions take their time, and so
+//! does one that was decided while the node was silent, and comes when it is heard again: the node is told of it.
 
 use std::time::Duration;
 
 use crate::history::{History, NodeChange, PodChange, Run};
+use crate::master::NODE_GRACE;
 use crate::world::STEP;
 
 /// How exact the moments of a history are.
@@ -36,7 +38,8 @@ fn handovers(history: &History) -> impl Iterator<Item = (&str, Duration)> {
         let pod = change.pod.as_ref().filter(|pod| pod.is_deleting && history.evicted.contains(&change.uid))?;
         let mut earlier = history.pods.iter().take(place).filter(|earlier| earlier.uid == change.uid);
         let was_deleting = earlier.next_back().is_some_and(is_deleting);
-        let is_lost = is_unreachable(history, pod.node.as_deref()?, change.revision);
+        let node = pod.node.as_deref()?;
+        let is_lost = is_unreachable(history, node, change.revision) && !is_heard(history, node, change.at);
         (is_lost && !was_deleting).then_some((change.uid.as_str(), change.at))
     })
 }
@@ -48,6 +51,12 @@ fn is_deleting(change: &PodChange) -> bool {
 fn is_unreachable(history: &History, node: &str, revision: u64) -> bool {
     let of_node = |change: &&NodeChange| change.node == node && change.revision <= revision;
     history.nodes.iter().rfind(of_node).is_some_and(|change| change.is_unreachable)
+}
+
+/// Whether a node was heard within the time that it may be silent.
+fn is_heard(history: &History, node: &str, at: Duration) -> bool {
+    let heard = history.heard.get(node).into_iter().flatten();
+    heard.rev().find(|heard| **heard <= at).is_some_and(|heard| *heard + NODE_GRACE > at)
 }
 
 #[cfg(test)]
@@ -74,6 +83,7 @@ mod tests {
         let history = History {
             pods: pods.into_iter().flatten().collect(),
             nodes: vec![node_is(30, true), node_is(50, false)],
+            heard: [("a".to_owned(), [28, 49, 52].map(moment).to_vec())].into(),
             evicted: evicted.iter().map(|uid| (*uid).to_owned()).collect(),
             runs: vec![Run { node: node.into(), uid: "u".into(), from: moment(from), until: until.map(moment) }],
             ..History::default()
@@ -92,6 +102,8 @@ mod tests {
         assert!(!is_sound(Some(40), "a", 11, None));
         assert!(is_sound(Some(20), "a", 11, Some(25)), "an ordinary deletion takes its time");
         assert!(is_sound(Some(60), "a", 11, Some(65)));
+        assert!(is_sound(Some(49), "a", 48, Some(51)), "a deletion that the node, which is heard again, is told of");
+        assert!(!is_sound(Some(48), "a", 11, Some(51)));
         assert!(is_sound_of(&[], Some(40), "a", 11, Some(41)), "a deletion for another reason");
     }
 }

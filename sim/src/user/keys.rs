@@ -64,7 +64,7 @@ impl Person {
     /// Asks, and keeps account of it.
     pub async fn ask(&self, api: &Api<ConfigMap>, ask: Ask) -> Answer {
         let begun = self.recorder.begin(self.number, self.port.times.now(), ask.clone());
-        let answer = carry_out(api, ask).await.unwrap_or_else(|error| failed(&error));
+        let answer = carry_out(api, ask.clone()).await.unwrap_or_else(|error| failed(&ask, &error));
         self.recorder.end(&begun, self.port.times.now(), answer.clone());
         answer
     }
@@ -106,9 +106,11 @@ async fn carry_out(api: &Api<ConfigMap>, ask: Ask) -> Result<Answer, Error> {
 }
 
 /// An error that says what stands in the way is an answer; any other may hide what became of it.
-fn failed(error: &Error) -> Answer {
-    match error.reason {
-        Reason::Conflict | Reason::AlreadyExists | Reason::NotFound => Answer::Refused,
+fn failed(ask: &Ask, error: &Error) -> Answer {
+    match (error.reason, ask) {
+        // There is no namespace yet.
+        (Reason::NotFound, Ask::Put { expect: None, .. }) => Answer::Unknown,
+        (Reason::Conflict | Reason::AlreadyExists | Reason::NotFound, _) => Answer::Refused,
         _ => Answer::Unknown,
     }
 }

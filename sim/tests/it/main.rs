@@ -4,6 +4,8 @@ use std::process::Command;
 
 /// Less time than by default.
 const SHORT: &[&str] = &["--troubled", "12", "--sound", "25"];
+/// Too little for everything to be as it was asked for at the end.
+const BRIEF: &[&str] = &["--troubled", "8", "--sound", "4"];
 const MASTERS: &[&str] = &["--nodes", "0", "--troubled", "15", "--sound", "8"];
 
 /// What the program says of seeds, and whether it found nothing.
@@ -28,17 +30,18 @@ fn masters_in_trouble() {
 
 #[test]
 fn a_cluster_in_trouble() {
-    is_sound(SHORT, 3);
+    is_sound(SHORT, 2);
 }
 
 #[test]
 fn the_same_seed_gives_the_same_history() {
-    for scenario in [MASTERS, SHORT] {
+    for scenario in [MASTERS, BRIEF] {
         let (first, _) = run(scenario, 7, 1, &[]);
         assert!(first.contains("history "), "{first}");
         assert_eq!(run(scenario, 7, 1, &[]).0, first);
-        assert_ne!(run(scenario, 8, 1, &[]).0.replace("seed 8", "seed 7"), first);
     }
+    let [one, other] = [7, 8].map(|seed| run(MASTERS, seed, 1, &[]).0);
+    assert_ne!(other.replace("seed 8", "seed 7"), one);
 }
 
 /// Whether a planted bug is found within a few seeds, and by the checker whose matter it is.
@@ -50,6 +53,16 @@ fn is_found(scenario: &[&str], bug: &str, words: &[&str]) {
 #[test]
 fn a_disk_that_lies_is_found() {
     is_found(MASTERS, "lying-disk", &["cannot open", "not linearizable", "revisions do not grow"]);
+}
+
+#[test]
+fn an_old_read_is_found() {
+    is_found(MASTERS, "old-read", &["not linearizable"]);
+}
+
+#[test]
+fn a_fence_that_comes_late_is_found() {
+    is_found(BRIEF, "late-fence", &["when it was given to others"]);
 }
 
 #[test]

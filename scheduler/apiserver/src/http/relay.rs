@@ -55,7 +55,7 @@ async fn pass_on(context: &Context, mut leader: Leader, asked: &Asked<'_>) -> Re
         let whole = Limited::new(body, REFUSAL_BYTES_MAX).collect().await;
         return Err(refusal(head.status, &whole.map(|whole| whole.to_bytes()).unwrap_or_default()));
     }
-    let body = if *is_watch { until_left(context, leader, body) } else { Body::new(body) };
+    let body = if *is_watch { until_left(context, leader, body) } else { body };
     let mut response = Response::new(body);
     *response.status_mut() = head.status;
     *response.headers_mut() = chosen(&head.headers, &ANSWERED);
@@ -63,7 +63,7 @@ async fn pass_on(context: &Context, mut leader: Leader, asked: &Asked<'_>) -> Re
 }
 
 /// A watch's lines, until the leader is another one, or this server drains.
-fn until_left(context: &Context, mut leader: Leader, body: hyper::body::Incoming) -> Body {
+fn until_left(context: &Context, mut leader: Leader, body: Body) -> Body {
     let drain = context.drain.clone();
     let over = async move {
         tokio::select! {

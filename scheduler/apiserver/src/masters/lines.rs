@@ -1,11 +1,14 @@
-//! Kept connections to other masters: HTTP/2 over mutual TLS.
+//! The way to other masters, and what it is between machines: kept connections of HTTP/2 over mutual TLS.
 //!
 //! Who asks says how long it waits; a line that proves useless is dropped by [`Lines::forget`], and the next question gets
 //! a new one.
 
 use std::collections::HashMap;
+use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use async_trait::async_trait;
+use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
 use http_body_util::Full;
@@ -16,13 +19,23 @@ use wherry_client::{TlsConnector, causes, pools};
 /// How many masters' lines are kept: those of former members go with all others.
 const LINES_MAX: usize = 32;
 
+/// The way to the APIs of other masters.
+#[async_trait]
+pub trait Masters: Debug + Send + Sync + 'static {
+    /// Asks the master at `address` (`host:port`) something, by path and query; the beginning of its answer. Who waits for it
+    /// says how long.
+    async fn ask(&self, address: &str, request: http::Request<Bytes>) -> Result<Response<Body>, NoAnswer>;
+}
+
 /// Lines by the masters' addresses.
-pub(crate) struct Lines {
+#[derive(Debug)]
+pub struct Lines {
     tls: rustls::ClientConfig,
     known: Mutex<HashMap<String, Arc<Line>>>,
 }
 
 /// The way to one master.
+#[derive(Debug)]
 pub(crate) struct Line {
     pool: Pool<TlsConnector, Full<Bytes>>,
     address: String,
@@ -31,16 +44,18 @@ pub(crate) struct Line {
 /// A master gave no answer.
 #[derive(Debug, thiserror::Error)]
 #[error("no answer from the master at {address}: {why}")]
-pub(crate) struct NoAnswer {
-    address: String,
-    why: String,
+pub struct NoAnswer {
+    /// Who was asked.
+    pub address: String,
+    /// What stood in the way.
+    pub why: String,
     /// Whether it is certain that nothing of the request was sent.
-    pub(crate) is_unsent: bool,
+    pub is_unsent: bool,
 }
 
 impl Lines {
-    /// None yet.
-    pub(crate) fn new(tls: &rustls::ClientConfig) -> Self {
+    /// None yet; with a master's client certificate.
+    pub fn new(tls: &rustls::ClientConfig) -> Self {
         let mut tls = tls.clone();
         tls.alpn_protocols = vec![b"h2".to_vec()];
         Self { tls, known: Mutex::default() }
@@ -63,6 +78,15 @@ impl Lines {
     /// The next to use the line to that master gets a new one.
     pub(crate) fn forget(&self, address: &str) {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(address);
+    }
+}
+
+#[async_trait]
+impl Masters for Lines {
+    async fn ask(&self, address: &str, request: http::Request<Bytes>) -> Result<Response<Body>, NoAnswer> {
+        let (parts, body) = request.into_parts();
+        let path_and_query = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+        Ok(self.to(address).ask(parts.method, path_and_query, parts.headers, body).await?.map(Body::new))
     }
 }
 

@@ -7,12 +7,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
 use bytes::Bytes;
 use futures::StreamExt;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, Response};
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
 use tokio::sync::watch;
 use tokio::time::{Sleep, sleep};
 use wherry_api::{Error, Reason, Resource};
@@ -20,7 +20,7 @@ use wherry_client::{RawWatch, Request, WatchOptions, refusal, route_of, watch_ev
 use wherry_store::{Leadership, Member};
 
 use super::Registry;
-use crate::masters::{Asker, Line, on_behalf};
+use crate::masters::{Asker, Masters, on_behalf};
 
 /// How long a request waits for somebody to lead.
 const LEADER_PATIENCE: Duration = Duration::from_secs(5);
@@ -46,7 +46,7 @@ enum Seat {
 /// Another master that leads, asked on somebody's behalf.
 pub(crate) struct Leader {
     member: Member,
-    line: Arc<Line>,
+    masters: Arc<dyn Masters>,
     headers: HeaderMap,
     leadership: watch::Receiver<Leadership>,
 }
@@ -87,13 +87,13 @@ impl Way<'_> {
     async fn seat(&mut self) -> Result<Seat, Error> {
         loop {
             let now = self.leadership.borrow_and_update().clone();
-            match (now, &self.registry.inner.masters) {
+            match (now, &self.registry.inner.config.masters) {
                 (Leadership::Leader, _) => return Ok(Seat::Here),
                 // Its own disk may be in the way: it says so itself.
                 _ if self.registry.store().is_alone() => return Ok(Seat::Here),
                 (Leadership::Follower { leader: Some(member) }, Some(masters)) if !self.asker.stays => {
-                    let (line, headers) = (masters.to(&member.address), on_behalf(&self.asker.identity)?);
-                    return Ok(Seat::There(Leader { member, line, headers, leadership: self.leadership.clone() }));
+                    let (masters, headers) = (Arc::clone(masters), on_behalf(&self.asker.identity)?);
+                    return Ok(Seat::There(Leader { member, masters, headers, leadership: self.leadership.clone() }));
                 }
                 _ => self.wait(Error::undone("this master does not lead")).await?,
             }
@@ -127,14 +127,16 @@ impl Leader {
         path_and_query: &str,
         headers: HeaderMap,
         body: Bytes,
-    ) -> Result<Response<Incoming>, Error> {
+    ) -> Result<Response<Body>, Error> {
         let is_read = is_read(&method);
-        let mut all = headers;
-        all.extend(self.headers.clone());
-        let line = Arc::clone(&self.line);
+        let request = http::Request::builder().method(method).uri(path_and_query).body(body);
+        let mut request = request.map_err(|error| Error::new(Reason::BadRequest, error.to_string()))?;
+        *request.headers_mut() = headers;
+        request.headers_mut().extend(self.headers.clone());
+        let (masters, address) = (Arc::clone(&self.masters), self.member.address.clone());
         tokio::select! {
             biased;
-            answer = line.ask(method, path_and_query, all, body) => answer.map_err(|error| {
+            answer = masters.ask(&address, request) => answer.map_err(|error| {
                 if error.is_unsent { Error::undone(error.to_string()) } else { lost(is_read, &error.to_string()) }
             }),
             () = self.left() => Err(lost(is_read, "it does not lead any more")),
