@@ -1,7 +1,8 @@
 //! What only the leader can do: writes, and reads of what is in its memory only. A request that came to another master is
 //! passed on, as its user's; while nobody leads it waits.
 //!
-//! A request is repeated only where it is certain that nothing was done, or where it reads.
+//! A request is repeated only where it is certain that nothing was done, or where it reads. A refusal is a read: it is given
+//! from a state that is known to be the newest.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -66,7 +67,14 @@ impl Registry {
         let mut way = Way { registry: self, asker, leadership: self.store().leadership(), patience: None };
         loop {
             let outcome = match way.seat().await? {
-                Seat::Here => here().await,
+                Seat::Here => match here().await {
+                    // Another one may have led since, unknown to this master, as after a pause.
+                    Err(error) if rests_on_state(&error) => {
+                        self.reach(None).await?;
+                        here().await
+                    }
+                    outcome => outcome,
+                },
                 Seat::There(leader) => there(leader).await,
             };
             match outcome {
@@ -184,6 +192,12 @@ impl Leader {
         let chunks = chunks.map(|chunk| chunk.map_err(|error| lost(true, &error.to_string())));
         Ok(watch_events(chunks.take_until(Box::pin(async move { self.left().await })).boxed()))
     }
+}
+
+/// Whether a request was refused, and nothing of it done, for what this master has, or has not.
+const fn rests_on_state(error: &Error) -> bool {
+    use Reason::{AlreadyExists, Conflict, Forbidden, Invalid, NotFound};
+    matches!(error.reason, AlreadyExists | Conflict | Forbidden | Invalid | NotFound)
 }
 
 /// The error of a leader that was lost after it may have been asked.
