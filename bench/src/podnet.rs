@@ -22,7 +22,7 @@ use wherry_vnet::{Egress, Namespace, Network, NetworkConfig, NoServices, PodIden
 use crate::figures::Row;
 
 const PORT: u16 = 8080;
-const BYTES: u64 = 2 << 30;
+const BYTES: u64 = 1 << 30;
 const CHUNK_BYTES: usize = 128 * 1024;
 const ROUND_TRIPS: u32 = 20_000;
 
@@ -65,10 +65,10 @@ fn rows(what: &str, own: &Figures, bridge: &Figures) -> [Row; 2] {
 
 fn over_a_bridge() -> anyhow::Result<Figures> {
     let (host, a, b) = (Place::new()?, Place::new()?, Place::new()?);
-    host.ip("link add bridge type bridge")?;
+    host.ip("link add name bridge type bridge")?;
     host.ip("link set bridge up")?;
-    for (place, link, address) in [(&a, "a", "172.30.0.2/24"), (&b, "b", "172.30.0.3/24")] {
-        host.ip(&format!("link add {link} type veth peer name eth0 netns {}", place.thread))?;
+    for (place, link, address) in [(&a, "left", "172.30.0.2/24"), (&b, "right", "172.30.0.3/24")] {
+        host.ip(&format!("link add name {link} type veth peer name eth0 netns {}", place.thread))?;
         host.ip(&format!("link set {link} master bridge up"))?;
         place.ip(&format!("addr add {address} dev eth0"))?;
         place.ip("link set eth0 up")?;

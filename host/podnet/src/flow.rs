@@ -201,8 +201,8 @@ impl Flow {
         if self.room().is_some() {
             ready |= self.stream.reader.poll_readable(context).is_ready();
         }
-        let is_full = !self.delivered && self.stack.socket().can_recv() && self.stream.writer.capacity() == 0;
-        if is_full && self.stream.writer.poll_writable(context).is_ready() {
+        let waits = !self.delivered && self.stack.socket().can_recv();
+        if waits && self.stream.writer.poll_writable(context).is_ready() {
             // Ready without room: nobody reads any more.
             if self.stream.writer.capacity() == 0 {
                 self.abort();

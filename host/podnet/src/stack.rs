@@ -20,9 +20,6 @@ use crate::packet::checksums;
 /// Memory is used as far as it is filled.
 const BUFFER_BYTES: usize = 512 * 1024;
 
-/// How long an acknowledgement waits for an answer to go with.
-const ACKNOWLEDGE_MOST: smoltcp::time::Duration = smoltcp::time::Duration::from_millis(10);
-
 /// The stack of one connection.
 pub(crate) struct Stack {
     began: Instant,
@@ -54,7 +51,8 @@ impl Stack {
         let buffer = || SocketBuffer::new(vec![0; BUFFER_BYTES]);
         let mut socket = Socket::new(buffer(), buffer());
         socket.set_nagle_enabled(false);
-        socket.set_ack_delay(Some(ACKNOWLEDGE_MOST));
+        // A kernel that sends little at once has room for no more than two of the largest packets, and would wait.
+        socket.set_ack_delay(None);
         let mut sockets = SocketSet::new(Vec::with_capacity(1));
         let socket = sockets.add(socket);
         Self { began: Instant::now(), interface, sockets, socket, link }
