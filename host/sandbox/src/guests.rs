@@ -191,6 +191,11 @@ impl Guests {
             }
             ToSandbox::Dialed { request, outcome } => self.node.dialed(request, outcome, descriptors.pop()),
             ToSandbox::Resolved { request, outcome } => self.node.resolved(request, outcome),
+            ToSandbox::Taken { pod, at } => {
+                if let Some(pod) = self.pod_at(pod) {
+                    pod.lose(at);
+                }
+            }
             ToSandbox::Datagram { pod, from, to, payload } => {
                 if let Some(pod) = self.pod_at(pod) {
                     pod.receive(from, to, payload.into());

@@ -45,6 +45,8 @@ pub(crate) enum ToSandbox {
     Dialed { request: u64, outcome: Result<Dialed, Refusal> },
     /// To `ToNode::Resolve`.
     Resolved { request: u64, outcome: Result<Vec<IpAddr>, NameError> },
+    /// A TCP port that was announced cannot be had: a Linux container of the pod has it.
+    Taken { pod: IpAddr, at: SocketAddr },
     /// A datagram for a bound port of a pod.
     Datagram { pod: IpAddr, from: SocketAddr, to: SocketAddr, payload: Vec<u8> },
     /// The log goes on in another file. Descriptor: the file.

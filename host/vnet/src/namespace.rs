@@ -2,6 +2,7 @@
 
 mod held;
 mod mixed;
+mod ports;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -13,22 +14,20 @@ use bytes::Bytes;
 use crate::dial::DialError;
 use crate::egress;
 use crate::gate::Patience;
-use crate::http::HttpHandler;
 use crate::kernel::KernelSide;
-use crate::listener::{Backlog, Listener};
+use crate::listener::Backlog;
 use crate::network::{Egress, Network, PodIdentity};
 use crate::ports::{Phase, Ports, Socket};
 use crate::route::{Route, Tries};
 use crate::services::{Protocol, Resolution};
 use crate::stream::{Handle, Stream, pair};
-use crate::udp::{Datagram, Inbox, UdpSocket};
-use crate::uplink::{Holder, PortKind};
+use crate::udp::{Datagram, Inbox};
+use crate::uplink::Holder;
+
+pub use ports::BindError;
 
 /// How many names an alias may lead through before it counts as missing.
 const ALIASES_MAX: usize = 4;
-
-/// How many ports are picked for a module, where containers have them, before none counts as free.
-const PICKS_MAX: usize = 16;
 
 /// The network of one pod, shared by its containers. Its address returns to the pool when `close` is called or the
 /// last clone of the `Arc` goes.
@@ -47,20 +46,6 @@ enum At {
     Holder(Arc<dyn Holder>),
     /// If anybody, a container.
     Kernel(Arc<dyn KernelSide>),
-}
-
-/// Why a port cannot be bound.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BindError {
-    /// Another container of the pod has it: `EADDRINUSE`.
-    #[error("address already in use")]
-    InUse,
-    /// Not an address of this pod: `EADDRNOTAVAIL`.
-    #[error("cannot assign requested address")]
-    NotLocal,
-    /// The namespace is closed.
-    #[error("the pod's network is closed")]
-    Closed,
 }
 
 impl Namespace {
@@ -86,32 +71,6 @@ impl Namespace {
     /// Whether the pod may leave the cluster.
     pub const fn egress(&self) -> Egress {
         self.egress
-    }
-
-    /// Listens on a port; port 0 picks a free one. The unspecified address covers localhost and the pod's address.
-    pub fn listen(self: &Arc<Self>, on: SocketAddr) -> Result<Listener, BindError> {
-        let backlog = Arc::new(Backlog::default());
-        let local = self.bind(on, &Socket::Tcp(Arc::clone(&backlog)), None)?;
-        self.tell_bound(PortKind::Tcp, local, true);
-        Ok(Listener::new(local, backlog, Arc::downgrade(self)))
-    }
-
-    /// Serves a port by a handler as well as by the returned listener: the ingress on this node calls the handler,
-    /// everybody else connects to the listener, and the caller speaks HTTP/1.1 over what it accepts.
-    pub fn listen_http(self: &Arc<Self>, port: u16, handler: Arc<dyn HttpHandler>) -> Result<Listener, BindError> {
-        let backlog = Arc::new(Backlog::default());
-        let on = (Ipv4Addr::UNSPECIFIED, port).into();
-        let local = self.bind(on, &Socket::Http(Arc::clone(&backlog)), Some(handler))?;
-        self.tell_bound(PortKind::Http, local, true);
-        Ok(Listener::new(local, backlog, Arc::downgrade(self)))
-    }
-
-    /// Binds a UDP port; port 0 picks a free one.
-    pub fn bind_udp(self: &Arc<Self>, on: SocketAddr) -> Result<UdpSocket, BindError> {
-        let inbox = Arc::new(Inbox::default());
-        let local = self.bind(on, &Socket::Udp(Arc::clone(&inbox)), None)?;
-        self.tell_bound(PortKind::Udp, local, true);
-        Ok(UdpSocket::new(local, inbox, Arc::clone(self)))
     }
 
     /// Connects to localhost, a pod, a Service, or (where egress is allowed) the world.
@@ -167,17 +126,6 @@ impl Namespace {
             }
         }
         Err(Resolution::Missing)
-    }
-
-    /// Closes the listeners and refuses new ones: connections in progress go on. A pod's SIGTERM.
-    pub fn close_listeners(&self) {
-        let mut ports = self.lock();
-        if ports.phase == Phase::Open {
-            ports.phase = Phase::ListenersClosed;
-        }
-        let gone = self.unbind(&mut ports, |_, socket| socket.backlog().is_some());
-        drop(ports);
-        gone.iter().for_each(|backlog| backlog.close());
     }
 
     /// Closes everything and gives back the address.
@@ -250,14 +198,6 @@ impl Namespace {
         }
     }
 
-    pub(crate) fn unbind_tcp(&self, backlog: &Arc<Backlog>) {
-        self.unbind(&mut self.lock(), |_, socket| socket.is_backlog(backlog));
-    }
-
-    pub(crate) fn unbind_udp(&self, inbox: &Arc<Inbox>) {
-        self.unbind(&mut self.lock(), |_, socket| socket.is_inbox(inbox));
-    }
-
     /// To a pod of this process; in a sandbox, to its containers where no module listens.
     async fn connect_within(&self, other: &Self, to: SocketAddr) -> Result<Stream, DialError> {
         match (self.connect_to(other, to).await, self.network.uplink()) {
@@ -279,38 +219,6 @@ impl Namespace {
             Some(Socket::Held(holder)) => Ok(At::Holder(Arc::clone(holder))),
             Some(Socket::Udp(_)) | None => ports.kernel.clone().map(At::Kernel).ok_or(DialError::Refused),
         }
-    }
-
-    /// Takes a port, in the kernel's part as well. Returns what was bound.
-    fn bind(
-        &self,
-        on: SocketAddr,
-        socket: &Socket,
-        handler: Option<Arc<dyn HttpHandler>>,
-    ) -> Result<SocketAddr, BindError> {
-        let tries = if on.port() == 0 { PICKS_MAX } else { 1 };
-        let mut bound = (0..tries).map(|_| self.try_bind(on, socket, handler.clone()));
-        bound.find(|bound| *bound != Err(BindError::InUse)).unwrap_or(Err(BindError::InUse))
-    }
-
-    fn try_bind(
-        &self,
-        on: SocketAddr,
-        socket: &Socket,
-        handler: Option<Arc<dyn HttpHandler>>,
-    ) -> Result<SocketAddr, BindError> {
-        let mut ports = self.lock();
-        let local = ports.bind(self.local(on)?, socket.clone())?;
-        if let Some(handler) = handler {
-            self.network.add_handler(SocketAddr::new(self.address, local.port()), handler);
-        }
-        let Some(kernel) = ports.kernel.clone() else { return Ok(local) };
-        drop(ports);
-        let bound = kernel.bind(socket.protocol(), local);
-        if bound.is_err() {
-            self.unbind(&mut self.lock(), |at, other| at == local && other.protocol() == socket.protocol());
-        }
-        bound.map(|()| local)
     }
 
     /// Both ends of a connection out of this node.
@@ -349,31 +257,6 @@ impl Namespace {
             return Resolution::Addresses(vec![self.address]);
         }
         self.network.services().resolve(&self.pod.namespace, name)
-    }
-
-    /// Takes sockets out of the port table, their handlers with them so that a port's next owner keeps its own.
-    /// The backlogs are for the caller to close once it has let go of the table.
-    fn unbind(&self, ports: &mut Ports, which: impl Fn(SocketAddr, &Socket) -> bool) -> Vec<Arc<Backlog>> {
-        let gone = ports.unbind(which);
-        for (on, socket) in &gone {
-            if matches!(socket, Socket::Http(_) | Socket::Held(_)) {
-                self.network.remove_handler(SocketAddr::new(self.address, on.port()));
-            }
-            self.tell_bound(socket.kind(), *on, false);
-            if let Some(kernel) = &ports.kernel {
-                kernel.unbind(socket.protocol(), *on);
-            }
-        }
-        gone.into_iter().filter_map(|(_, socket)| socket.backlog().cloned()).collect()
-    }
-
-    fn local(&self, on: SocketAddr) -> Result<SocketAddr, BindError> {
-        let ip = on.ip().to_canonical();
-        if ip.is_unspecified() || self.is_own(ip) {
-            Ok(SocketAddr::new(ip, on.port()))
-        } else {
-            Err(BindError::NotLocal)
-        }
     }
 
     fn is_own(&self, ip: IpAddr) -> bool {

@@ -76,6 +76,7 @@ impl Link {
         let Some(holder) = self.holder() else { return };
         if let Err(error) = pod.bind_held(at, holder, handler) {
             tracing::warn!(sandbox = %self.name, %at, %error, "a port that a sandbox listens on is not reachable");
+            self.tell(&ToSandbox::Taken { pod: pod.address(), at }, Vec::new());
         }
     }
 

@@ -57,6 +57,9 @@ impl KernelSide for Kernel {
     }
 
     fn bind(&self, protocol: Protocol, at: SocketAddr) -> Result<(), BindError> {
+        if at.port() == PORT {
+            return Err(BindError::InUse);
+        }
         self.bound.lock().unwrap().push(format!("{protocol:?} {at}"));
         Ok(())
     }
@@ -129,4 +132,17 @@ async fn containers_and_the_node_reach_modules_at_localhost() {
         server.exited().await;
         until(|| *kernel.unbound.lock().unwrap() == 1).await;
     }
+}
+
+#[tokio::test]
+async fn a_port_that_a_container_has_is_closed_to_the_module_that_took_it() {
+    let world = World::new().await;
+    let _deaf = world.start("shop", "pod", "deaf", &[]).await.unwrap();
+    attach(&world.pod("pod"));
+    let on = format!("0.0.0.0:{PORT}");
+    let server = world.start("shop", "pod", "echo", &[("ON", &on)]).await.unwrap();
+    // The program ends with its listener.
+    assert_eq!(server.exited().await.code, 0);
+    let client = world.start("shop", "pod", "client", &[("TO", &format!("127.0.0.1:{PORT}"))]).await.unwrap();
+    assert_eq!(client.exited().await.code, 0, "{}", world.log("pod"));
 }

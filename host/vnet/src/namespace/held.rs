@@ -121,6 +121,12 @@ impl Namespace {
         if self.remember(&stream) { Ok(stream) } else { Err(DialError::Unreachable) }
     }
 
+    /// A TCP port that was announced is another's, a container's: who listens here hears that the listener is closed.
+    pub fn lose(&self, at: SocketAddr) {
+        let gone = self.unbind(&mut self.lock(), |on, socket| on == at && socket.backlog().is_some());
+        gone.iter().for_each(|backlog| backlog.close());
+    }
+
     /// Tells the node of ports: others can reach them, or the pod's own containers.
     pub(super) fn tell_bound(&self, kind: PortKind, at: SocketAddr, is_bound: bool) {
         if let Some(uplink) = self.network.uplink() {

@@ -8,7 +8,7 @@ use super::*;
 use crate::network::NetworkConfig;
 use crate::peers::Peers;
 use crate::services::{NoServices, Services, Translation};
-use crate::{Body, LISTENER_BACKLOG_MAX, TryRead, Unanswered, full_body};
+use crate::{Body, HttpHandler, LISTENER_BACKLOG_MAX, TryRead, Unanswered, full_body};
 
 const SERVICE: &str = "10.96.0.10";
 
