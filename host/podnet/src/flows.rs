@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use crate::packet::Key;
 
 /// How many connections a pod's containers have at once, by the device.
-pub(crate) const FLOWS_MAX: usize = 4096;
+pub(crate) const FLOWS_MAX: usize = 2048;
 
 /// How many of those that containers open wait for their other end.
 const DIALING_MAX: usize = 256;

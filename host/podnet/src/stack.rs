@@ -18,7 +18,7 @@ use crate::packet::checksums;
 
 /// How much of each direction waits in a stack, in bytes: enough that a sender of the largest packets need not stop for each.
 /// Memory is used as far as it is filled.
-const BUFFER_BYTES: usize = 512 * 1024;
+const BUFFER_BYTES: usize = 256 * 1024;
 
 /// The stack of one connection.
 pub(crate) struct Stack {
