@@ -131,7 +131,7 @@ async fn node(number: usize, kubeconfig: &Kubeconfig, data: &Path, drain: Drain)
     let proxy = Proxy::new(client.clone(), table, Arc::clone(&network), clock.as_ref(), site)?;
     proxy.run(Listeners { http: None, https: None }, &drain);
     drop(Informer::<Seen>::spawn::<Node>(client.all(), "", "", &drain));
-    let runtimes = Runtimes::new(vec![FakeRuntime::new()]);
+    let runtimes = Runtimes::new(vec![FakeRuntime::new()], Vec::new());
     let agent = Agent::new(config, client, runtimes, network, clock)?;
     drain.spawn_graceful(agent.run(drain.clone()));
     Ok(())

@@ -60,7 +60,7 @@ async fn run(parts: Parts, drain: Drain) {
             Err(_) => tokio::time::sleep(REST).await,
         }
     };
-    let runtimes = Runtimes::new(vec![parts.runtime]);
+    let runtimes = Runtimes::new(vec![parts.runtime], Vec::new());
     match Agent::new(config, client, runtimes, network, parts.port.times.clock()) {
         Ok(agent) => agent.run(drain).await,
         Err(error) => eprintln!("a node cannot use its directory: {error}"),

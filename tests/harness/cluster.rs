@@ -297,6 +297,8 @@ pub(crate) fn spawn(
         }
     }
     // A debug build on a busy machine is slow to start again; what is about a node's failure says how patient it is.
+    // No test but those that start one has an engine: the machine's own is somebody else's.
+    command.env("WHERRY_DOCKER", "off");
     command.envs(PATIENT).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut process = command.spawn().with_context(|| format!("cannot start {}", binary.display()))?;
     let errors = Arc::new(Mutex::new(String::new()));

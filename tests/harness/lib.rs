@@ -1,6 +1,7 @@
 //! Starts real `wherry` processes for tests: on free ports, in a directory of their own, ended by pid.
 
 mod cluster;
+mod engine;
 mod http;
 mod kubectl;
 mod machine;
@@ -11,6 +12,7 @@ mod script;
 mod tls;
 
 pub use cluster::{Beside, Cluster, PATIENCE, Ports, refused, refused_start, until};
+pub use engine::Engine;
 pub use http::{Answer, get};
 pub use kubectl::{Following, Kubectl, Printed};
 pub use machine::Machine;

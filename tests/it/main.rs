@@ -15,6 +15,7 @@ mod cluster;
 mod commands;
 mod controllers;
 mod disk;
+mod docker;
 mod drain;
 mod failure;
 mod faults;

@@ -1,14 +1,22 @@
-//! `image`: modules into, and out of, the cluster's own registry. A file is checked before it is sent.
+//! `image`: modules and Linux images into, and out of, the cluster's own registry. A file is checked before it is sent.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
 use wherry_client::Https;
-use wherry_image::{Reference, RegistryClient, inspect};
+use wherry_image::{Blob, Reference, RegistryClient, Saved, inspect};
 
 use crate::args::{ImageVerb, RegistryArgs};
 use crate::grid::Grid;
+use crate::layer::Layer;
+
+/// With what every module begins.
+const WASM_MAGIC: &[u8; 4] = b"\0asm";
+/// An archive has two blocks at least.
+const ARCHIVE_BYTES_MIN: u64 = 1024;
 
 /// Carries out a verb.
 pub async fn run(verb: ImageVerb) -> anyhow::Result<()> {
@@ -21,10 +29,37 @@ pub async fn run(verb: ImageVerb) -> anyhow::Result<()> {
 
 async fn load(file: &Path, name: &str, registry: &RegistryArgs) -> anyhow::Result<()> {
     let reference: Reference = name.parse()?;
+    let mut opened = File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let mut magic = [0; WASM_MAGIC.len()];
+    let is_module = opened.read(&mut magic)? < magic.len() || magic == *WASM_MAGIC;
+    let is_archive = !is_module && file.metadata()?.len() >= ARCHIVE_BYTES_MIN;
+    if is_archive {
+        load_archive(file, opened, &reference, registry).await
+    } else {
+        load_module(file, &reference, registry).await
+    }
+}
+
+async fn load_module(file: &Path, reference: &Reference, registry: &RegistryArgs) -> anyhow::Result<()> {
     let module = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     let inspected = inspect(&module).with_context(|| format!("{} cannot run here", file.display()))?;
-    open(registry)?.push(&reference, module.into()).await?;
+    open(registry)?.push(reference, module.into()).await?;
     sayln!("{reference} loaded ({:?})", inspected.kind);
+    Ok(())
+}
+
+/// A Linux image, as `docker save` writes it.
+async fn load_archive(
+    file: &Path,
+    mut opened: File,
+    reference: &Reference,
+    registry: &RegistryArgs,
+) -> anyhow::Result<()> {
+    let saved = Saved::read(&mut opened).with_context(|| format!("{} is no image", file.display()))?;
+    let layers = saved.layers.iter().map(|&place| Layer::of(file, place)).collect::<std::io::Result<Vec<_>>>()?;
+    let digests: Vec<_> = layers.iter().map(|layer| layer.digest().to_owned()).collect();
+    open(registry)?.push_linux(reference, &saved.image(&digests), saved.config.clone(), layers).await?;
+    sayln!("{reference} loaded (Linux image, {} layers)", digests.len());
     Ok(())
 }
 

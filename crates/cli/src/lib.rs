@@ -20,6 +20,7 @@ mod generate;
 mod get;
 mod grid;
 mod images;
+mod layer;
 mod logs;
 mod masters;
 mod metadata;

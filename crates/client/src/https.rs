@@ -129,6 +129,12 @@ impl Https {
         let (parts, body) = self.exchange(&Call { method, path_and_query, accept, content_type, body }).await?;
         Ok((parts.status, parts.headers, body))
     }
+
+    /// What such a server has at a path, as it comes: it may be more than fits into memory.
+    pub async fn download(&self, path_and_query: &str) -> Result<BoxStream<'static, Result<Bytes, Error>>, Error> {
+        let (server, response) = self.open(&Call::get(path_and_query)).await?;
+        Ok(heard_chunks(response.into_body(), server))
+    }
 }
 
 #[async_trait]

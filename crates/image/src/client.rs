@@ -1,16 +1,22 @@
-//! The client of an OCI registry, as far as modules need it. Follows the OCI distribution specification 1.1.
+//! The client of an OCI registry, as far as modules and loaded Linux images need it. Follows the OCI distribution specification 1.1.
 
+use std::io;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
 use http::{HeaderMap, Method, StatusCode, header};
 use serde::Deserialize;
 use wherry_client::Https;
 
 use crate::artifact::{Artifact, MANIFEST_TYPE, digest};
-use crate::{FetchError, ImageSource, Reference};
+use crate::{BlobStream, Content, FetchError, ImageSource, LinuxImage, LinuxSource, Reference};
 
+/// How much of a large blob is sent at once, in bytes.
+const CHUNK_BYTES: usize = 8 << 20;
+/// The media type of pieces.
+const BYTES_TYPE: &str = "application/octet-stream";
 /// How often a push is begun.
 const PUSH_TRIES: u32 = 3;
 
@@ -26,6 +32,15 @@ pub struct Listed {
     pub name: String,
     /// The manifest's digest.
     pub digest: String,
+}
+
+/// A piece of an image that is to be pushed, and that need not fit into memory.
+pub trait Blob: Send {
+    /// `sha256:…`.
+    fn digest(&self) -> &str;
+
+    /// The next part of it, of so many bytes at most; an empty one is the end.
+    fn next(&mut self, bytes_max: usize) -> io::Result<Bytes>;
 }
 
 #[derive(Deserialize)]
@@ -67,6 +82,21 @@ impl RegistryClient {
         self.exchange(Method::PUT, &path, Some(MANIFEST_TYPE), artifact.manifest).await.map(drop)
     }
 
+    /// Puts a Linux image into the registry under a name: its pieces, then its manifest.
+    pub async fn push_linux(
+        &self,
+        reference: &Reference,
+        image: &LinuxImage,
+        config: Bytes,
+        layers: impl IntoIterator<Item = impl Blob>,
+    ) -> Result<(), FetchError> {
+        self.put_blob(reference, &image.config.digest, config).await?;
+        for layer in layers {
+            self.put_in_chunks(reference, layer).await?;
+        }
+        self.exchange(Method::PUT, &manifest_path(reference), Some(MANIFEST_TYPE), image.manifest()).await.map(drop)
+    }
+
     /// All images.
     pub async fn list(&self) -> Result<Vec<Listed>, FetchError> {
         let catalog: Catalog = self.read("/v2/_catalog").await?;
@@ -88,18 +118,44 @@ impl RegistryClient {
     }
 
     async fn put_blob(&self, reference: &Reference, digest: &str, content: Bytes) -> Result<(), FetchError> {
-        let repository = &reference.repository;
-        let known = self.exchange(Method::HEAD, &format!("/v2/{repository}/blobs/{digest}"), None, Bytes::new()).await;
-        if known.is_ok() {
+        if self.has(reference, digest).await {
             return Ok(());
         }
-        let begin = format!("/v2/{repository}/blobs/uploads/");
-        let (headers, _) = self.exchange(Method::POST, &begin, None, Bytes::new()).await?;
-        let place = headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
-        let place = place.ok_or_else(|| FetchError::Unavailable("the registry named no place to upload to".into()))?;
+        let place = self.begin(reference).await?;
+        self.finish(&place, digest, content).await
+    }
+
+    async fn put_in_chunks(&self, reference: &Reference, mut blob: impl Blob) -> Result<(), FetchError> {
+        if self.has(reference, blob.digest()).await {
+            return Ok(());
+        }
+        let mut place = self.begin(reference).await?;
+        loop {
+            let chunk = blob.next(CHUNK_BYTES).map_err(|error| FetchError::Unavailable(error.to_string()))?;
+            if chunk.is_empty() {
+                return self.finish(&place, blob.digest(), chunk).await;
+            }
+            let (headers, _) = self.exchange(Method::PATCH, &place, Some(BYTES_TYPE), chunk).await?;
+            place = location(&headers)?;
+        }
+    }
+
+    async fn has(&self, reference: &Reference, digest: &str) -> bool {
+        let path = format!("/v2/{}/blobs/{digest}", reference.repository);
+        self.exchange(Method::HEAD, &path, None, Bytes::new()).await.is_ok()
+    }
+
+    /// Begins an upload; gives where it goes.
+    async fn begin(&self, reference: &Reference) -> Result<String, FetchError> {
+        let path = format!("/v2/{}/blobs/uploads/", reference.repository);
+        let (headers, _) = self.exchange(Method::POST, &path, None, Bytes::new()).await?;
+        location(&headers)
+    }
+
+    async fn finish(&self, place: &str, digest: &str, rest: Bytes) -> Result<(), FetchError> {
         let joint = if place.contains('?') { '&' } else { '?' };
         let path = format!("{place}{joint}digest={digest}");
-        self.exchange(Method::PUT, &path, Some("application/octet-stream"), content).await.map(drop)
+        self.exchange(Method::PUT, &path, Some(BYTES_TYPE), rest).await.map(drop)
     }
 
     async fn read<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, FetchError> {
@@ -136,6 +192,26 @@ impl ImageSource for RegistryClient {
         let path = format!("/v2/{}/blobs/{digest}", reference.repository);
         Ok(self.exchange(Method::GET, &path, None, Bytes::new()).await?.1)
     }
+}
+
+#[async_trait]
+impl LinuxSource for RegistryClient {
+    async fn content(&self, reference: &Reference) -> Result<Content, FetchError> {
+        let (_, manifest) = self.exchange(Method::GET, &manifest_path(reference), None, Bytes::new()).await?;
+        Content::of(&manifest).ok_or_else(|| FetchError::NotAModule(reference.to_string()))
+    }
+
+    async fn blob(&self, reference: &Reference, digest: &str) -> Result<BlobStream, FetchError> {
+        let path = format!("/v2/{}/blobs/{digest}", reference.repository);
+        let stream = self.https.download(&path).await.map_err(|error| FetchError::Unavailable(error.to_string()))?;
+        Ok(stream.map_err(io::Error::other).boxed())
+    }
+}
+
+/// Where an upload goes on.
+fn location(headers: &HeaderMap) -> Result<String, FetchError> {
+    let place = headers.get(header::LOCATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    place.ok_or_else(|| FetchError::Unavailable("the registry named no place to upload to".into()))
 }
 
 fn manifest_path(reference: &Reference) -> String {

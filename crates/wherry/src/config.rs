@@ -12,6 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 use wherry_api::well_known::{BEHIND_NAT, ZONE};
 use wherry_apiserver::RegistryConfig;
+use wherry_docker::EngineChoice;
 use wherry_pki::JoinToken;
 
 pub use failure::FailureFlags;
@@ -129,6 +130,9 @@ pub struct NodeFlags {
     /// Others cannot connect to this node: it connects to them
     #[arg(long, env = "WHERRY_BEHIND_NAT")]
     pub behind_nat: bool,
+    /// The container engine that runs Linux images: auto (DOCKER_HOST, or where Docker and Podman usually listen), off, or its socket
+    #[arg(long, env = "WHERRY_DOCKER", value_name = "auto|off|SOCKET", default_value = "auto")]
+    pub docker: EngineChoice,
     /// Further labels of the node
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
     pub labels: Vec<(String, String)>,

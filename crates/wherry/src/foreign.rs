@@ -43,6 +43,7 @@ pub fn enter(
     let surroundings = Surroundings {
         client,
         images: Arc::new(Registries::new(data.join(CERTIFICATES))),
+        linux_images: None,
         cluster_cidr: args.cluster_cidr,
         service_cidr: args.service_cidr.unwrap_or(RegistryConfig::SERVICE_CIDR),
         pod_cidr: flags.pod_cidr,

@@ -20,6 +20,7 @@ mod node;
 mod node_credentials;
 mod renewal;
 mod roles;
+mod runtimes;
 mod sandbox;
 mod serve_tls;
 mod servers;

@@ -11,26 +11,23 @@ use tokio::runtime::{Handle, Runtime};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::server::TlsStream;
 use wherry_agent::server::OtherNodes;
-use wherry_agent::{Agent, AgentConfig, PODS_MAX_DEFAULT, Runtimes, SHUTDOWN_GRACE_MAX};
+use wherry_agent::{Agent, AgentConfig, PODS_MAX_DEFAULT, SHUTDOWN_GRACE_MAX};
 use wherry_api::k8s_openapi::api::core::v1::Taint;
 use wherry_api::kinds::Node as NodeObject;
 use wherry_base::{Backoff, Clock, Trigger};
 use wherry_client::{Client, Https};
-use wherry_image::{ImageSource, RegistryClient};
+use wherry_image::{ImageSource, LinuxSource, RegistryClient};
 use wherry_proxy::{Proxy, Table};
-use wherry_sandbox::{Grouping, Processes, RuntimeConfig, SandboxConfig, SandboxRuntime, Sandboxes};
+use wherry_sandbox::{Processes, SandboxConfig, Sandboxes};
 use wherry_tunnel::{OFFER, TunnelServer, Tunnels};
 use wherry_vnet::{Network, NetworkConfig};
-use wherry_wasm::{Images, WasmConfig, WasmRuntime};
+use wherry_wasm::Images;
 
 use crate::cluster_info::{ClusterInfo, remember_range, remembered_range};
 use crate::config::{CommonArgs, Isolation, NodeFlags};
 use crate::data_dir::DataDir;
+use crate::runtimes::{Linux, Modules};
 
-/// How many requests and commands run at once in the node's process: as many as the 65,530 memory maps suffice for that Linux
-/// gives a process by default.
-const REQUESTS_MAX: u32 = 4096;
-const COMMANDS_MAX: u32 = 3072;
 /// How long a master may take to register a node that has a range of before.
 const REGISTER_MOST: Duration = Duration::from_secs(3);
 /// The first and the longest wait before a node asks again for a range of its pods.
@@ -42,6 +39,7 @@ pub struct Node {
     proxy: Trigger,
     agent: Trigger,
     sandboxes: Trigger,
+    docker: Trigger,
     tunnels: Trigger,
     processes: Arc<Processes>,
     guests: Guests,
@@ -73,6 +71,8 @@ pub struct Surroundings {
     pub client: Client,
     /// Where modules come from.
     pub images: Arc<dyn ImageSource>,
+    /// Where Linux images come from that were loaded into the cluster.
+    pub linux_images: Option<Arc<dyn LinuxSource>>,
     /// The pods of all nodes that have tunnels to each other; those of this node where nobody says.
     pub cluster_cidr: Option<IpNet>,
     /// The addresses of all Services.
@@ -87,8 +87,9 @@ impl Surroundings {
     /// A cluster of Wherry's own, which says it all.
     pub fn of(info: ClusterInfo, client: Client, images: Arc<Https>) -> Self {
         let images = Arc::new(RegistryClient::new(images));
+        let linux_images = Some(Arc::clone(&images) as _);
         let (cluster_cidr, service_cidr) = (Some(info.cluster_cidr), info.service_cidr);
-        Self { client, images, cluster_cidr, service_cidr, pod_cidr: None, taints: Vec::new() }
+        Self { client, images, linux_images, cluster_cidr, service_cidr, pod_cidr: None, taints: Vec::new() }
     }
 }
 
@@ -122,7 +123,7 @@ impl Node {
     /// Starts everything, and adopts the sandboxes of an earlier process; the agent registers the node by itself.
     pub async fn start(parts: Parts<'_>) -> anyhow::Result<Self> {
         let Parts { args, flags, surroundings, data, clock, tls, peers, address, kubelet, http, https } = parts;
-        let Surroundings { client, images, cluster_cidr, service_cidr, pod_cidr, taints } = surroundings;
+        let Surroundings { client, images, linux_images, cluster_cidr, service_cidr, pod_cidr, taints } = surroundings;
         let config = AgentConfig {
             node_name: flags.name.clone(),
             node_ip: address,
@@ -139,11 +140,8 @@ impl Node {
         let tunnel_tasks = Trigger::new();
         let revocations = wherry_agent::revocations(&client, &tunnel_tasks.drain());
         let tunnels = Tunnels::new(&flags.name, peers, tunnel_tasks.drain());
-        let network = Network::among(
-            network_config(range, cluster_cidr, service_cidr)?,
-            Arc::clone(&table) as _,
-            Arc::clone(&tunnels) as _,
-        );
+        let ranges = network_config(range, cluster_cidr, service_cidr)?;
+        let network = Network::among(ranges, Arc::clone(&table) as _, Arc::clone(&tunnels) as _);
         let site = wherry_proxy::Site { node: flags.name.clone(), bind_address: args.bind_address };
         let proxy = Proxy::new(client.clone(), table, Arc::clone(&network), clock.as_ref(), site)?;
         let proxy_tasks = Trigger::new();
@@ -165,7 +163,13 @@ impl Node {
         };
         let sandboxes = Sandboxes::open(sandboxes, &sandbox_tasks.drain()).await;
         let sandboxes = sandboxes.context("sandboxes cannot be set up")?;
-        let runtimes = runtimes(args.isolation, data, &threads, &images, &sandboxes)?;
+        let docker_tasks = Trigger::new();
+        let linux =
+            Linux { flags, data, services: service_cidr, images: linux_images, clock: &clock, threads: &threads };
+        let docker = linux.runtime(&docker_tasks.drain()).await?;
+        let modules =
+            Modules { isolation: args.isolation, data, threads: &threads, images: &images, sandboxes: &sandboxes };
+        let runtimes = modules.runtimes(docker)?;
         let peers = TunnelServer::new(tunnels, Arc::clone(&network));
         if flags.behind_nat {
             peers.offer();
@@ -183,8 +187,9 @@ impl Node {
             drain.spawn_graceful(served);
         }
         drain.spawn_graceful(agent.run(drain.clone()));
-        let (proxy, agent, sandboxes, tunnels) = (proxy_tasks, agent_tasks, sandbox_tasks, tunnel_tasks);
-        Ok(Self { proxy, agent, sandboxes, tunnels, processes, guests })
+        let (proxy, agent, sandboxes, docker, tunnels) =
+            (proxy_tasks, agent_tasks, sandbox_tasks, docker_tasks, tunnel_tasks);
+        Ok(Self { proxy, agent, sandboxes, docker, tunnels, processes, guests })
     }
 
     /// Stops the pods gracefully, then the proxy, then the ways to other nodes.
@@ -192,8 +197,9 @@ impl Node {
         let agent = self.agent.stop(SHUTDOWN_GRACE_MAX + STOP_MORE).await;
         let proxy = self.proxy.stop(STOP_MORE).await;
         let sandboxes = self.sandboxes.stop(STOP_MORE).await;
+        let docker = self.docker.stop(STOP_MORE).await;
         let tunnels = self.tunnels.stop(STOP_MORE).await;
-        if !(agent && proxy && sandboxes && tunnels) {
+        if !(agent && proxy && sandboxes && docker && tunnels) {
             tracing::warn!("some of the node's tasks did not end in time");
         }
         self.processes.sweep().await;
@@ -229,36 +235,6 @@ fn confinement_lacking(isolation: Isolation) -> Vec<String> {
         tracing::warn!("sandboxes are not as confined as they could be on this machine: {}", lacking.join(" "));
     }
     lacking
-}
-
-/// The runtimes that pods may ask for, the default one first.
-fn runtimes(
-    isolation: Isolation,
-    data: &DataDir,
-    threads: &Handle,
-    images: &Arc<Images>,
-    sandboxes: &Arc<Sandboxes>,
-) -> anyhow::Result<Runtimes> {
-    let sandboxed = |name, grouping, compiler| {
-        let sandboxes = Arc::clone(sandboxes);
-        let (pods_directory, code_directory) = (data.join("node/pods"), data.join("wasm/compiled"));
-        let config = RuntimeConfig { name, grouping, sandboxes, compiler, pods_directory, code_directory };
-        Arc::new(SandboxRuntime::new(config))
-    };
-    let usual: Arc<dyn wherry_runtime::Runtime> = match isolation {
-        Isolation::Namespace => sandboxed("wasm", Grouping::Namespace, images.compiler(true)?),
-        Isolation::Shared => {
-            let wasm = WasmConfig {
-                directory: data.join("wasm"),
-                requests_max: REQUESTS_MAX,
-                commands_max: COMMANDS_MAX,
-                guests: threads.clone(),
-            };
-            Arc::new(WasmRuntime::new(wasm, Arc::clone(images))?)
-        }
-    };
-    let isolated = sandboxed("wasm-isolated", Grouping::Pod, images.compiler(false)?);
-    Ok(Runtimes::new(vec![usual, isolated]))
 }
 
 /// A listener that belongs to the runtime that is entered.

@@ -20,12 +20,13 @@ use wherry_client::{Client, EventKind, ListOptions, RawEvent, Request, Verb, Wat
 use wherry_runtime::PodRef;
 use wherry_vnet::Network;
 
-use crate::config::{AgentConfig, Runtimes};
+use crate::config::AgentConfig;
 use crate::context::{Context, Parts};
 use crate::fence::{self, Hold};
 use crate::logs::Logs;
 use crate::node;
 use crate::pod::{Event, State, Why};
+use crate::runtimes::Runtimes;
 use crate::status;
 use crate::storage;
 use crate::volumes;
@@ -295,7 +296,7 @@ impl Context {
         let now = self.clock.now();
         let state = match &inheritance {
             _ if over => status::over(&pod, now),
-            Some(inheritance) => status::inherit(&pod, &inheritance.heir(), now),
+            Some(inheritance) => status::inherit(&pod, inheritance.survivors(), now),
             None => status::resume(&pod, now),
         };
         let worker = Worker::new(self, name, object, mark, state);

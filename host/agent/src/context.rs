@@ -11,13 +11,14 @@ use wherry_client::{Client, Informer};
 use wherry_runtime::PodRef;
 use wherry_vnet::Network;
 
-use crate::config::{AgentConfig, Runtimes};
+use crate::config::AgentConfig;
 use crate::downward::Machine;
 use crate::events::Recorder;
 use crate::fence::Fence;
 use crate::logs::Logs;
 use crate::pod::State;
 use crate::references::References;
+use crate::runtimes::Runtimes;
 use crate::services::ServiceRow;
 use crate::storage::Storage;
 use crate::volumes;

@@ -14,10 +14,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use jiff::Timestamp;
 use tokio::sync::Notify;
 use wherry_base::Clock;
 use wherry_runtime::{LOG_FILE_BYTES_MAX, LOG_FILES_MAX, LogBuffer, LogSink, PodRef, StdStream};
 
+use read::last;
 pub use read::{ReadOptions, Since, read};
 
 /// How many containers wait for the writing thread.
@@ -127,13 +129,22 @@ fn write_all(work: &Receiver<Arc<ContainerLog>>) {
 
 impl LogSink for ContainerLog {
     fn write(&self, stream: StdStream, chunk: &[u8]) {
+        self.write_of(stream, chunk, self.clock.now());
+    }
+
+    fn write_of(&self, stream: StdStream, chunk: &[u8], printed: Timestamp) {
         if chunk.is_empty() {
             return;
         }
         let hand_over = || self.this.upgrade().is_none_or(|this| self.waiting.try_send(this).is_ok());
-        if self.pending.push(stream, chunk, self.clock.now(), hand_over) {
+        if self.pending.push(stream, chunk, printed, hand_over) {
             self.flush();
         }
+    }
+
+    fn last(&self) -> Option<Timestamp> {
+        let _nobody_writes = locked(&self.file);
+        last(&self.path).or_else(|| last(&numbered(&self.path, 1)))
     }
 
     fn file(&self) -> io::Result<(File, u64)> {

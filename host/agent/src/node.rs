@@ -9,22 +9,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
-    DaemonEndpoint, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeSpec, NodeStatus, NodeSystemInfo,
+    DaemonEndpoint, NodeAddress, NodeDaemonEndpoints, NodeSpec, NodeStatus, NodeSystemInfo,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde_json::json;
 use tokio::sync::watch;
-use wherry_api::kinds::{Node, ObjectMeta, Time};
+use wherry_api::kinds::{Node, ObjectMeta};
 use wherry_api::{Error, Reason};
 use wherry_base::Backoff;
 use wherry_client::Client;
+use wherry_runtime::Availability;
 
 use crate::config::AgentConfig;
 use crate::context::Context;
 use crate::downward::Machine;
 use crate::lease;
+use crate::runtimes::one_changed;
+
+mod conditions;
+
+use conditions::{Facts, conditions};
 
 /// How often the node's conditions are told though nothing changes.
 const HEARTBEAT_PERIOD: Duration = Duration::from_secs(300);
@@ -56,11 +61,12 @@ pub fn spawn(context: Arc<Context>) {
     drain.spawn(async move {
         let mut backoff = Backoff::new(RETRY.0, RETRY.1);
         let mut pressure = context.storage.pressure();
+        let mut runtimes = context.runtimes.follow();
         loop {
             match context.announce(&known).await {
                 Ok(()) => {
                     backoff.reset();
-                    context.until_news(&mut pressure).await;
+                    context.until_news(&mut pressure, &mut runtimes).await;
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the node could not be registered; trying again");
@@ -134,7 +140,7 @@ impl Context {
     }
 
     /// Resolves when the cluster is to be told of the node again.
-    async fn until_news(&self, pressure: &mut watch::Receiver<bool>) {
+    async fn until_news(&self, pressure: &mut watch::Receiver<bool>, runtimes: &mut [watch::Receiver<Availability>]) {
         let doubted = async {
             let mut rest = Backoff::new(DOUBTS.0, DOUBTS.1);
             loop {
@@ -147,6 +153,7 @@ impl Context {
         tokio::select! {
             () = tokio::time::sleep(HEARTBEAT_PERIOD) => {}
             _ = pressure.changed() => {}
+            () = one_changed(runtimes) => {}
             () = self.fence.regained.notified() => {}
             () = doubted => {}
         }
@@ -168,7 +175,7 @@ impl Context {
         let node = Node {
             metadata: ObjectMeta {
                 name: Some(self.config.node_name.clone()),
-                labels: Some(self.labels()),
+                labels: Some(self.labels().into_iter().filter_map(|(key, value)| Some((key, value?))).collect()),
                 ..ObjectMeta::default()
             },
             spec: Some(self.config.spec(Some(self.network.config().pod_cidr))),
@@ -188,11 +195,14 @@ impl Context {
         self.client.all::<Node>().merge_status(&self.config.node_name, &patch).await.map(drop)
     }
 
-    fn labels(&self) -> BTreeMap<String, String> {
-        let mut labels = self.config.node_labels();
-        labels
-            .extend(self.runtimes.names().iter().map(|name| (format!("wherry.dev/runtime.{name}"), "true".to_owned())));
-        labels
+    /// Its labels; without a value those that it has no more.
+    fn labels(&self) -> BTreeMap<String, Option<String>> {
+        let own = self.config.node_labels().into_iter().map(|(key, value)| (key, Some(value)));
+        let runtimes = self.runtimes.availability().map(|(name, now)| {
+            let is_ready = now.is_none_or(|now| now.is_ready());
+            (format!("wherry.dev/runtime.{name}"), is_ready.then(|| "true".to_owned()))
+        });
+        own.chain(runtimes).collect()
     }
 
     fn status(&self, before: Option<&NodeStatus>) -> NodeStatus {
@@ -203,11 +213,15 @@ impl Context {
             ("ephemeral-storage".to_owned(), Quantity(format!("{}Ki", disk / 1024))),
             ("pods".to_owned(), Quantity(self.config.pods_max.to_string())),
         ]);
-        let is_pressed = *self.storage.pressure().borrow();
+        let facts = Facts {
+            is_pressed: *self.storage.pressure().borrow(),
+            lacking: &self.config.confinement_lacking,
+            runtimes: self.runtimes.availability().filter_map(|(name, now)| Some((name, now?))).collect(),
+        };
         NodeStatus {
             allocatable: Some(capacity.clone()),
             capacity: Some(capacity),
-            conditions: Some(conditions(before, self.clock.now(), is_pressed, &self.config.confinement_lacking)),
+            conditions: Some(conditions(before, self.clock.now(), &facts)),
             addresses: Some(self.config.addresses()),
             daemon_endpoints: Some(NodeDaemonEndpoints {
                 kubelet_endpoint: Some(DaemonEndpoint { port: i32::from(self.config.kubelet_port) }),
@@ -246,57 +260,5 @@ fn architecture() -> &'static str {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
         other => other,
-    }
-}
-
-fn conditions(before: Option<&NodeStatus>, now: Timestamp, is_pressed: bool, lacking: &[String]) -> Vec<NodeCondition> {
-    let disk = if is_pressed {
-        ("DiskPressure", "True", "KubeletHasDiskPressure", "kubelet has disk pressure")
-    } else {
-        ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure")
-    };
-    let lack = lacking.join(" ");
-    let confinement = if lacking.is_empty() {
-        ("SandboxConfinement", "True", "ConfinementComplete", "all that keeps guests in their sandboxes is in force")
-    } else {
-        ("SandboxConfinement", "False", "ConfinementIncomplete", lack.as_str())
-    };
-    let rows = [
-        ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
-        disk,
-        ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
-        confinement,
-        ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
-    ];
-    let one = |(kind, status, reason, message): (&str, &str, &str, &str)| {
-        let same = before
-            .and_then(|before| before.conditions.as_ref()?.iter().find(|c| c.type_ == kind && c.status == status));
-        NodeCondition {
-            type_: kind.into(),
-            status: status.into(),
-            reason: Some(reason.into()),
-            message: Some(message.into()),
-            last_heartbeat_time: Some(Time(now)),
-            last_transition_time: same.and_then(|same| same.last_transition_time.clone()).or(Some(Time(now))),
-        }
-    };
-    rows.into_iter().map(one).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_machine_lacks_is_a_condition() {
-        let now = Timestamp::UNIX_EPOCH;
-        let check = |lacking: &[&str], status: &str, message: &str| {
-            let lacking: Vec<String> = lacking.iter().map(|&lack| lack.to_owned()).collect();
-            let all = conditions(None, now, false, &lacking);
-            let found = all.iter().find(|condition| condition.type_ == "SandboxConfinement").unwrap();
-            assert_eq!((found.status.as_str(), found.message.as_deref()), (status, Some(message)));
-        };
-        check(&[], "True", "all that keeps guests in their sandboxes is in force");
-        check(&["No Landlock.", "No cgroup."], "False", "No Landlock. No cgroup.");
     }
 }

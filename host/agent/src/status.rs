@@ -14,7 +14,7 @@ use crate::pod::{ContainerOutline, Ending, Phase, Role, Slot, Stage, State, Why}
 mod conditions;
 mod resume;
 
-pub use resume::{Heir, inherit, over, resume, was_running};
+pub use resume::{inherit, over, resume, was_running};
 
 /// The status of a pod in `state`. `pod` gives what others wrote: conditions of theirs, times of ours.
 pub fn of(state: &State, pod: &Pod, host: IpAddr, now: Timestamp) -> PodStatus {

@@ -10,6 +10,7 @@ use wherry_vnet::Namespace;
 use crate::exec::{AttachSpec, Attached, ExecError, ExecSpec};
 use crate::image::Image;
 use crate::logs::LogSink;
+use crate::security::Security;
 
 /// The pod that a container belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -22,7 +23,7 @@ pub struct PodRef {
     pub uid: String,
 }
 
-/// A directory of the node that a container sees.
+/// A directory or file of the node that a container sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
     /// The directory (or file) on the node.
@@ -69,6 +70,12 @@ pub struct ContainerSpec {
     pub host_directories: Vec<PathBuf>,
     /// What it may use.
     pub limits: Limits,
+    /// Thousandths of a core that it asks for: its share where all want more.
+    pub cpu_requested_milli: u32,
+    /// What it may do.
+    pub security: Security,
+    /// What the pod takes its machine's name for.
+    pub hostname: String,
     /// The pod's network.
     pub network: Arc<Namespace>,
     /// Where an HTTP module is served: the first `containerPort`; `None` where the container names no port.
@@ -77,6 +84,8 @@ pub struct ContainerSpec {
     pub logs: Arc<dyn LogSink>,
     /// Whether stdin stays open until the container is stopped; else it is empty.
     pub stdin: bool,
+    /// Whether its output is a terminal.
+    pub tty: bool,
 }
 
 /// A running or ended container.

@@ -18,7 +18,7 @@ use wherry_vnet::{Body, HttpHandler, Listener, Unanswered, full_body};
 
 use crate::{
     Adoption, Attached, Container, ContainerSpec, ExecError, ExecSpec, Exit, ExitReason, Image, ImageError, ImageKind,
-    PodRef, PullPolicy, Runtime, StartError, StdStream, Survivor, Usage,
+    ImageRequest, PodRef, Runtime, StartError, StdStream, Survivor, Usage,
 };
 
 /// What containers of an image do.
@@ -127,7 +127,8 @@ impl Runtime for FakeRuntime {
         "fake"
     }
 
-    async fn prepare(&self, reference: &str, _: PullPolicy) -> Result<Image, ImageError> {
+    async fn prepare(&self, wanted: &ImageRequest<'_>) -> Result<Image, ImageError> {
+        let reference = wanted.reference;
         let script = self.script_of(reference);
         if let Some(error) = script.image_error {
             return Err(error);
@@ -208,6 +209,7 @@ impl FakeContainer {
             digest: spec.image.digest.clone(),
             since: Timestamp::UNIX_EPOCH,
             exit: self.exit.borrow().clone(),
+            runtime: "fake",
             place: String::new(),
         }
     }

@@ -11,6 +11,43 @@ pub enum PullPolicy {
     Never,
 }
 
+/// An image that a container wants.
+#[derive(Clone, Copy)]
+pub struct ImageRequest<'a> {
+    /// As the pod names it.
+    pub reference: &'a str,
+    /// When it is fetched: what it means in Kubernetes.
+    pub policy: PullPolicy,
+    /// The pod's logins at registries, in their order.
+    pub logins: &'a [Login],
+    /// Is told, in sentences, that the image is fetched and how far that is.
+    pub progress: &'a (dyn Fn(String) + Send + Sync),
+}
+
+impl<'a> ImageRequest<'a> {
+    /// A request by nobody in particular.
+    pub fn new(reference: &'a str, policy: PullPolicy) -> Self {
+        Self { reference, policy, logins: &[], progress: &|_| {} }
+    }
+}
+
+/// A login at a registry, of an `imagePullSecret`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Login {
+    /// The registry, as the secret names it: a host, or a URL.
+    pub registry: String,
+    /// Who.
+    pub user: String,
+    /// The password.
+    pub password: String,
+}
+
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Login").field("registry", &self.registry).field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
 /// An image that is ready to start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
@@ -43,9 +80,12 @@ pub enum ImageError {
     /// `InvalidImageName`.
     #[error("Failed to apply default image tag \"{0}\": couldn't parse image name")]
     BadName(String),
-    /// `ErrImageInspect`: there, but nothing that this runtime can run (which import, which world).
+    /// `ErrImageInspect`: there, but nothing that can be run here (which import, which world), or there is nothing to run it.
     #[error("{0}")]
     Unusable(String),
+    /// `ErrImageInspect`: there, but for another kind of runtime: a Linux image, or a module.
+    #[error("{0}")]
+    OtherKind(String),
 }
 
 impl ImageError {
@@ -55,7 +95,7 @@ impl ImageError {
             Self::NeverPull(_) => "ErrImageNeverPull",
             Self::Pull(_) => "ErrImagePull",
             Self::BadName(_) => "InvalidImageName",
-            Self::Unusable(_) => "ErrImageInspect",
+            Self::Unusable(_) | Self::OtherKind(_) => "ErrImageInspect",
         }
     }
 }

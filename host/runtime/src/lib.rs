@@ -2,6 +2,7 @@
 //!
 //! Nothing above this trait knows which runtime it is; nothing below knows Kubernetes objects.
 
+mod availability;
 mod buffer;
 mod code;
 mod container;
@@ -11,22 +12,26 @@ mod image;
 mod lines;
 mod logs;
 mod mounts;
+mod security;
 mod survivor;
 
+pub use availability::Availability;
 pub use buffer::LogBuffer;
 pub use code::{Code, Codegen, Compiler, GivenCode};
 pub use container::{Container, ContainerSpec, Exit, ExitReason, Limits, Mount, PodRef, Usage};
 pub use exec::{AttachSpec, Attached, ExecError, ExecSpec, Process, TerminalSize};
-pub use image::{Image, ImageError, ImageKind, PullPolicy};
+pub use image::{Image, ImageError, ImageKind, ImageRequest, Login, PullPolicy};
 pub use lines::LogLines;
 pub use logs::{LOG_FILE_BYTES_MAX, LOG_FILES_MAX, LogSink, StdStream};
 pub use mounts::{Staged, stage};
+pub use security::Security;
 pub use survivor::{Adoption, Survivor};
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 
 /// Runs containers.
 #[async_trait]
@@ -34,8 +39,13 @@ pub trait Runtime: Send + Sync + 'static {
     /// The scheme in `containerID`, such as `wasm`.
     fn name(&self) -> &'static str;
 
-    /// Makes an image ready to start: present, checked, compiled. The pull policy means what it means in Kubernetes.
-    async fn prepare(&self, reference: &str, policy: PullPolicy) -> Result<Image, ImageError>;
+    /// Whether containers can be started here, as it changes. `None`: always.
+    fn availability(&self) -> Option<watch::Receiver<Availability>> {
+        None
+    }
+
+    /// Makes an image ready to start: present, checked, compiled.
+    async fn prepare(&self, wanted: &ImageRequest<'_>) -> Result<Image, ImageError>;
 
     /// Starts a container; it runs until it exits or is stopped. An error is a `StartError` for the pod's status.
     async fn start(&self, spec: ContainerSpec) -> Result<Arc<dyn Container>, StartError>;
@@ -63,4 +73,11 @@ pub struct StartError {
     pub reason: &'static str,
     /// What, where, and what to do.
     pub message: String,
+}
+
+impl StartError {
+    /// Whether the container waits for something to be put right, or to come: no start was tried that has failed.
+    pub fn is_hindrance(&self) -> bool {
+        matches!(self.reason, "CreateContainerConfigError" | "ContainerCreating")
+    }
 }

@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io;
 
+use jiff::Timestamp;
+
 /// A file of a container's output that is larger than this is rotated, in bytes.
 pub const LOG_FILE_BYTES_MAX: u64 = 10 << 20;
 /// How many files of a run of a container are kept, the present one included.
@@ -21,6 +23,16 @@ pub enum StdStream {
 pub trait LogSink: Send + Sync + 'static {
     /// Takes a chunk, which may hold any number of lines or a part of one.
     fn write(&self, stream: StdStream, chunk: &[u8]);
+
+    /// Takes a chunk that was printed at a time of the past.
+    fn write_of(&self, stream: StdStream, chunk: &[u8], _printed: Timestamp) {
+        self.write(stream, chunk);
+    }
+
+    /// When the last thing was printed that is in the file; `None` where nothing is.
+    fn last(&self) -> Option<Timestamp> {
+        None
+    }
 
     /// The file that another process appends records to instead, and how many bytes it has.
     fn file(&self) -> io::Result<(File, u64)> {

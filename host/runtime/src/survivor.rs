@@ -29,6 +29,8 @@ pub struct Survivor {
     pub since: Timestamp,
     /// How it ended; `None`: it runs.
     pub exit: Option<Exit>,
+    /// Its runtime's name.
+    pub runtime: &'static str,
     /// Where it is, in the words of its runtime.
     pub place: String,
 }

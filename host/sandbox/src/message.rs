@@ -211,7 +211,7 @@ impl SurvivingContainer {
     }
 
     /// As the agent knows it; `place` is the sandbox.
-    pub(crate) fn told(&self, place: &str) -> Survivor {
+    pub(crate) fn told(&self, runtime: &'static str, place: &str) -> Survivor {
         let PodPart { namespace, name, uid, address } = self.pod.clone();
         Survivor {
             id: self.id.clone(),
@@ -223,6 +223,7 @@ impl SurvivingContainer {
             digest: self.digest.clone(),
             since: Timestamp::from_millisecond(self.since_millis).unwrap_or_default(),
             exit: self.exit.clone().map(Exit::from),
+            runtime,
             place: place.to_owned(),
         }
     }

@@ -201,6 +201,9 @@ impl Images {
 }
 
 fn pull_error(name: &str, error: &FetchError) -> ImageError {
+    if let FetchError::NotAModule(_) = error {
+        return ImageError::OtherKind(format!("image \"{name}\" is a Linux image, and no wasm module"));
+    }
     let hint = if matches!(error, FetchError::NotFound(_)) { "; load it with `wherry image load`" } else { "" };
     ImageError::Pull(format!("failed to pull image \"{name}\": {error}{hint}"))
 }

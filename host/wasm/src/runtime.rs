@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wasmtime_wasi_http::handler::ProxyPre;
 use wherry_image::ModuleKind;
-use wherry_runtime::{Container, ContainerSpec, GivenCode, Image, ImageError, PullPolicy, Runtime, StartError};
+use wherry_runtime::{Container, ContainerSpec, GivenCode, Image, ImageError, ImageRequest, Runtime, StartError};
 
 use crate::codes::{Code, Codes, ComponentCode, Form};
 use crate::command::{component, core_module, unstartable};
@@ -193,9 +193,10 @@ impl Runtime for WasmRuntime {
         "wasm"
     }
 
-    async fn prepare(&self, reference: &str, policy: PullPolicy) -> Result<Image, ImageError> {
+    async fn prepare(&self, wanted: &ImageRequest<'_>) -> Result<Image, ImageError> {
+        let reference = wanted.reference;
         let images = self.images.as_ref().ok_or_else(|| ImageError::NeverPull(reference.to_owned()))?;
-        let image = images.prepare(reference, policy, true).await?;
+        let image = images.prepare(reference, wanted.policy, true).await?;
         if self.codes.get(&image.digest).is_none() {
             let unusable = |why: String| ImageError::Unusable(format!("{reference}: {why}"));
             let code = images.code(&image.digest, true).map_err(|error| unusable(error.to_string()))?;

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -215,6 +215,17 @@ impl Reader {
         }
         self.at_line_start = record.full;
     }
+}
+
+/// When the last record of a file was printed; `None` where there is none.
+pub fn last(path: &Path) -> Option<Timestamp> {
+    let mut file = File::open(path).ok()?;
+    let from = tail_offset(&mut file, 1).ok()?;
+    file.seek(SeekFrom::Start(from)).ok()?;
+    let mut block = vec![0; BLOCK_BYTES];
+    let count = file.read(&mut block).ok()?;
+    let line = block.get(..count)?.split(|&byte| byte == b'\n').next()?;
+    Record::parse(line)?.at()
 }
 
 /// Where the last `lines` lines begin, found from the end.

@@ -118,10 +118,16 @@ impl Get {
         let stream = network.dial(at).await.map_err(|error| dial_trouble(at, &error).of(&title))?;
         let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = handshake.map_err(|error| failed(&error))?;
-        tokio::select! {
-            answer = sender.send_request(request) => answer.map(|answer| answer.status()).map_err(|error| failed(&error)),
-            ended = connection => Err(failed(&ended.map_or_else(|error| error.to_string(), |()| "connection closed".into()))),
-        }
+        let mut answer = std::pin::pin!(sender.send_request(request));
+        let answer = tokio::select! {
+            answer = &mut answer => answer,
+            // A server that answers and closes at once has answered.
+            ended = connection => match ended {
+                Ok(()) => answer.await,
+                Err(error) => Err(error),
+            },
+        };
+        answer.map(|answer| answer.status()).map_err(|error| failed(&error))
     }
 
     /// As Go's client begins its messages.

@@ -27,18 +27,10 @@ pub fn resume(pod: &Pod, now: Timestamp) -> State {
     state
 }
 
-/// What is left of a pod.
-#[derive(Clone, Copy, Debug)]
-pub struct Heir<'a> {
-    /// The runtime's name, with which ids of its containers begin.
-    pub scheme: &'a str,
-    /// The containers that an earlier process of the node has started.
-    pub survivors: &'a [Survivor],
-}
-
 /// The state in which a pod is taken up of which something is left: what runs goes on, what has ended stays ended. The
 /// outline has the images that run, whatever the spec says by now.
-pub fn inherit(pod: &Pod, heir: &Heir<'_>, now: Timestamp) -> State {
+pub fn inherit(pod: &Pod, survivors: &[Survivor], now: Timestamp) -> State {
+    let heir = Heir(survivors);
     let statuses = statuses(pod);
     let mut outline = Outline::of(pod);
     let restart = outline.restart;
@@ -57,7 +49,7 @@ pub fn inherit(pod: &Pod, heir: &Heir<'_>, now: Timestamp) -> State {
     }
     let mut state = State::new(Arc::new(outline));
     state.slots = slots;
-    state.address = heir.survivors.first().map(|survivor| survivor.address);
+    state.address = survivors.first().map(|survivor| survivor.address);
     state.since = pod.status.as_ref().and_then(|status| status.start_time.as_ref()).map(|time| time.0);
     state
 }
@@ -67,19 +59,18 @@ pub fn was_running(pod: &Pod) -> bool {
     statuses(pod).iter().any(|status| status.state.as_ref().is_some_and(|state| state.running.is_some()))
 }
 
+/// The containers of a pod that an earlier process of the node has started.
+struct Heir<'a>(&'a [Survivor]);
+
 impl Heir<'_> {
     /// The last run of a container that the status does not know the end of.
     fn newest(&self, container: &ContainerOutline, status: Option<&ContainerStatus>) -> Option<&Survivor> {
         let known = status.map_or(0, restarts);
-        let of_container = self.survivors.iter().filter(|survivor| *survivor.name == *container.name);
+        let of_container = self.0.iter().filter(|survivor| *survivor.name == *container.name);
         let untold = |survivor: &&Survivor| {
-            survivor.exit.is_none() || !status.is_some_and(|status| tells_end(status, &self.id(survivor)))
+            survivor.exit.is_none() || !status.is_some_and(|status| tells_end(status, &id(survivor)))
         };
         of_container.filter(|survivor| survivor.run >= known).filter(untold).max_by_key(|survivor| survivor.run)
-    }
-
-    fn id(&self, survivor: &Survivor) -> String {
-        format!("{}://{}", self.scheme, survivor.id)
     }
 
     /// One that has ended counts as running until its end is heard.
@@ -91,7 +82,7 @@ impl Heir<'_> {
         status: Option<&ContainerStatus>,
         now: Timestamp,
     ) {
-        let id = self.id(survivor);
+        let id = id(survivor);
         let same = status.filter(|status| status.container_id.as_deref() == Some(&id));
         let since = same.and_then(|status| status.state.as_ref()?.running.as_ref()?.started_at.as_ref());
         let started = !container.startup || same.is_some_and(|status| status.started == Some(true));
@@ -105,10 +96,10 @@ impl Heir<'_> {
 
     /// How the run before a survivor's ended.
     fn before(&self, survivor: &Survivor, status: Option<&ContainerStatus>, now: Timestamp) -> Option<Ending> {
-        let before = self.survivors.iter().find(|other| other.name == survivor.name && other.run + 1 == survivor.run);
+        let before = self.0.iter().find(|other| other.name == survivor.name && other.run + 1 == survivor.run);
         if let Some((before, exit)) = before.and_then(|before| Some((before, before.exit.clone()?))) {
             let Survivor { since, .. } = before;
-            let (code, reason, id) = (exit.code, exit.reason.word().into(), self.id(before).into());
+            let (code, reason, id) = (exit.code, exit.reason.word().into(), id(before).into());
             return Some(Ending { id, code, reason, message: exit.message, since: Some(*since), at: now });
         }
         let status = status?;
@@ -120,6 +111,11 @@ impl Heir<'_> {
             stage.and_then(|stage| stage.terminated.as_ref()).or(last.and_then(|last| last.terminated.as_ref()));
         ended.map(|ended| ending(ended, now))
     }
+}
+
+/// As the status has it.
+fn id(survivor: &Survivor) -> String {
+    format!("{}://{}", survivor.runtime, survivor.id)
 }
 
 /// A container of which nothing is left, in a pod of which something is.

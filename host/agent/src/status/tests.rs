@@ -108,6 +108,7 @@ fn survivor(name: &str, run: u32, exit: Option<i32>) -> Survivor {
         digest: "d".into(),
         since: Timestamp::UNIX_EPOCH,
         exit,
+        runtime: "fake",
         place: String::new(),
     }
 }
@@ -118,7 +119,7 @@ fn inherited(statuses: &serde_json::Value, policy: &str, survivors: &[Survivor])
         "spec": { "restartPolicy": policy, "initContainers": [{ "name": "i", "image": "i" }], "containers": [{ "name": "c", "image": "i" }] },
         "status": { "initContainerStatuses": [statuses["i"]], "containerStatuses": [statuses["c"]] },
     }));
-    let state = inherit(&pod.unwrap(), &Heir { scheme: "fake", survivors }, Timestamp::UNIX_EPOCH);
+    let state = inherit(&pod.unwrap(), survivors, Timestamp::UNIX_EPOCH);
     let one = |slot: &Slot| {
         let stage = match &slot.stage {
             Stage::Running(live) => format!("runs {} since {}", live.id, live.since.as_second()),

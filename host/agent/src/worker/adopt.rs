@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use wherry_api::kinds::Pod;
-use wherry_runtime::{Adoption, Exit, ExitReason, PodRef, Runtime, Survivor};
+use wherry_runtime::{Adoption, Exit, ExitReason, PodRef, Survivor};
 use wherry_vnet::Namespace;
 
 use super::Worker;
@@ -12,7 +12,6 @@ use super::start::{container_at, limits};
 use crate::context::Context;
 use crate::fence;
 use crate::pod::Event;
-use crate::status::Heir;
 use crate::volumes;
 
 /// The exit code of what was gone before it could be taken over.
@@ -20,7 +19,6 @@ const LOST_CODE: i32 = 137;
 
 /// What an earlier process of the node has left of a pod.
 pub struct Inheritance {
-    runtime: Arc<dyn Runtime>,
     network: Arc<Namespace>,
     survivors: Vec<Survivor>,
 }
@@ -28,27 +26,28 @@ pub struct Inheritance {
 impl Inheritance {
     /// What there is of a pod; none unless it has the address that its status says, which nobody else has meanwhile.
     pub fn of(context: &Context, pod: &Pod, name: &PodRef) -> Option<Self> {
-        let runtime = Arc::clone(context.runtimes.select(pod).ok()?);
-        let survivors = runtime.survivors(name, &volumes::host_directories(pod.spec.as_ref()?));
+        let directories = volumes::host_directories(pod.spec.as_ref()?);
+        let runtimes = context.runtimes.of(pod).ok()?.iter();
+        let survivors: Vec<_> = runtimes.flat_map(|runtime| runtime.survivors(name, &directories)).collect();
         let address = pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?;
         if survivors.is_empty() || survivors.iter().any(|survivor| survivor.address != address) {
             return None;
         }
         let network = context.network.namespace_at(identity(name), egress(pod), address)?;
         network.set_patience(fence::patience(pod));
-        Some(Self { runtime, network, survivors })
+        Some(Self { network, survivors })
     }
 
-    /// As the pod's state is worked out from it.
-    pub fn heir(&self) -> Heir<'_> {
-        Heir { scheme: self.runtime.name(), survivors: &self.survivors }
+    /// The containers that are left.
+    pub fn survivors(&self) -> &[Survivor] {
+        &self.survivors
     }
 }
 
 impl Worker {
     /// Takes over what the state shows as running.
     pub fn adopt(self: &Arc<Self>, pod: &Pod, inheritance: &Inheritance) {
-        let Inheritance { runtime, network, survivors } = inheritance;
+        let Inheritance { network, survivors } = inheritance;
         let mut live = self.live();
         live.network = Some(Arc::clone(network));
         let running = live.state.outline.containers.iter().zip(&live.state.slots).enumerate();
@@ -59,7 +58,7 @@ impl Worker {
             let limits = pod.spec.as_ref().and_then(|spec| limits(container_at(spec, index)?).ok()).unwrap_or_default();
             let adoption = Adoption { network: Arc::clone(network), logs: log.clone(), limits };
             let survivor = survivors.iter().find(|survivor| *survivor.name == *name && survivor.run == run);
-            let adopted = survivor.and_then(|survivor| runtime.adopt(survivor, adoption));
+            let adopted = survivor.and_then(|found| self.context.runtimes.of_survivor(found)?.adopt(found, adoption));
             let Some(container) = adopted else {
                 self.lost(index);
                 continue;

@@ -173,5 +173,5 @@ fn refuse(context: &Context, pod: &Pod) -> Result<(), Failure> {
         let message = "hostNetwork: true is not supported: modules have the pod network, in user space";
         return Err(refused("HostNetworkUnsupported", message.into()));
     }
-    context.runtimes.select(pod).map(drop).map_err(|message| refused("RuntimeClassUnsupported", message))
+    context.runtimes.of(pod).map(drop).map_err(|message| refused("RuntimeClassUnsupported", message))
 }

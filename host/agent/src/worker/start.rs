@@ -5,15 +5,17 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::{Container as ContainerFields, PodSpec};
 use wherry_api::kinds::Pod;
 use wherry_api::{References, quantity};
-use wherry_runtime::{Container, ContainerSpec, Image, Limits, PullPolicy, Runtime};
+use wherry_runtime::{Container, ContainerSpec, Image, ImageRequest, Limits, Login, PullPolicy, Runtime, StartError};
 
 use super::Worker;
 use crate::context::random_id;
 use crate::downward::Facts;
 use crate::env::{self, Words};
+use crate::logins::logins;
 use crate::logs::ContainerLog;
 use crate::objects;
 use crate::pod::{Event, Hindrance};
+use crate::security::security;
 use crate::services;
 use crate::termination;
 use crate::volumes;
@@ -86,9 +88,8 @@ impl Worker {
         let unknown = || failed(CONFIG_ERROR, "the pod has no such container".to_owned());
         let spec = pod.spec.as_ref().ok_or_else(unknown)?;
         let fields = container_at(spec, index).ok_or_else(unknown)?;
-        let runtime = self.context.runtimes.select(pod).map_err(|message| failed("CreateContainerError", message))?;
-        let image =
-            self.image(&**runtime, index, fields).await.map_err(|hindrance| Event::NotStarted { index, hindrance })?;
+        let found = self.image(pod, index, fields).await;
+        let (runtime, image) = found.map_err(|hindrance| Event::NotStarted { index, hindrance })?;
         let digest = image.digest.clone();
         let config = |message| failed(CONFIG_ERROR, message);
         let words = self.words(pod, spec, fields).await.map_err(config)?;
@@ -96,30 +97,50 @@ impl Worker {
         let spec = self.container_spec(spec, fields, image, words, (&id, &log)).map_err(config)?;
         let container = runtime.start(spec).await.map_err(|error| {
             log.end();
-            Event::StartFailed { index, reason: error.reason, message: error.message }
+            let is_hindrance = error.is_hindrance();
+            let StartError { reason, message } = error;
+            if is_hindrance { failed(reason, message) } else { Event::StartFailed { index, reason, message } }
         })?;
         Ok(Started { container, log, id: format!("{}://{id}", runtime.name()), digest })
     }
 
-    async fn image(&self, runtime: &dyn Runtime, index: usize, fields: &ContainerFields) -> Result<Image, Hindrance> {
+    /// The container's image, made ready, and the runtime that took it.
+    async fn image(
+        &self,
+        pod: &Pod,
+        index: usize,
+        fields: &ContainerFields,
+    ) -> Result<(Arc<dyn Runtime>, Image), Hindrance> {
         let reference = fields.image.as_deref().unwrap_or_default();
         let policy = match fields.image_pull_policy.as_deref() {
             Some("Always") => PullPolicy::Always,
             Some("Never") => PullPolicy::Never,
             _ => PullPolicy::IfNotPresent,
         };
+        let init =
+            self.inspect(|state| state.outline.containers.get(index).is_some_and(|o| o.role != crate::pod::Role::Main));
         let tell = |reason, message| {
-            let init = self
-                .inspect(|state| state.outline.containers.get(index).is_some_and(|o| o.role != crate::pod::Role::Main));
             self.context.recorder.pod(&self.pod, Some((&fields.name, init)), false, reason, message);
         };
+        let logins = self.logins(pod).await.map_err(|message| Hindrance { reason: CONFIG_ERROR, message })?;
         if policy == PullPolicy::Always {
             tell("Pulling", format!("Pulling image \"{reference}\""));
         }
-        let image = runtime.prepare(reference, policy).await;
-        let image = image.map_err(|error| Hindrance { reason: error.reason(), message: error.to_string() })?;
+        let progress = |message| tell("Pulling", message);
+        let wanted = ImageRequest { reference, policy, logins: &logins, progress: &progress };
+        let ready = self.context.runtimes.prepare(pod, &wanted).await;
+        let (runtime, image) =
+            ready.map_err(|error| Hindrance { reason: error.reason(), message: error.to_string() })?;
         tell("Pulled", format!("Container image \"{reference}\" already present on machine"));
-        Ok(image)
+        Ok((Arc::clone(runtime), image))
+    }
+
+    async fn logins(&self, pod: &Pod) -> Result<Vec<Login>, String> {
+        let named = pod.spec.iter().flat_map(|spec| spec.image_pull_secrets.iter().flatten());
+        let secrets = named.map(|secret| secret.name.clone()).collect();
+        let names = References { secrets, ..References::default() };
+        let found = objects::fetch(&self.context.client, &self.pod.namespace, &names).await;
+        found.map(|found| logins(found.secrets.values())).map_err(|error| error.to_string())
     }
 
     async fn words(&self, pod: &Pod, spec: &PodSpec, fields: &ContainerFields) -> Result<Words, String> {
@@ -167,10 +188,14 @@ impl Worker {
             env: words.env,
             working_dir: fields.working_dir.clone().unwrap_or_default(),
             limits: limits(fields)?,
+            cpu_requested_milli: cpu_requested_milli(fields)?,
+            security: security(spec, fields),
+            hostname: hostname(&self.pod.name, spec),
             network,
             http_port: first_port.and_then(|port| u16::try_from(port).ok()),
             logs: log.clone(),
             stdin: fields.stdin == Some(true),
+            tty: fields.tty == Some(true),
         })
     }
 }
@@ -185,6 +210,13 @@ fn hostname(pod: &str, spec: &PodSpec) -> String {
 /// The container at a place of the outline: init containers first.
 pub fn container_at(spec: &PodSpec, index: usize) -> Option<&ContainerFields> {
     spec.init_containers.iter().flatten().chain(&spec.containers).nth(index)
+}
+
+fn cpu_requested_milli(fields: &ContainerFields) -> Result<u32, String> {
+    let requests = fields.resources.as_ref().and_then(|resources| resources.requests.as_ref());
+    let asked = requests.and_then(|requests| requests.get("cpu")).map(quantity::milli).transpose();
+    let asked = asked.map_err(|error| format!("requests.cpu: {error}"))?.unwrap_or_default();
+    Ok(u32::try_from(asked).unwrap_or_default())
 }
 
 pub(super) fn limits(fields: &ContainerFields) -> Result<Limits, String> {

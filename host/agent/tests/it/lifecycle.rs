@@ -84,10 +84,10 @@ async fn what_cannot_start_says_why() {
         ("bad", plain("bad"), "ErrImageInspect"),
         ("config", json!({ "containers": env }), "CreateContainerConfigError"),
         ("host", with("hostNetwork", json!(true)), "HostNetworkUnsupported"),
-        ("class", with("runtimeClassName", json!("docker")), "RuntimeClassUnsupported"),
+        ("class", with("runtimeClassName", json!("other")), "RuntimeClassUnsupported"),
         ("volume", with("volumes", json!([{ "name": "v", "hostPath": missing }])), "ContainerCreating"),
     ];
-    let class = json!({ "metadata": { "name": "docker" }, "handler": "docker" });
+    let class = json!({ "metadata": { "name": "other" }, "handler": "other" });
     let class: RuntimeClass = serde_json::from_value(class).unwrap();
     world.client.all().create(&class).await.unwrap();
     for (name, spec, _) in &cases {

@@ -82,7 +82,7 @@ impl World {
             labels: [("zone".to_owned(), "a".to_owned())].into(),
             confinement_lacking: vec![],
         };
-        let runtimes = Runtimes::new(vec![runtime.clone()]);
+        let runtimes = Runtimes::new(vec![runtime.clone()], Vec::new());
         let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (handle, trigger) = {
             let _entered = threads.enter();

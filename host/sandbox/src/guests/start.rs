@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use wherry_runtime::{Code, ContainerSpec, Exit, Image, ImageKind, Limits, Mount, PodRef, StartError};
+use wherry_runtime::{Code, ContainerSpec, Exit, Image, ImageKind, Limits, Mount, PodRef, Security, StartError};
 use wherry_vnet::{Egress, Namespace, PodIdentity};
 
 use super::log::FileLog;
@@ -82,10 +82,15 @@ impl Guests {
             mounts: mounted.collect(),
             host_directories: Vec::new(),
             limits: Limits { cpu_milli: start.cpu_milli, memory_bytes: start.memory_bytes },
+            // Of use to processes of the machine only.
+            cpu_requested_milli: 0,
+            security: Security::default(),
+            hostname: String::new(),
             network,
             http_port: start.http_port,
             logs: Arc::clone(log) as _,
             stdin: start.stdin,
+            tty: false,
         })
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::oneshot;
 use wherry_runtime::{
-    Adoption, Compiler, Container, ContainerSpec, Image, ImageError, ImageKind, Mount, PodRef, PullPolicy, Runtime,
+    Adoption, Compiler, Container, ContainerSpec, Image, ImageError, ImageKind, ImageRequest, Mount, PodRef, Runtime,
     StartError, Survivor,
 };
 
@@ -152,8 +152,8 @@ impl Runtime for SandboxRuntime {
         self.config.name
     }
 
-    async fn prepare(&self, reference: &str, policy: PullPolicy) -> Result<Image, ImageError> {
-        self.config.compiler.prepare(reference, policy).await
+    async fn prepare(&self, wanted: &ImageRequest<'_>) -> Result<Image, ImageError> {
+        self.config.compiler.prepare(wanted.reference, wanted.policy).await
     }
 
     async fn start(&self, mut spec: ContainerSpec) -> Result<Arc<dyn Container>, StartError> {
@@ -164,7 +164,7 @@ impl Runtime for SandboxRuntime {
 
     fn survivors(&self, pod: &PodRef, host_directories: &[PathBuf]) -> Vec<Survivor> {
         let adopted = self.config.sandboxes.adopted(&self.sandbox_name(pod, host_directories));
-        adopted.map(|link| link.survivors(pod)).unwrap_or_default()
+        adopted.map(|link| link.survivors(self.config.name, pod)).unwrap_or_default()
     }
 
     fn adopt(&self, survivor: &Survivor, adoption: Adoption) -> Option<Arc<dyn Container>> {

@@ -64,12 +64,12 @@ impl Link {
         ports.into_iter().for_each(|port| self.bound(port, true));
     }
 
-    /// What there is of a pod and was not taken over yet.
-    pub(crate) fn survivors(&self, pod: &PodRef) -> Vec<Survivor> {
+    /// What there is of a pod of that runtime and was not taken over yet.
+    pub(crate) fn survivors(&self, runtime: &'static str, pod: &PodRef) -> Vec<Survivor> {
         let state = self.state();
         let of_pod =
             state.survivors.range((pod.uid.clone(), String::new())..).take_while(|((uid, _), _)| *uid == pod.uid);
-        of_pod.map(|(_, survivor)| survivor.told(&self.name)).filter(|survivor| survivor.pod == *pod).collect()
+        of_pod.map(|(_, survivor)| survivor.told(runtime, &self.name)).filter(|survivor| survivor.pod == *pod).collect()
     }
 
     /// Takes a container over, whose staged files are below `files`. `None`: it is gone.
@@ -184,7 +184,7 @@ mod tests {
         }
         link.introduced().await;
         let pod = PodRef { namespace: "shop".into(), name: "p".into(), uid: "u".into() };
-        let believed = link.is_introduced().then(|| link.survivors(&pod).len());
+        let believed = link.is_introduced().then(|| link.survivors("wasm", &pod).len());
         let Some(late) = late else { return believed };
         wire.send(&Packet::new(&late, Vec::new()).unwrap()).await.unwrap();
         killed.cancelled().await;

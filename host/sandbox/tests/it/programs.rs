@@ -13,7 +13,7 @@ use http_body_util::{BodyExt, StreamBody};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 use wherry_runtime::{
-    Code, Container, ContainerSpec, Exit, ExitReason, GivenCode, Image, ImageError, LogSink, PullPolicy, Runtime,
+    Code, Container, ContainerSpec, Exit, ExitReason, GivenCode, Image, ImageError, ImageRequest, LogSink, Runtime,
     StartError, StdStream, Usage,
 };
 use wherry_vnet::{Body, HttpHandler, Unanswered, full_body};
@@ -30,8 +30,8 @@ impl Runtime for Programs {
         "programs"
     }
 
-    async fn prepare(&self, reference: &str, _: PullPolicy) -> Result<Image, ImageError> {
-        Err(ImageError::NeverPull(reference.into()))
+    async fn prepare(&self, wanted: &ImageRequest<'_>) -> Result<Image, ImageError> {
+        Err(ImageError::NeverPull(wanted.reference.into()))
     }
 
     async fn start(&self, spec: ContainerSpec) -> Result<Arc<dyn Container>, StartError> {

@@ -13,8 +13,8 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use wherry_base::{SystemClock, Trigger};
 use wherry_runtime::{
-    Adoption, Code, Compiler, Container, ContainerSpec, Image, ImageError, ImageKind, Limits, LogSink, PodRef,
-    PullPolicy, Runtime, StartError, StdStream, Survivor,
+    Adoption, Code, Compiler, Container, ContainerSpec, Image, ImageError, ImageKind, ImageRequest, Limits, LogSink,
+    PodRef, PullPolicy, Runtime, Security, StartError, StdStream, Survivor,
 };
 use wherry_sandbox::{
     ADOPTION_GRACE, Grouping, GuestsConfig, Launch, Launcher, Process, RuntimeConfig, SandboxConfig, SandboxRuntime,
@@ -123,7 +123,7 @@ impl World {
             id: id(&pod.name, image),
             name: "main".into(),
             run: 2,
-            image: self.node.runtime.prepare(image, PullPolicy::IfNotPresent).await.unwrap(),
+            image: self.node.runtime.prepare(&ImageRequest::new(image, PullPolicy::IfNotPresent)).await.unwrap(),
             command: vec![],
             args: vec![],
             env: env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
@@ -131,10 +131,14 @@ impl World {
             mounts: vec![],
             host_directories: vec![],
             limits: Limits::default(),
+            cpu_requested_milli: 0,
+            security: Security::default(),
+            hostname: String::new(),
             network: self.namespace(&pod),
             http_port: None,
             logs: self.log_file(&pod.name),
             stdin: false,
+            tty: false,
             pod,
         };
         let runtime = Arc::clone(&self.node.runtime);

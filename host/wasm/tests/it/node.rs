@@ -14,7 +14,8 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use wherry_image::{FetchError, ImageSource, Reference};
 use wherry_runtime::{
-    Codegen, Container, ContainerSpec, Exit, Limits, LogSink, Mount, PodRef, PullPolicy, Runtime, StartError, StdStream,
+    Codegen, Container, ContainerSpec, Exit, ImageRequest, Limits, LogSink, Mount, PodRef, PullPolicy, Runtime,
+    Security, StartError, StdStream,
 };
 use wherry_vnet::{
     Egress, Namespace, Network, NetworkConfig, PodIdentity, Protocol, Resolution, Services, Translation,
@@ -261,7 +262,7 @@ impl Pod {
             id: format!("{}-{}", identity.name, self.node.pods.fetch_add(1, Ordering::Relaxed)),
             pod: PodRef { namespace: "default".into(), name: identity.name.clone(), uid: identity.uid.clone() },
             name: guest.image.to_owned(),
-            image: self.node.runtime.prepare(&image, PullPolicy::Always).await.unwrap(),
+            image: self.node.runtime.prepare(&ImageRequest::new(&image, PullPolicy::Always)).await.unwrap(),
             command: Vec::new(),
             args: guest.args,
             env: guest.env,
@@ -269,10 +270,14 @@ impl Pod {
             mounts: guest.mounts,
             host_directories: Vec::new(),
             limits: guest.limits,
+            cpu_requested_milli: 0,
+            security: Security::default(),
+            hostname: String::new(),
             network: Arc::clone(&self.network),
             http_port: guest.http_port,
             logs: Arc::clone(&log) as _,
             stdin: guest.stdin,
+            tty: false,
         };
         Ok(Started { container: self.node.runtime.start(spec).await?, log })
     }

@@ -9,7 +9,9 @@ use super::modify::ours;
 use super::{Registry, Target};
 
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
-const RUNTIME_CLASSES: [&str; 2] = ["wasm", "wasm-isolated"];
+/// Those that every node of ours has, and the one that some have: their Nodes say so.
+const RUNTIME_CLASSES: [(&str, Option<&str>); 3] =
+    [("wasm", None), ("wasm-isolated", None), ("docker", Some("wherry.dev/runtime.docker"))];
 
 impl Registry {
     /// Creates what every cluster has from the start: the four namespaces, the Service `kubernetes`, the classes.
@@ -20,8 +22,9 @@ impl Registry {
         let annotations = json!({"ingressclass.kubernetes.io/is-default-class": "true"});
         let class = json!({"metadata": {"name": "wherry", "annotations": annotations}, "spec": {"controller": "wherry.dev/ingress"}});
         self.ensure(IngressClass::resource(), None, class).await?;
-        for name in RUNTIME_CLASSES {
-            let class = json!({"metadata": {"name": name}, "handler": name});
+        for (name, label) in RUNTIME_CLASSES {
+            let scheduling = label.map(|label| json!({"nodeSelector": {label: "true"}}));
+            let class = json!({"metadata": {"name": name}, "handler": name, "scheduling": scheduling});
             self.ensure(RuntimeClass::resource(), None, class).await?;
         }
         self.ensure(ConfigMap::resource(), Some(CLUSTER_INFO.0), self.cluster_info()).await?;

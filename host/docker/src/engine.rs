@@ -1,0 +1,225 @@
+//! The engine: where its socket is, whether it answers, and calls to it, each with a limit of time.
+//!
+//! Knows no pods. A call that the engine leaves unanswered ends with an error: nobody waits for a hung engine.
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use bollard::errors::Error as ApiError;
+use bollard::{API_DEFAULT_VERSION, Docker};
+use tokio::sync::watch;
+use wherry_runtime::Availability;
+
+/// Where engines listen that were installed as they come: Docker's, and Podman's service with Docker's API.
+const SOCKETS: [&str; 2] = ["/var/run/docker.sock", "/run/podman/podman.sock"];
+/// How long a call may take that only asks.
+pub const ASK_MAX: Duration = Duration::from_secs(5);
+/// How long a call may take that makes, starts or removes a container.
+pub const CHANGE_MAX: Duration = Duration::from_secs(60);
+
+/// Which engine is used: `auto`, `off`, or the path of a socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EngineChoice {
+    /// The one that `DOCKER_HOST` names, or that listens where engines usually do.
+    Auto,
+    /// None.
+    Off,
+    /// The one at this socket.
+    At(PathBuf),
+}
+
+impl FromStr for EngineChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let path = text.strip_prefix("unix://").unwrap_or(text);
+        match path {
+            "auto" => Ok(Self::Auto),
+            "off" => Ok(Self::Off),
+            path if path.starts_with('/') => Ok(Self::At(path.into())),
+            _ => Err(format!("\"{text}\" is no engine of this machine; write auto, off, or the path of its socket")),
+        }
+    }
+}
+
+/// Why the engine did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    /// No socket.
+    #[error("no container engine listens at {0}")]
+    Absent(String),
+    /// It may not be used.
+    #[error("only root can join the networks of the container engine's containers to the pod network")]
+    NotRoot,
+    /// No answer in time, or none that can be read.
+    #[error("the container engine does not answer: {0}")]
+    Silent(String),
+    /// There is no such container or image.
+    #[error("{0}")]
+    NotFound(String),
+    /// The engine refuses, in its own words.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl From<ApiError> for EngineError {
+    fn from(error: ApiError) -> Self {
+        match error {
+            ApiError::DockerResponseServerError { status_code: 404, message } => Self::NotFound(message),
+            ApiError::DockerResponseServerError { message, .. } => Self::Refused(message),
+            ApiError::DockerStreamError { error } => Self::Refused(error),
+            error => Self::Silent(error.to_string()),
+        }
+    }
+}
+
+/// A connection's terms: each call has a connection of its own.
+#[derive(Clone)]
+pub struct Connected {
+    /// The client.
+    pub api: Docker,
+    /// The socket.
+    pub socket: PathBuf,
+}
+
+/// An engine that comes and goes.
+pub struct Engine {
+    sockets: Vec<PathBuf>,
+    connected: Mutex<Option<Connected>>,
+    state: watch::Sender<Availability>,
+}
+
+impl Engine {
+    /// One that was not looked for yet.
+    pub fn new(choice: &EngineChoice) -> Self {
+        let sockets = match choice {
+            EngineChoice::At(path) => vec![path.clone()],
+            EngineChoice::Off => Vec::new(),
+            EngineChoice::Auto => usual_sockets(std::env::var("DOCKER_HOST").ok().as_deref()),
+        };
+        let absent = Availability::Absent("the container engine was not looked for yet".to_owned());
+        Self { sockets, connected: Mutex::default(), state: watch::Sender::new(absent) }
+    }
+
+    /// Whether it can be used, as it changes.
+    pub fn availability(&self) -> watch::Receiver<Availability> {
+        self.state.subscribe()
+    }
+
+    /// Looks for the engine and asks who it is: name and release.
+    pub async fn connect(&self) -> Result<(Connected, String), EngineError> {
+        let there = self.sockets.iter().find(|socket| socket.exists());
+        let socket = there.ok_or_else(|| EngineError::Absent(self.places()))?.clone();
+        let timeout_secs = CHANGE_MAX.as_secs();
+        let api = Docker::connect_with_unix(&socket.to_string_lossy(), timeout_secs, API_DEFAULT_VERSION)?;
+        let api = within(ASK_MAX, api.negotiate_version()).await?;
+        let version = within(ASK_MAX, api.version()).await?;
+        let component = version.components.iter().flatten().next().map(|component| component.name.clone());
+        let name = component.unwrap_or_else(|| "Engine".to_owned());
+        let connected = Connected { api, socket };
+        self.hold(Some(connected.clone()));
+        Ok((connected, format!("{name} {}", version.version.unwrap_or_default())))
+    }
+
+    /// From now on containers are started; `what` it is.
+    pub fn ready(&self, what: String) {
+        self.state.send_replace(Availability::Ready(what));
+    }
+
+    /// It is gone, or hangs.
+    pub fn lost(&self, why: &EngineError) {
+        self.hold(None);
+        self.state.send_if_modified(|state| {
+            let next = match (&*state, why) {
+                (Availability::Absent(_), _) => Availability::Absent(why.to_string()),
+                _ => Availability::Lost(why.to_string()),
+            };
+            let is_news = std::mem::discriminant(state) != std::mem::discriminant(&next);
+            *state = next;
+            is_news
+        });
+    }
+
+    /// The engine, where it answers.
+    pub fn get(&self) -> Result<Connected, EngineError> {
+        let connected = self.connected.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        connected.ok_or_else(|| match &*self.state.borrow() {
+            Availability::Absent(_) => EngineError::Absent(self.places()),
+            Availability::Lost(why) => EngineError::Silent(why.clone()),
+            Availability::Ready(_) => EngineError::Silent("it was lost just now".to_owned()),
+        })
+    }
+
+    /// Waits until it answers.
+    pub async fn answers(&self) -> Connected {
+        let mut state = self.availability();
+        loop {
+            let _the_sender_is_here = state.wait_for(Availability::is_ready).await.map(drop);
+            if let Ok(connected) = self.get() {
+                return connected;
+            }
+            let _news = state.changed().await;
+        }
+    }
+
+    fn hold(&self, connected: Option<Connected>) {
+        *self.connected.lock().unwrap_or_else(PoisonError::into_inner) = connected;
+    }
+
+    fn places(&self) -> String {
+        let places: Vec<_> = self.sockets.iter().map(|socket| socket.display().to_string()).collect();
+        places.join(" or ")
+    }
+}
+
+/// The answer to a call, if it comes in time.
+pub async fn within<T>(limit: Duration, call: impl Future<Output = Result<T, ApiError>>) -> Result<T, EngineError> {
+    let late = |_| EngineError::Silent(format!("no answer within {} s", limit.as_secs()));
+    Ok(tokio::time::timeout(limit, call).await.map_err(late)??)
+}
+
+/// `DOCKER_HOST` goes before all; an engine of another machine is of no use, for its containers have no network here.
+fn usual_sockets(docker_host: Option<&str>) -> Vec<PathBuf> {
+    match docker_host.filter(|host| !host.is_empty()) {
+        Some(host) => host.strip_prefix("unix://").map(PathBuf::from).into_iter().collect(),
+        None => SOCKETS.iter().map(|socket| Path::new(socket).to_owned()).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn engines_are_named() {
+        let check = |text: &str, expected: Option<EngineChoice>| assert_eq!(text.parse().ok(), expected, "{text}");
+        check("auto", Some(EngineChoice::Auto));
+        check("off", Some(EngineChoice::Off));
+        check("/run/x.sock", Some(EngineChoice::At("/run/x.sock".into())));
+        check("unix:///run/x.sock", Some(EngineChoice::At("/run/x.sock".into())));
+        check("tcp://other:2375", None);
+        check("", None);
+    }
+
+    #[test]
+    fn an_engine_of_another_machine_is_none() {
+        assert_eq!(usual_sockets(Some("unix:///a.sock")), [PathBuf::from("/a.sock")]);
+        assert!(usual_sockets(Some("tcp://other:2375")).is_empty());
+        assert_eq!(usual_sockets(None).len(), SOCKETS.len());
+        assert_eq!(usual_sockets(Some("")).len(), SOCKETS.len());
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_is_not_there_was_never_lost() {
+        let engine = Engine::new(&EngineChoice::At("/nowhere/at/all.sock".into()));
+        let why = engine.connect().await.err().unwrap();
+        engine.lost(&why);
+        assert!(matches!(&*engine.availability().borrow(), Availability::Absent(text) if text.contains("/nowhere")));
+        engine.ready("X".to_owned());
+        engine.lost(&why);
+        assert!(matches!(&*engine.availability().borrow(), Availability::Lost(_)));
+    }
+}

@@ -1,0 +1,174 @@
+//! Linux images in the engine: those that are there, those that it pulls, and those of the cluster's registry.
+
+use std::time::Duration;
+
+use bollard::auth::DockerCredentials;
+use bollard::models::{CreateImageInfo, ImageInspect};
+use bollard::query_parameters::CreateImageOptions;
+use futures::StreamExt;
+use wherry_image::{Content, Reference};
+use wherry_runtime::{Image, ImageError, ImageKind, ImageRequest, Login, PullPolicy};
+
+use crate::engine::{ASK_MAX, Connected, EngineError, within};
+use crate::inner::Inner;
+use crate::load::load;
+use crate::progress::Progress;
+
+/// How long a pull, or loading, may be silent.
+pub const PULL_SILENCE_MAX: Duration = Duration::from_secs(60);
+/// What the secrets of Docker's own registry name it.
+const DOCKER_HUB: [&str; 3] = ["docker.io", "index.docker.io", "registry-1.docker.io"];
+/// What engines say of a manifest that is of no Linux image.
+const OF_NO_LINUX_IMAGE: [&str; 3] = ["application/vnd.wasm", "unsupported media type", "mediaType in manifest"];
+
+impl Inner {
+    /// Makes an image ready: found in the engine or pulled, by the policy.
+    pub async fn prepare(&self, wanted: &ImageRequest<'_>) -> Result<Image, ImageError> {
+        let name = wanted.reference;
+        let reference: Reference = name.parse().map_err(|_| ImageError::BadName(name.to_owned()))?;
+        let engine = self.engine.get().map_err(|error| ImageError::Unusable(error.to_string()))?;
+        let known = find(&engine, &reference).await.map_err(|error| unusable(name, &error))?;
+        match (known, wanted.policy) {
+            (Some(known), PullPolicy::IfNotPresent | PullPolicy::Never) => checked(name, known),
+            (None, PullPolicy::Never) => Err(ImageError::NeverPull(name.to_owned())),
+            (known, _) => {
+                self.fetch(&engine, &reference, known, wanted).await?;
+                let fetched = find(&engine, &reference).await.map_err(|error| unusable(name, &error))?;
+                checked(name, fetched.ok_or_else(|| ImageError::Pull(format!("{name}: the engine has lost it again")))?)
+            }
+        }
+    }
+
+    /// From the cluster's registry, where that has it, or else by the engine from wherever its name says.
+    async fn fetch(
+        &self,
+        engine: &Connected,
+        reference: &Reference,
+        known: Option<ImageInspect>,
+        wanted: &ImageRequest<'_>,
+    ) -> Result<(), ImageError> {
+        let name = wanted.reference;
+        let Some(source) = &self.images else { return pull(engine, reference, wanted).await };
+        match source.content(reference).await {
+            Ok(Content::Module) => Err(of_other_kind(name)),
+            Ok(Content::Linux(image)) if known.is_some_and(|known| known.id.as_ref() == Some(&image.config.digest)) => {
+                Ok(())
+            }
+            Ok(Content::Linux(image)) => {
+                (wanted.progress)(format!("Loading image \"{name}\" from the cluster's registry"));
+                let loaded = load(engine, source, reference, &image).await;
+                loaded.map_err(|error| ImageError::Pull(format!("failed to load image \"{name}\": {error}")))
+            }
+            Err(error) => {
+                tracing::debug!(name, %error, "the cluster's registry has no such image");
+                pull(engine, reference, wanted).await
+            }
+        }
+    }
+}
+
+fn of_other_kind(name: &str) -> ImageError {
+    ImageError::OtherKind(format!("image \"{name}\" is a wasm module, and no Linux image"))
+}
+
+async fn find(engine: &Connected, reference: &Reference) -> Result<Option<ImageInspect>, EngineError> {
+    match within(ASK_MAX, engine.api.inspect_image(&reference.to_string())).await {
+        Ok(found) => Ok(Some(found)),
+        Err(EngineError::NotFound(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn checked(name: &str, found: ImageInspect) -> Result<Image, ImageError> {
+    if let Some(os) = found.os.filter(|os| !os.is_empty() && os != "linux") {
+        return Err(ImageError::OtherKind(format!("image \"{name}\" is for {os}, and no Linux image")));
+    }
+    let digest = found.id.ok_or_else(|| ImageError::Unusable(format!("{name}: the engine gives no digest")))?;
+    Ok(Image { reference: name.to_owned(), digest, kind: ImageKind::Command })
+}
+
+/// Pulls an image, with each login that fits its registry, and last with none.
+async fn pull(engine: &Connected, reference: &Reference, wanted: &ImageRequest<'_>) -> Result<(), ImageError> {
+    (wanted.progress)(format!("Pulling image \"{}\"", wanted.reference));
+    let logins = wanted.logins.iter().filter(|login| fits(login, reference));
+    let mut why = EngineError::Silent(String::new());
+    for login in logins.map(Some).chain([None]) {
+        match pull_as(engine, reference, login, wanted).await {
+            Ok(()) => return Ok(()),
+            Err(error) => why = error,
+        }
+    }
+    let (name, text) = (wanted.reference, why.to_string());
+    if OF_NO_LINUX_IMAGE.iter().any(|words| text.contains(words)) {
+        return Err(of_other_kind(name));
+    }
+    Err(ImageError::Pull(format!("failed to pull image \"{name}\": {text}")))
+}
+
+async fn pull_as(
+    engine: &Connected,
+    reference: &Reference,
+    login: Option<&Login>,
+    wanted: &ImageRequest<'_>,
+) -> Result<(), EngineError> {
+    let options = CreateImageOptions { from_image: Some(reference.to_string()), ..CreateImageOptions::default() };
+    let credentials = login.map(|login| DockerCredentials {
+        username: Some(login.user.clone()),
+        password: Some(login.password.clone()),
+        serveraddress: Some(login.registry.clone()),
+        ..DockerCredentials::default()
+    });
+    let mut steps = std::pin::pin!(engine.api.create_image(Some(options), None, credentials));
+    let mut progress = Progress::new(wanted.reference);
+    loop {
+        let next = tokio::time::timeout(PULL_SILENCE_MAX, steps.next()).await;
+        let silent = |_| EngineError::Silent(format!("the pull has stood still for {} s", PULL_SILENCE_MAX.as_secs()));
+        match next.map_err(silent)? {
+            None => return Ok(()),
+            Some(step) => {
+                if let Some(told) = note(&mut progress, step?) {
+                    (wanted.progress)(told);
+                }
+            }
+        }
+    }
+}
+
+fn note(progress: &mut Progress, step: CreateImageInfo) -> Option<String> {
+    let detail = step.progress_detail?;
+    let bytes = |count: Option<i64>| count.and_then(|count| u64::try_from(count).ok());
+    progress.note(step.id?, bytes(detail.current)?, bytes(detail.total)?)
+}
+
+/// Whether a login is for the registry that an image comes from.
+fn fits(login: &Login, reference: &Reference) -> bool {
+    let place = login.registry.split_once("://").map_or(login.registry.as_str(), |(_, place)| place);
+    let host = place.split('/').next().unwrap_or_default();
+    match reference.registry.as_str() {
+        "" | "docker.io" => DOCKER_HUB.contains(&host),
+        registry => host == registry,
+    }
+}
+
+fn unusable(name: &str, error: &EngineError) -> ImageError {
+    ImageError::Unusable(format!("failed to inspect image \"{name}\": {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logins_are_for_their_registry() {
+        let check = |registry: &str, image: &str, expected: bool| {
+            let login = Login { registry: registry.into(), user: String::new(), password: String::new() };
+            assert_eq!(fits(&login, &image.parse().unwrap()), expected, "{registry} {image}");
+        };
+        check("https://index.docker.io/v1/", "nginx:1", true);
+        check("docker.io", "docker.io/team/web", true);
+        check("ghcr.io", "nginx:1", false);
+        check("ghcr.io", "ghcr.io/team/web", true);
+        check("https://ghcr.io/v2/", "ghcr.io/team/web", true);
+        check("ghcr.io:5000", "ghcr.io/team/web", false);
+    }
+}

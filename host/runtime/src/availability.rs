@@ -1,0 +1,19 @@
+//! Whether a runtime can be used: one that rests on something else of the machine comes and goes with that.
+
+/// Whether a runtime can be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Availability {
+    /// What it rests on is not on this machine: why, a sentence.
+    Absent(String),
+    /// It can be used: what it rests on, and which release of it.
+    Ready(String),
+    /// It could be used, and cannot now: why, a sentence.
+    Lost(String),
+}
+
+impl Availability {
+    /// Whether containers can be started.
+    pub const fn is_ready(&self) -> bool {
+        matches!(self, Self::Ready(_))
+    }
+}
