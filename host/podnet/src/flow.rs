@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use smoltcp::socket::tcp::State;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{timeout, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use wherry_vnet::{DialError, Stream, TryRead};
 
 use crate::flows::{Packet, Place};
@@ -21,6 +21,9 @@ use crate::stack::Stack;
 
 /// How long a container may take to answer a connection.
 const CONNECT_MOST: Duration = Duration::from_secs(10);
+
+/// How long a container may keep a connection that its client has left, as Linux has it (`tcp_fin_timeout`).
+const ORPHAN_MOST: Duration = Duration::from_secs(60);
 
 /// How many packets are taken in before any is answered: a sender is told once of all that has come.
 const PACKETS_AT_ONCE: usize = 16;
@@ -36,6 +39,8 @@ struct Flow {
     delivered: bool,
     /// All that the other end sends has been given to the stack, and the end of it.
     fetched: bool,
+    /// When it is looked whether there is another end still, once all is fetched.
+    orphan_at: Option<Instant>,
 }
 
 /// Answers a container that opens a connection by `first`, and serves the connection to its end.
@@ -68,7 +73,7 @@ pub(crate) async fn to_container(net: &Arc<PodNet>, place: Place, stream: Stream
 
 impl Flow {
     fn new(stack: Stack, stream: Stream, place: Place) -> Self {
-        Self { stack, stream, place, finished: false, delivered: false, fetched: false }
+        Self { stack, stream, place, finished: false, delivered: false, fetched: false, orphan_at: None }
     }
 
     async fn connected(&mut self) -> Result<(), DialError> {
@@ -158,6 +163,7 @@ impl Flow {
                 TryRead::End => {
                     self.stack.socket().close();
                     self.fetched = true;
+                    self.orphan_at = Some(Instant::now() + ORPHAN_MOST);
                 }
                 TryRead::Reset => self.abort(),
             }
@@ -183,11 +189,24 @@ impl Flow {
 
     /// Resolves when there may be something to do.
     async fn woken(&mut self) {
-        let at = self.stack.poll_at();
+        let at = self.stack.poll_at().into_iter().chain(self.orphan_at).min();
         let woken = std::future::poll_fn(|context| self.poll_woken(context));
         match at {
             Some(at) => drop(timeout_at(at, woken).await),
             None => woken.await,
+        }
+        self.end_orphan();
+    }
+
+    /// A container that does not close what nobody reads any more would keep its place for ever.
+    fn end_orphan(&mut self) {
+        let now = Instant::now();
+        if self.orphan_at.is_none_or(|at| now < at) {
+            return;
+        }
+        self.orphan_at = Some(now + ORPHAN_MOST);
+        if !self.delivered && !self.stack.socket().can_recv() && self.stream.writer.capacity() == 0 {
+            self.abort();
         }
     }
 
