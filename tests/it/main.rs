@@ -32,6 +32,7 @@ mod servers;
 mod services;
 mod snapshot;
 mod start;
+mod streams;
 mod verbs;
 mod wire;
 

@@ -1,6 +1,7 @@
 //! The verbs' flags, named as kubectl names them, and the way from them to a client.
 
 mod change;
+mod connect;
 mod create;
 mod masters;
 mod read;
@@ -19,6 +20,7 @@ pub use change::{
     ChangeArgs, ChosenArgs, CordonArgs, DrainArgs, EditArgs, MetadataArgs, SetEnvArgs, SetResourcesArgs, SetVerb,
     TaintArgs,
 };
+pub use connect::{AttachArgs, CopyArgs, ExecArgs, PortForwardArgs, SortBy, TopNodesArgs, TopPodsArgs, TopVerb};
 pub use create::{
     CreateArgs, DataArgs, DeploymentArgs, DryRun, ExposeArgs, Generator, IngressArgs, MakeArgs, PortsArgs, Restart,
     RunArgs, SecretKind, ServiceKind, ServiceType,
@@ -54,6 +56,17 @@ pub enum Verb {
     Describe(DescribeArgs),
     /// Show what containers printed
     Logs(LogsArgs),
+    /// Run a program in a container
+    Exec(ExecArgs),
+    /// Join a container's own program
+    Attach(AttachArgs),
+    /// Copy files and directories to and from containers that have tar
+    Cp(CopyArgs),
+    /// Make ports of a pod ports of this machine
+    PortForward(PortForwardArgs),
+    /// Show what is used of CPU and memory
+    #[command(subcommand)]
+    Top(TopVerb),
     /// Delete objects by name, label or manifest
     Delete(DeleteArgs),
     /// Set the number of replicas

@@ -9,6 +9,8 @@ mod apply;
 mod args;
 mod change;
 mod cluster;
+mod command;
+mod copy;
 mod create;
 mod delete;
 mod describe;
@@ -16,6 +18,7 @@ mod drain;
 mod edit;
 mod events;
 mod explain;
+mod forward;
 mod generate;
 mod get;
 mod grid;
@@ -27,12 +30,15 @@ mod metadata;
 mod node;
 mod objects;
 mod patch;
+mod pods;
 mod rollout;
 mod scale;
 mod set;
 mod snapshot;
 mod template;
+mod terminal;
 mod token;
+mod top;
 mod wait;
 
 pub use apply::{Applied, apply_manifests, read_manifests};
@@ -50,6 +56,11 @@ pub async fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Get(args) => get::run(args).await,
         Verb::Describe(args) => describe::run(args).await,
         Verb::Logs(args) => logs::run(args).await,
+        Verb::Exec(args) => command::exec(args).await,
+        Verb::Attach(args) => command::attach(args).await,
+        Verb::Cp(args) => copy::run(args).await,
+        Verb::PortForward(args) => forward::run(args).await,
+        Verb::Top(verb) => top::run(verb).await,
         Verb::Delete(args) => delete::run(args).await,
         Verb::Scale(args) => scale::run(args).await,
         Verb::Rollout(verb) => rollout::run(verb).await,

@@ -1,6 +1,6 @@
 //! `logs`: what containers printed, as it comes: of one pod, of a pod of a deployment, or of all pods with a label.
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -9,11 +9,10 @@ use wherry_api::kinds::{Kind, Pod};
 use wherry_client::{Client, Https, ListOptions};
 
 use crate::args::LogsArgs;
-use crate::get::pairs_of;
-use crate::objects::{Objects, one_target, shown, text};
+use crate::objects::{Objects, text};
+use crate::pods::{container_names, default_container, one_pod, out_of};
 use crate::say::say_bytes;
 
-const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 /// How many lines of each container are shown where a selector picks the pods and nothing else is said.
 const SELECTED_TAIL_LINES: i64 = 10;
 /// How many containers are followed at once.
@@ -102,35 +101,13 @@ async fn pods(args: &LogsArgs, client: &Client) -> anyhow::Result<Vec<Value>> {
         }
         return Ok(found);
     }
-    let what = args.what.clone().unwrap_or_default();
-    let (resource, name) = match what.contains('/') {
-        true => one_target(&[what])?,
-        false => (Pod::resource(), what),
-    };
-    let object = Objects::new(client, resource, Some(namespace)).get(&name).await?;
-    if std::ptr::eq(resource, Pod::resource()) {
-        return Ok(vec![object]);
-    }
-    let shown = shown(resource, &object);
-    let labels = ["/spec/selector/matchLabels", "/spec/selector"].map(|pointer| pairs_of(&object, pointer, ","));
-    let labels = labels.into_iter().find(|labels| labels != "<none>" && !labels.contains('{'));
-    let mut found = selected(labels.with_context(|| format!("{shown} selects no pods"))?).await?;
-    found.sort_by_key(|pod| text(pod, "/status/phase") != "Running");
-    let count = found.len();
-    let first = found.into_iter().next().with_context(|| format!("{shown} has no pods"))?;
-    if count > 1 {
-        eprintln!("Found {count} pods, using pod/{}", text(&first, "/metadata/name"));
-    }
-    Ok(vec![first])
+    let what = args.what.as_deref().unwrap_or_default();
+    Ok(vec![one_pod(client, namespace, what).await?])
 }
 
 /// The containers of a pod whose logs are wanted.
 fn containers(args: &LogsArgs, pod: &Value) -> anyhow::Result<Vec<String>> {
-    let names = |list: &str| -> Vec<String> {
-        let containers = pod.pointer(list).and_then(Value::as_array);
-        containers.into_iter().flatten().map(|container| text(container, "/name").to_owned()).collect()
-    };
-    let (init, main) = (names("/spec/initContainers"), names("/spec/containers"));
+    let (main, init) = container_names(pod);
     if args.all_containers {
         return Ok([init, main].concat());
     }
@@ -141,17 +118,7 @@ fn containers(args: &LogsArgs, pod: &Value) -> anyhow::Result<Vec<String>> {
         }
         return Ok(vec![name.clone()]);
     }
-    let annotated = pod.pointer("/metadata/annotations").and_then(|all| all.get(DEFAULT_CONTAINER));
-    let annotated = annotated.and_then(Value::as_str).map(str::to_owned).filter(|name| main.contains(name));
-    let chosen = annotated.or_else(|| main.first().cloned()).context("the pod has no containers")?;
-    if main.len() + init.len() > 1 && args.selector.is_none() {
-        eprintln!("Defaulted container \"{chosen}\" out of: {}", out_of(&main, &init));
-    }
-    Ok(vec![chosen])
-}
-
-fn out_of(main: &[String], init: &[String]) -> String {
-    main.iter().cloned().chain(init.iter().map(|name| format!("{name} (init)"))).collect::<Vec<_>>().join(", ")
+    Ok(vec![default_container(pod, args.selector.is_none())?])
 }
 
 fn path(args: &LogsArgs, pod: &str, container: &str) -> String {

@@ -31,7 +31,7 @@ use crate::transport::{RawWatch, Request, Transport, WatchOptions};
 pub use connect::{TlsConnector, causes, pools};
 pub use exchange::refusal;
 use exchange::{Call, broken};
-pub use route::{Route, of as route_of, watch as watch_route};
+pub use route::{Route, escape, of as route_of, watch as watch_route};
 use servers::{Server, Servers};
 pub use upgrade::Upgraded;
 pub use watch::events as watch_events;

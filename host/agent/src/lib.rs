@@ -17,6 +17,7 @@ mod node;
 mod objects;
 pub mod pod;
 mod probes;
+mod programs;
 mod references;
 mod revocations;
 mod runtimes;

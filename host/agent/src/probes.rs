@@ -4,13 +4,16 @@
 //! milliseconds and counts for nothing, so that a server is ready as soon as it listens, not a period later.
 
 mod check;
+mod grpc;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Container, Probe};
+use k8s_openapi::api::core::v1::Probe;
 use tokio::time::Instant;
 use wherry_api::kinds::Pod;
+use wherry_runtime::Container as Running;
 use wherry_vnet::Network;
 
 use crate::pod::{Event, ProbeKind};
@@ -60,11 +63,12 @@ pub struct Probing {
 }
 
 impl Probing {
-    /// The probes of a container of a pod at `address`.
-    pub fn new(pod: &Pod, address: IpAddr, subject: Subject) -> Option<Self> {
+    /// The probes of a container, which runs, of a pod at `address`.
+    pub fn new(pod: &Pod, address: IpAddr, subject: Subject, running: &Arc<dyn Running>) -> Option<Self> {
         let container = pod.spec.as_ref().and_then(|spec| container_at(spec, subject.index))?;
         let plan = |kind, probe: &Option<Probe>| {
-            probe.as_ref().map(|probe| Plan::new(kind, subject, address, container, probe))
+            let check = |probe| Check::new(address, container, probe, running);
+            probe.as_ref().map(|probe| Plan::new(kind, subject, check(probe), probe))
         };
         Some(Self {
             startup: plan(ProbeKind::Startup, &container.startup_probe).filter(|_| !subject.started),
@@ -88,7 +92,7 @@ impl Probing {
 }
 
 impl Plan {
-    fn new(kind: ProbeKind, subject: Subject, address: IpAddr, container: &Container, probe: &Probe) -> Self {
+    fn new(kind: ProbeKind, subject: Subject, check: Check, probe: &Probe) -> Self {
         let seconds = |value: Option<i32>, default: u64| {
             Duration::from_secs(value.and_then(|v| u64::try_from(v).ok()).filter(|v| *v > 0).unwrap_or(default))
         };
@@ -106,7 +110,7 @@ impl Plan {
             successes: count(probe.success_threshold, 1),
             failures: count(probe.failure_threshold, 3),
             grace: grace.map(Duration::from_secs),
-            check: Check::new(address, container, probe),
+            check,
         }
     }
 

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use k8s_openapi::api::core::v1::Container as ContainerFields;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -155,6 +156,14 @@ impl Worker {
         live.runs.get(index)?.container.clone()
     }
 
+    /// Looks at the fields of a container.
+    pub fn fields<T>(&self, name: &str, look: impl FnOnce(&ContainerFields) -> T) -> Option<T> {
+        let pod = self.live().pod();
+        let spec = pod.spec.as_ref()?;
+        let mut all = spec.init_containers.iter().flatten().chain(&spec.containers);
+        all.find(|fields| fields.name == name).map(look)
+    }
+
     /// What each running container has used, by name, and when that was so.
     pub fn usage(&self) -> Vec<(String, Usage, Instant)> {
         let live = self.live();
@@ -205,7 +214,8 @@ impl Worker {
         let Some(run) = slot.running() else { return };
         let age = Duration::try_from(self.context.clock.now().duration_since(run.since)).unwrap_or_default();
         let subject = Subject { index, turn: slot.turn, age, started: run.started };
-        let Some(probing) = Probing::new(&live.pod(), network.address(), subject) else { return };
+        let Some(container) = live.runs.get(index).and_then(|run| run.container.clone()) else { return };
+        let Some(probing) = Probing::new(&live.pod(), network.address(), subject, &container) else { return };
         let token = CancellationToken::new();
         let worker = self.clone();
         let stopped = token.clone();

@@ -1,9 +1,11 @@
 //! What a container is started from, and what is known of it while it runs and after.
 
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 use wherry_vnet::Namespace;
 
@@ -82,7 +84,7 @@ pub struct ContainerSpec {
     pub http_port: Option<u16>,
     /// Where stdout and stderr go.
     pub logs: Arc<dyn LogSink>,
-    /// Whether stdin stays open until the container is stopped; else it is empty.
+    /// Whether stdin stays open until the container is stopped, for who attaches to it; else it is empty.
     pub stdin: bool,
     /// Whether its output is a terminal.
     pub tty: bool,
@@ -113,9 +115,15 @@ pub trait Container: Send + Sync + 'static {
         Err(ExecError::no_processes())
     }
 
+    /// A way to its stdin, where that is open (`ContainerSpec::stdin`) and the runtime has no other; `once`: who uses it ends
+    /// it for all.
+    fn stdin(&self, _once: bool) -> Option<Pin<Box<dyn AsyncWrite + Send>>> {
+        None
+    }
+
     /// Joins its own process. Where a runtime cannot, the agent follows the container's log.
     async fn attach(&self, _: AttachSpec) -> Result<Attached, ExecError> {
-        Err(ExecError::Unsupported("the container's runtime gives no way to its stdin".to_owned()))
+        Err(ExecError::Unsupported("the container's runtime cannot be joined".to_owned()))
     }
 }
 

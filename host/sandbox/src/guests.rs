@@ -4,6 +4,7 @@
 //! When the node's connection ends the containers go on, and what they ask of the node waits for the next one, which is
 //! told what there is. A sandbox that no node comes for in time ends, and one without containers ends with its connection.
 
+mod input;
 mod log;
 mod node;
 mod requests;
@@ -176,6 +177,11 @@ impl Guests {
             }
             ToSandbox::Stop { container } => self.with(&container, |running| running.container.stop()),
             ToSandbox::Kill { container } => self.with(&container, |running| running.container.kill()),
+            ToSandbox::Input { container, once } => {
+                if let Some(socket) = descriptors.pop() {
+                    self.with(&container, |running| input::take(&running.container, socket, once, &self.drain));
+                }
+            }
             ToSandbox::Accept { pod, from, to } => {
                 if let (Some(pod), Some(socket)) = (self.pod_at(pod), descriptors.pop()) {
                     let _on_guests_threads = self.threads.enter();

@@ -12,7 +12,7 @@ use wherry_runtime::{Exit, ExitReason, PodRef, Survivor, Usage};
 use wherry_vnet::{DialError, PortKind, Resolution};
 
 /// The version of these messages; a sandbox of another is not adopted.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// How long a message may be: what a socket's buffer takes at once on every Linux.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 160 * 1024;
@@ -37,6 +37,8 @@ pub(crate) enum ToSandbox {
     Stop { container: String },
     /// SIGKILL.
     Kill { container: String },
+    /// Somebody types for a container; `once`: nobody else after that. Descriptor: the socket that it is read from.
+    Input { container: String, once: bool },
     /// A connection to a bound port of a pod. Descriptor: the socket.
     Accept { pod: IpAddr, from: SocketAddr, to: SocketAddr },
     /// Requests for the ports that take them come over a channel from now on. Descriptor: its end.

@@ -1,10 +1,12 @@
 //! A running container, whatever its module is: its end, its stop, its use of CPU and memory.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
+use tokio::io::AsyncWrite;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -12,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use wherry_runtime::{Container, ContainerSpec, Exit, ExitReason, Staged, Usage};
 
 use crate::limits::{Memory, OomKilled};
+use crate::stdin::Input;
 use crate::throttle::Cpu;
 
 /// The exit code of a trap: as of a process that aborts.
@@ -55,6 +58,8 @@ impl Drop for Told {
 pub(crate) struct Resources {
     pub(crate) memory: Arc<Memory>,
     pub(crate) cpu: Arc<Cpu>,
+    /// What is typed for them; `None`: nothing.
+    pub(crate) input: Option<Arc<Input>>,
     pub(crate) _files: Arc<Staged>,
 }
 
@@ -93,6 +98,10 @@ impl Container for Running {
         self.is_killed.store(true, Ordering::SeqCst);
         self.task.abort();
         self.stopping.cancel();
+    }
+
+    fn stdin(&self, once: bool) -> Option<Pin<Box<dyn AsyncWrite + Send>>> {
+        Some(Box::pin(self.resources.input.as_ref()?.writer(once)?))
     }
 
     fn usage(&self) -> Usage {

@@ -23,6 +23,7 @@ mod serve;
 mod signature;
 mod sockets;
 mod state;
+mod stdin;
 mod stdio;
 mod throttle;
 mod ticker;

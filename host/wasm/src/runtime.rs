@@ -24,6 +24,7 @@ use crate::maps;
 use crate::places::{Place, Places, needed};
 use crate::serve::{Handler, Service, serve};
 use crate::state::{CoreState, State};
+use crate::stdin::Input;
 use crate::throttle::Cpu;
 use crate::ticker::Ticker;
 
@@ -99,6 +100,7 @@ impl WasmRuntime {
         Ok(Resources {
             memory: Memory::new(spec.limits.memory_bytes),
             cpu: Cpu::new(spec.limits.cpu_milli, Arc::clone(&self.ticker)),
+            input: spec.stdin.then(Input::new),
             _files: Arc::new(wherry_runtime::stage(spec, &self.mounts)?),
         })
     }
@@ -131,7 +133,7 @@ impl WasmRuntime {
             }
             _ => {
                 let stopping = CancellationToken::new();
-                let state = State::new(&spec, &resources.memory, stopping.clone())?;
+                let state = State::new(&spec, &resources, stopping.clone())?;
                 let (own, is_p3) = (resources.clone(), form.kind == ModuleKind::Command3);
                 let place = self.command_place(needed)?;
                 let guest = component(pre, is_p3, spec, state, own).inspect(|_| drop(place));
@@ -150,7 +152,7 @@ impl WasmRuntime {
         let world = self.codes.engines.world(form.needs).map_err(|e| unstartable(&e))?;
         let pre = world.core_modules.instantiate_pre(code).map_err(|e| unstartable(&e))?;
         let stopping = CancellationToken::new();
-        let state = CoreState::new(&spec, &resources.memory, &stopping)?;
+        let state = CoreState::new(&spec, &resources, &stopping)?;
         let place = self.command_place(needed(Some(&code.resources_required())))?;
         let guest = core_module(pre, spec, state, resources.clone()).inspect(|_| drop(place));
         Ok(Running::spawn(&self.guests, resources, stopping, guest))
@@ -164,7 +166,7 @@ impl WasmRuntime {
         resources: Resources,
     ) -> Result<Arc<Running>, StartError> {
         // What would fail each request fails the start.
-        drop(State::new(&spec, &resources.memory, CancellationToken::new())?);
+        drop(State::new(&spec, &resources, CancellationToken::new())?);
         let port = spec.http_port.unwrap_or(HTTP_PORT_DEFAULT);
         let service = Arc::new(Service {
             pre,

@@ -76,7 +76,7 @@ impl Service {
         request: http::Request<WasiBody>,
         exchange: Exchange,
     ) -> Result<Guest, StartError> {
-        let state = State::new(&self.spec, &self.resources.memory, self.killed.clone())?;
+        let state = State::new(&self.spec, &self.resources, self.killed.clone())?;
         let own = Arc::clone(self);
         Ok(Box::pin(self.requests.track_future(async move {
             // Named first and so dropped last: the place is free when the instance is gone.

@@ -10,10 +10,12 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use wherry_runtime::{ContainerSpec, StartError, StdStream};
 use wherry_vnet::Namespace;
 
-use crate::limits::{Memory, Share};
+use crate::container::Resources;
+use crate::limits::Share;
 use crate::outgoing::Outgoing;
 use crate::sockets::{NetView, NetworkView};
-use crate::stdio::{Log, Unattached};
+use crate::stdin::Stdin;
+use crate::stdio::Log;
 
 /// How many resources (streams, sockets, requests) one instance may hold.
 pub(crate) const RESOURCES_MAX: usize = 16_384;
@@ -42,19 +44,19 @@ impl State {
     /// `stopping` closes the instance's listeners and ends its stdin: a container's SIGTERM.
     pub(crate) fn new(
         spec: &ContainerSpec,
-        memory: &Arc<Memory>,
+        resources: &Resources,
         stopping: CancellationToken,
     ) -> Result<Self, StartError> {
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES_MAX);
         Ok(Self {
-            wasi: context(spec, &stopping)?.build(),
+            wasi: context(spec, resources, &stopping)?.build(),
             http: WasiHttpCtx::new(),
             hooks: Outgoing::new(Arc::clone(&spec.network)),
             table,
             net: Arc::clone(&spec.network),
             stopping,
-            share: Share::of(memory),
+            share: Share::of(&resources.memory),
         })
     }
 }
@@ -63,17 +65,21 @@ impl CoreState {
     /// `stopping` ends the instance's stdin.
     pub(crate) fn new(
         spec: &ContainerSpec,
-        memory: &Arc<Memory>,
+        resources: &Resources,
         stopping: &CancellationToken,
     ) -> Result<Self, StartError> {
-        let mut wasi = context(spec, stopping)?.build_p1();
+        let mut wasi = context(spec, resources, stopping)?.build_p1();
         wasi.ctx().table.set_max_capacity(FILES_MAX);
-        Ok(Self { wasi, share: Share::of(memory) })
+        Ok(Self { wasi, share: Share::of(&resources.memory) })
     }
 }
 
 /// Deny by default: only what the container names.
-fn context(spec: &ContainerSpec, stopping: &CancellationToken) -> Result<WasiCtxBuilder, StartError> {
+fn context(
+    spec: &ContainerSpec,
+    resources: &Resources,
+    stopping: &CancellationToken,
+) -> Result<WasiCtxBuilder, StartError> {
     let mut builder = WasiCtx::builder();
     builder.envs(&spec.env);
     let name = spec.command.is_empty().then_some(&spec.name);
@@ -81,8 +87,8 @@ fn context(spec: &ContainerSpec, stopping: &CancellationToken) -> Result<WasiCtx
     builder.args(&words);
     builder.stdout(Log { sink: Arc::clone(&spec.logs), stream: StdStream::Out });
     builder.stderr(Log { sink: Arc::clone(&spec.logs), stream: StdStream::Err });
-    if spec.stdin {
-        builder.stdin(Unattached(stopping.clone()));
+    if let Some(input) = &resources.input {
+        builder.stdin(Stdin { input: Arc::clone(input), stopping: stopping.clone() });
     }
     if !spec.working_dir.is_empty() {
         builder.initial_cwd(&spec.working_dir);

@@ -10,6 +10,7 @@ mod kubelets;
 mod list;
 mod logs;
 mod masters;
+mod metrics;
 mod parameters;
 mod path;
 mod relay;
@@ -70,6 +71,7 @@ pub(crate) struct Context {
     pub(crate) registry: Registry,
     pub(crate) readiness: Readiness,
     pub(crate) kubelets: kubelets::Kubelets,
+    metrics: metrics::Metrics,
     pub(crate) advertise_url: Arc<str>,
     pub(crate) drain: Drain,
     requests: Arc<Semaphore>,
@@ -86,6 +88,7 @@ impl Context {
             registry,
             readiness: config.readiness.clone(),
             kubelets: kubelets::Kubelets::new(Arc::clone(&config.kubelet_tls)),
+            metrics: metrics::Metrics::default(),
             advertise_url: config.advertise_url.as_str().into(),
             drain,
             requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
@@ -147,6 +150,10 @@ async fn route(context: &Context, request: Request) -> Result<Response, Error> {
     }
     let _permit = context.requests.try_acquire().map_err(|_| busy())?;
     if let Some(answer) = discovery::answer(context, &path, request.method(), request.headers()) {
+        return answer;
+    }
+    let (method, query) = (request.method(), request.uri().query().unwrap_or_default());
+    if let Some(answer) = metrics::answer(context, identity, &path, method, (query, request.headers())).await {
         return answer;
     }
     if of_masters.is_some() {

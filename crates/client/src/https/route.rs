@@ -122,7 +122,7 @@ fn preconditions(precondition: &Precondition) -> Option<Value> {
 }
 
 /// Percent-encodes all but RFC 3986's unreserved characters.
-fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use wherry_runtime::{PodRef, StdStream};
 
 use super::format::Record;
-use super::{ContainerLog, Logs};
+use super::{ContainerLog, Logs, locked};
 
 /// How much is read at once.
 const BLOCK_BYTES: usize = 64 << 10;
@@ -50,6 +50,8 @@ struct Reader {
     carry: Vec<u8>,
     live: Option<Arc<ContainerLog>>,
     rotations: u64,
+    /// How long the file was when somebody asked: where "from now on" begins.
+    asked_at: Option<u64>,
     stream: Option<StdStream>,
     since: Option<Timestamp>,
     timestamps: bool,
@@ -75,15 +77,17 @@ pub fn read(
             logs.clock.now().checked_sub(ago).unwrap_or(Timestamp::MIN)
         }
     });
-    if let Some(log) = logs.live(&path) {
+    let asked_at = logs.live(&path).map(|log| {
         log.flush();
-    }
+        *locked(&log.file)
+    });
     let reader = Reader {
         rotations: live.as_ref().map_or(0, |log| log.rotations.load(Ordering::Acquire)),
         path,
         file: None,
         carry: Vec::new(),
         live,
+        asked_at,
         stream: options.stream,
         since,
         timestamps: options.timestamps,
@@ -140,7 +144,10 @@ impl Reader {
             opened => Some(opened?),
         };
         if let (Some(file), Some(lines)) = (&mut self.file, tail) {
-            let from = tail_offset(file, lines)?;
+            let from = match self.asked_at {
+                Some(end) if lines == 0 => end,
+                _ => tail_offset(file, lines)?,
+            };
             file.seek(SeekFrom::Start(from))?;
         }
         Ok(())

@@ -1,13 +1,18 @@
-//! One check of a probe or hook: a connection, or an HTTP request, over the pod network.
+//! One check of a probe or hook: a connection or a request over the pod network, or a program in the container.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::{Container, HTTPGetAction, Probe};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use wherry_runtime::Container as Running;
 use wherry_vnet::{Body, DialError, Network, full_body};
+
+use super::grpc;
+use crate::programs;
 
 /// What a probe or hook does.
 pub enum Check {
@@ -15,7 +20,11 @@ pub enum Check {
     Get(Get),
     /// A connection.
     Connect(SocketAddr),
-    /// Neither, and why.
+    /// gRPC's own health check, answered with SERVING: its address and the service asked about.
+    Grpc(SocketAddr, String),
+    /// A program that ends with 0.
+    Program(Arc<dyn Running>, Vec<String>),
+    /// None of these, and why.
     Impossible(String),
 }
 
@@ -54,14 +63,19 @@ impl Trouble {
 }
 
 impl Check {
-    /// The check of a probe of a container whose pod is at `address`.
-    pub fn new(address: IpAddr, container: &Container, probe: &Probe) -> Self {
+    /// The check of a probe of a container, which runs, whose pod is at `address`.
+    pub fn new(address: IpAddr, container: &Container, probe: &Probe, running: &Arc<dyn Running>) -> Self {
         let check = if let Some(get) = &probe.http_get {
             Get::new(address, container, get).map(Self::Get)
         } else if let Some(tcp) = &probe.tcp_socket {
             target(address, tcp.host.as_deref(), container, &tcp.port).map(Self::Connect)
+        } else if let Some(grpc) = &probe.grpc {
+            let service = grpc.service.clone().unwrap_or_default();
+            target(address, None, container, &IntOrString::Int(grpc.port)).map(|at| Self::Grpc(at, service))
+        } else if let Some(exec) = &probe.exec {
+            Ok(Self::Program(running.clone(), exec.command.clone().unwrap_or_default()))
         } else {
-            Err("exec and grpc probes are not supported for modules; use httpGet or tcpSocket".into())
+            Err("the probe names nothing to do".into())
         };
         check.unwrap_or_else(Self::Impossible)
     }
@@ -73,6 +87,15 @@ impl Check {
                 format!("{}: context deadline exceeded: no answer within {} s", get.title(), timeout.as_secs())
             }
             Self::Connect(at) => format!("dial tcp {at}: i/o timeout"),
+            Self::Grpc(at, service) => {
+                format!(
+                    "timeout: health rpc did not complete within {} s: {at}, service \"{service}\"",
+                    timeout.as_secs()
+                )
+            }
+            Self::Program(_, command) => {
+                format!("command timed out: \"{}\" timed out after {} s", command.join(" "), timeout.as_secs())
+            }
             Self::Impossible(why) => why.clone(),
         }
     }
@@ -87,6 +110,11 @@ impl Check {
                 if good { Ok(()) } else { Err(failed()) }
             }
             Self::Connect(at) => network.dial(*at).await.map(drop).map_err(|error| dial_trouble(*at, &error)),
+            Self::Grpc(at, service) => {
+                let stream = network.dial(*at).await.map_err(|error| dial_trouble(*at, &error))?;
+                grpc::check(stream, *at, service).await.map_err(Trouble::Failed)
+            }
+            Self::Program(running, command) => programs::run(running, command).await.map_err(Trouble::Failed),
             Self::Impossible(why) => Err(Trouble::Failed(why.clone())),
         }
     }

@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 use wherry_runtime::{AttachSpec, Attached, Container, ExecError, ExecSpec};
 use wherry_streaming::remote_command::{self, Wanted};
 use wherry_streaming::{Agreed, Form, IDLE_MAX, Idle, negotiate, port_forward};
-use wherry_vnet::{DialError, Stream};
+use wherry_vnet::Stream;
 
 use crate::agent::AgentHandle;
 use crate::worker::Worker;
@@ -79,8 +79,8 @@ async fn attach(
     let join = move |worker: Arc<Worker>| {
         move |container: Arc<dyn Container>| async move {
             match container.attach(spec).await {
-                // Its output at least is known; whoever types is told why nobody listens.
-                Err(ExecError::Unsupported(_)) if !spec.stdin => follow::output(&agent, &worker, &name),
+                // Its output at least is known.
+                Err(ExecError::Unsupported(_)) => follow::join(&agent, &worker, &name, spec, &*container),
                 joined => joined,
             }
         }
@@ -105,18 +105,14 @@ async fn forward(
     endpoints.upgrade(request, (&websocket, &spdy), |io, form| port_forward::serve(io, form, connect)).await
 }
 
-/// A connection to a port of the pod: to its localhost, or, where nobody listens there, its own address. The error is for the
-/// client.
+/// A connection to a port of the pod's localhost; the error is for the client.
 async fn dial(worker: &Worker, port: u16) -> Result<Stream, String> {
     let pod = &worker.pod;
     let network = worker.network().ok_or_else(|| format!("pod {} does not run any more", pod.name))?;
-    let localhost = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let connected = match network.connect(localhost).await {
-        Err(DialError::Refused) => network.connect(SocketAddr::new(network.address(), port)).await,
-        connected => connected,
-    };
+    let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let (namespace, name) = (&pod.namespace, &pod.name);
-    connected.map_err(|error| format!("unable to do port forwarding: {localhost} in pod {namespace}/{name}: {error}"))
+    let trouble = |error| format!("unable to do port forwarding: {at} in pod {namespace}/{name}: {error}");
+    network.connect(at).await.map_err(trouble)
 }
 
 impl Endpoints {

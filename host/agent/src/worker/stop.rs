@@ -12,6 +12,7 @@ use super::start::container_at;
 use super::{Live, Worker};
 use crate::pod::Notice;
 use crate::probes::{Get, Trouble};
+use crate::programs;
 
 impl Worker {
     pub(super) fn stop(self: &Arc<Self>, live: &mut Live, index: usize, grace: Duration) {
@@ -30,7 +31,7 @@ impl Worker {
             if self.inspect(crate::pod::State::is_ending) {
                 self.reported().await;
             }
-            let _late = tokio::time::timeout_at(deadline, self.pre_stop(index)).await;
+            let _late = tokio::time::timeout_at(deadline, self.pre_stop(index, &container)).await;
             container.stop();
         }
         if tokio::time::timeout_at(deadline, container.exited()).await.is_err() {
@@ -38,9 +39,9 @@ impl Worker {
         }
     }
 
-    async fn pre_stop(&self, index: usize) {
+    async fn pre_stop(&self, index: usize, container: &Arc<dyn Container>) {
         let hook = |lifecycle: &Lifecycle| lifecycle.pre_stop.clone();
-        if let Err(message) = self.hook(index, hook).await {
+        if let Err(message) = self.hook(index, container, hook).await {
             self.hook_failed(index, "FailedPreStopHook", format!("PreStopHook failed: {message}"));
         }
     }
@@ -48,7 +49,7 @@ impl Worker {
     /// Runs the `postStart` hook beside the container; where it fails, the container is killed, as Kubernetes does.
     pub(super) async fn post_start(self: Arc<Self>, index: usize, container: Arc<dyn Container>) {
         let hook = |lifecycle: &Lifecycle| lifecycle.post_start.clone();
-        if let Err(message) = self.hook(index, hook).await {
+        if let Err(message) = self.hook(index, &container, hook).await {
             self.hook_failed(index, "FailedPostStartHook", format!("PostStartHook failed: {message}"));
             container.kill();
         }
@@ -59,7 +60,12 @@ impl Worker {
     }
 
     /// Runs a hook of the container at `index`, if it has it.
-    async fn hook(&self, index: usize, pick: fn(&Lifecycle) -> Option<LifecycleHandler>) -> Result<(), String> {
+    async fn hook(
+        &self,
+        index: usize,
+        container: &Arc<dyn Container>,
+        pick: fn(&Lifecycle) -> Option<LifecycleHandler>,
+    ) -> Result<(), String> {
         let (pod, address) = {
             let mut live = self.live();
             (live.pod(), live.network.as_ref().map(|network| network.address()))
@@ -67,20 +73,28 @@ impl Worker {
         let fields = pod.spec.as_ref().and_then(|spec| container_at(spec, index));
         let Some((fields, address)) = fields.zip(address) else { return Ok(()) };
         match fields.lifecycle.as_ref().and_then(pick) {
-            Some(hook) => self.run_hook(fields, &hook, address).await,
+            Some(hook) => self.run_hook(fields, &hook, address, container).await,
             None => Ok(()),
         }
     }
 
-    async fn run_hook(&self, fields: &ContainerFields, hook: &LifecycleHandler, address: IpAddr) -> Result<(), String> {
+    async fn run_hook(
+        &self,
+        fields: &ContainerFields,
+        hook: &LifecycleHandler,
+        address: IpAddr,
+        container: &Arc<dyn Container>,
+    ) -> Result<(), String> {
         if let Some(sleep) = &hook.sleep {
             tokio::time::sleep(Duration::from_secs(u64::try_from(sleep.seconds).unwrap_or(0))).await;
             Ok(())
         } else if let Some(get) = &hook.http_get {
             let get = Get::new(address, fields, get)?;
             get.status(&self.context.network).await.map(drop).map_err(Trouble::into_message)
+        } else if let Some(exec) = &hook.exec {
+            programs::run(container, exec.command.as_deref().unwrap_or_default()).await
         } else {
-            Err("only httpGet and sleep are supported for modules".into())
+            Err("only exec, httpGet and sleep are supported in hooks".into())
         }
     }
 }

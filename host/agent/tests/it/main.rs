@@ -7,5 +7,6 @@ mod cable;
 mod endpoints;
 mod fencing;
 mod lifecycle;
+mod programs;
 mod streams;
 mod world;

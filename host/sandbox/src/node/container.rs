@@ -1,10 +1,13 @@
 //! A container in a sandbox, as the agent sees it.
 
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::io::AsyncWrite;
+use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use wherry_runtime::{Container, Exit, ExitReason, LogSink, Staged, Usage};
@@ -108,6 +111,14 @@ impl Container for Remote {
         if let Some(link) = self.link.upgrade() {
             link.kill(&self.id);
         }
+    }
+
+    fn stdin(&self, once: bool) -> Option<Pin<Box<dyn AsyncWrite + Send>>> {
+        let link = self.link.upgrade()?;
+        let (ours, theirs) = wherry_vnet::socket_pair().ok()?;
+        let stdin = UnixStream::from_std(ours.into()).ok()?;
+        link.tell(&ToSandbox::Input { container: self.id.clone(), once }, vec![theirs]);
+        Some(Box::pin(stdin))
     }
 
     fn usage(&self) -> Usage {

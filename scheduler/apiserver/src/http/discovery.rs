@@ -9,7 +9,7 @@ use wherry_api::resource::Subresource;
 use wherry_api::{Error, RESOURCES, Resource, openapi};
 
 use super::verbs::not_allowed;
-use super::{Context, encode, text};
+use super::{Context, encode, metrics, text};
 
 const VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 /// Namespaces go one by one.
@@ -21,6 +21,9 @@ const REVIEWS: [(&str, &str, &str); 2] = [
     ("authentication.k8s.io", "SelfSubjectReview", "selfsubjectreviews"),
     ("authorization.k8s.io", "SelfSubjectAccessReview", "selfsubjectaccessreviews"),
 ];
+
+/// What is used is measured, never stored: plural, kind, whether it is in namespaces.
+const METRICS: [(&str, &str, bool); 2] = [("nodes", "NodeMetrics", false), ("pods", "PodMetrics", true)];
 
 /// The document at a path of discovery; `None` where the path is none.
 pub(super) fn answer(
@@ -99,13 +102,19 @@ pub(super) const fn verbs_of(subresource: Subresource, resource: &Resource) -> &
 }
 
 fn is_served(group: &str, version: &str) -> bool {
-    version == "v1" && named_groups().contains(&group)
+    version == version_of(group) && named_groups().contains(&group)
+}
+
+/// A group has one version.
+fn version_of(group: &str) -> &'static str {
+    if group == metrics::GROUP { metrics::VERSION } else { "v1" }
 }
 
 /// All groups but the core, in order, each once.
 fn named_groups() -> Vec<&'static str> {
     let mut groups: Vec<&str> = RESOURCES.iter().map(|r| r.group).filter(|group| !group.is_empty()).collect();
     groups.extend(REVIEWS.iter().map(|(group, ..)| *group));
+    groups.push(metrics::GROUP);
     groups.sort_unstable();
     groups.dedup();
     groups
@@ -118,7 +127,8 @@ fn core_versions(url: &str) -> Value {
 }
 
 fn group(name: &str) -> Value {
-    let version = json!({"groupVersion": format!("{name}/v1"), "version": "v1"});
+    let version = version_of(name);
+    let version = json!({"groupVersion": format!("{name}/{version}"), "version": version});
     json!({"kind": "APIGroup", "apiVersion": "v1", "name": name, "versions": [version], "preferredVersion": version})
 }
 
@@ -130,6 +140,11 @@ fn resource_list(group: &str, version: &str) -> Value {
     resources.extend(reviews.map(|(_, kind, plural)| {
         json!({"name": plural, "singularName": "", "namespaced": false, "kind": kind, "verbs": ["create"]})
     }));
+    if group == metrics::GROUP {
+        resources.extend(METRICS.map(|(plural, kind, namespaced)| {
+            json!({"name": plural, "singularName": "", "namespaced": namespaced, "kind": kind, "verbs": ["get", "list"]})
+        }));
+    }
     let group_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
     json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": resources})
 }
@@ -215,7 +230,14 @@ fn aggregated_group(group: &str) -> Value {
         let response_kind = json!({"group": group, "version": "v1", "kind": kind});
         json!({"resource": plural, "responseKind": response_kind, "scope": "Cluster", "singularResource": "", "verbs": ["create"]})
     }));
-    let version = json!({"version": "v1", "resources": resources, "freshness": "Current"});
+    if group == metrics::GROUP {
+        resources.extend(METRICS.map(|(plural, kind, namespaced)| {
+            let response_kind = json!({"group": group, "version": metrics::VERSION, "kind": kind});
+            let scope = if namespaced { "Namespaced" } else { "Cluster" };
+            json!({"resource": plural, "responseKind": response_kind, "scope": scope, "singularResource": "", "verbs": ["get", "list"]})
+        }));
+    }
+    let version = json!({"version": version_of(group), "resources": resources, "freshness": "Current"});
     json!({"metadata": {"name": group, "creationTimestamp": null}, "versions": [version]})
 }
 

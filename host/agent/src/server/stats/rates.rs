@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Two measurements that are closer say little.
-const SPAN_MIN: Duration = Duration::from_secs(1);
+const SPAN_MIN: Duration = Duration::from_millis(500);
 /// What has told nothing new for so long uses nothing.
 const SILENCE: Duration = Duration::from_secs(3);
 
@@ -65,7 +65,7 @@ mod tests {
             rate.map(|rate| rate / 1_000_000)
         };
         assert_eq!(hear(100, 0, 0), None);
-        assert_eq!(hear(100, 500, 500), None, "too close");
+        assert_eq!(hear(100, 400, 400), None, "too close");
         assert_eq!(hear(600, 2000, 2000), Some(250));
         assert_eq!(hear(700, 2100, 2100), Some(250), "as before");
         assert_eq!(hear(600, 2000, 4000), Some(250), "nothing new was told yet");
