@@ -88,10 +88,9 @@ impl NodeLifecycle {
     /// For how long, beyond its grace, nothing was heard of the node; none while that is not over: asks to look again when
     /// it may be.
     fn silence(&self, view: &View, key: &ObjectKey, plan: &mut Plan) -> Option<Duration> {
-        let about = ObjectKey::new(LEASES, &key.name);
-        let heard = view.notes.get(&about).map(|note| note.since);
+        let heard = last_heard(view, key);
         if heard.is_none() {
-            plan.note(&about, "", view.now);
+            plan.note(&ObjectKey::new(LEASES, &key.name), "", view.now);
         }
         let (grace, passed) = (self.monitor.lease.grace(), passed(heard.unwrap_or(view.now), view.now));
         if passed < grace {
@@ -99,6 +98,11 @@ impl NodeLifecycle {
         }
         passed.checked_sub(grace)
     }
+}
+
+/// When the node was heard last, or first judged.
+fn last_heard(view: &View, key: &ObjectKey) -> Option<Timestamp> {
+    view.notes.get(&ObjectKey::new(LEASES, &key.name)).map(|note| note.since)
 }
 
 /// Notes when a lease was renewed: now, if it is another version than the last.
@@ -137,7 +141,7 @@ fn time(now: Timestamp) -> String {
 }
 
 fn mark_unknown(view: &View, key: &ObjectKey, node: &Node, plan: &mut Plan) {
-    flaps::count(view, key, plan);
+    flaps::count(view, key, last_heard(view, key), plan);
     let present = node.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
     let unknown = KUBELETS_OWN.iter().map(|kind| {
         let before = present.iter().find(|condition| condition.type_ == *kind);

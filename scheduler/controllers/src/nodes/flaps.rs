@@ -20,9 +20,13 @@ const HOLD_MOST: Duration = Duration::from_secs(300);
 const SILENCES: &str = "silences/";
 const RETURNS: &str = "returns/";
 
-/// The node fell silent.
-pub(super) fn count(view: &View, key: &ObjectKey, plan: &mut Plan) {
+/// The node fell silent. Each silence counts once, though it may take several attempts to write that it began.
+pub(super) fn count(view: &View, key: &ObjectKey, heard: Option<Timestamp>, plan: &mut Plan) {
     let about = ObjectKey::new(SILENCES, &key.name);
+    let is_counted = view.notes.get(&about).is_some_and(|note| heard.is_some_and(|heard| note.since > heard));
+    if is_counted {
+        return;
+    }
     plan.note(&about, &(silences(view, key, view.now) + 1).to_string(), view.now);
     plan.forget(&ObjectKey::new(RETURNS, &key.name));
 }

@@ -219,6 +219,9 @@ async fn a_node_that_falls_silent_again_and_again_must_be_well_for_a_while() {
     for held_seconds in [0, 0, 10, 20] {
         scene.pass(40);
         scene.settle_one(&CONTROLLER, &key()).await;
+        // Not heard, it is not believed, and to say so again is no other silence.
+        say_ready(&scene).await;
+        scene.settle_one(&CONTROLLER, &key()).await;
         assert_eq!(taints(&scene).await, ["unreachable:NoSchedule", "unreachable:NoExecute"]);
         renew(&scene).await;
         say_ready(&scene).await;
