@@ -229,9 +229,10 @@ impl World {
         for process in self.hosts.values().filter_map(|site| site.process.as_ref()) {
             process.run_until(self.now);
         }
-        self.bury()?;
+        // Before the dead are buried: one may have answered in this very step.
         let read = self.feed.read(&self.stores(), self.now, &self.recorder);
         read.map_err(anyhow::Error::msg)?;
+        self.bury()?;
         self.look_at_nodes();
         Ok(())
     }

@@ -1,9 +1,11 @@
-//! A pod runs on the node that it is bound to, and no longer than until others may have been given what it was for.
+//! A pod runs on the node that it is bound to, no longer than until others may have been given what it was for, and never
+//! longer than it is an object: another of its name may be one then.
 //!
 //! A node that the masters do not hear stops its pods itself. When they mark a pod for deletion because its node is
 //! unreachable, a replacement may start at once, so the pod must have ended by then. Other deletions take their time, and so
 //! does one that was decided while the node was silent, and comes when it is heard again: the node is told of it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::history::{History, NodeChange, PodChange, Run};
@@ -16,11 +18,16 @@ const EXACT: Duration = STEP;
 /// Checks what ran against what was bound.
 pub fn check(history: &History) -> Vec<String> {
     let handed_over: Vec<_> = handovers(history).collect();
+    let gone: BTreeMap<_, _> =
+        history.pods.iter().filter(|change| change.pod.is_none()).map(|gone| (gone.uid.as_str(), gone.at)).collect();
     let wrong = history.runs.iter().filter_map(|run| {
         if !is_bound(history, run) {
             return Some(format!("it is not bound to that node: {run:?}"));
         }
         let ends = run.until.unwrap_or(Duration::MAX);
+        if let Some(at) = gone.get(run.uid.as_str()).filter(|at| ends > **at + EXACT) {
+            return Some(format!("it ran on after {at:?}, when there was no such pod any more: {run:?}"));
+        }
         let mut after = handed_over.iter().filter(|(uid, at)| *uid == run.uid && ends > *at + EXACT);
         after.next().map(|(_, at)| format!("it ran on after {at:?}, when it was given to others: {run:?}"))
     });
@@ -89,6 +96,19 @@ mod tests {
             ..History::default()
         };
         check(&history).is_empty()
+    }
+
+    #[test]
+    fn a_pod_that_is_gone_does_not_run() {
+        let moment = Duration::from_secs;
+        let change = |at: u64, pod| PodChange { at: moment(at), revision: at, uid: "u".into(), pod };
+        let bound = Pod { node: Some("a".into()), ..Pod::default() };
+        let is_sound = |until: Option<u64>| {
+            let run = Run { node: "a".into(), uid: "u".into(), from: moment(11), until: until.map(moment) };
+            let pods = vec![change(10, Some(bound.clone())), change(20, None)];
+            check(&History { pods, runs: vec![run], ..History::default() }).is_empty()
+        };
+        assert!(is_sound(Some(20)) && !is_sound(Some(21)) && !is_sound(None));
     }
 
     #[test]

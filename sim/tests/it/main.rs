@@ -6,6 +6,8 @@ use std::process::Command;
 const SHORT: &[&str] = &["--troubled", "12", "--sound", "25"];
 /// Too little for everything to be as it was asked for at the end.
 const BRIEF: &[&str] = &["--troubled", "8", "--sound", "4"];
+/// The same, with as many troubles as by default.
+const TROUBLED: &[&str] = &["--troubled", "25", "--sound", "4"];
 const MASTERS: &[&str] = &["--nodes", "0", "--troubled", "15", "--sound", "8"];
 
 /// What the program says of seeds, and whether it found nothing.
@@ -62,7 +64,7 @@ fn an_old_read_is_found() {
 
 #[test]
 fn a_fence_that_comes_late_is_found() {
-    is_found(BRIEF, "late-fence", &["when it was given to others"]);
+    is_found(TROUBLED, "late-fence", &["when it was given to others"]);
 }
 
 #[test]
