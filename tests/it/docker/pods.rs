@@ -1,5 +1,7 @@
 //! Pods of Linux images: what they print, how they end, what they may do, what they see.
 
+use wherry_tests::Kubectl;
+
 use super::*;
 
 #[test]
@@ -26,9 +28,10 @@ fn pods_of_linux_images_run_and_end_as_kubernetes_says() {
             ("~ get pod not-wasm -o jsonpath={.status}", &["ErrImage", "web:1"]),
             ("~ get pod nowhere -o jsonpath={.status}", &["ErrImageNeverPull"]),
             ("~ get pod root -o jsonpath={.status}", &["runAsNonRoot"]),
-            ("delete pod waits --wait", &["deleted"]),
         ],
     );
+    executes(&cluster);
+    run(&cluster, &[("delete pod waits --wait", &["deleted"])]);
     until(
         "the containers of a pod go with it",
         || Ok((!engine.docker(&["ps", "-a"])?.contains("waits")).then_some(())),
@@ -65,4 +68,15 @@ fn an_archive_of_docker_save_is_an_image_of_the_cluster() {
     std::fs::write(&archive, "neither a module nor an archive").unwrap();
     let printed = Printed::from(cluster.wherry(&["image", "load", &archive, "x:1"]).unwrap());
     assert!(!printed.ok && printed.err.contains("not a valid wasm module"), "{printed:?}");
+}
+
+/// A process beside a container's own: its stdin, its output, its exit code.
+#[expect(clippy::print_stderr, reason = "a part of a test that is left out says so")]
+fn executes(cluster: &Cluster) {
+    let Some(kubectl) = Kubectl::of(cluster) else {
+        return eprintln!("SKIPPED: kubectl exec of a Linux container: kubectl is not installed");
+    };
+    let words = ["exec", "-i", "waits", "--", "sh", "-c", "cat; echo more >&2; exit 3"];
+    let Printed { ok, out, err } = kubectl.run_with(&words, "by stdin").unwrap();
+    assert!(!ok && out == "by stdin" && err.contains("more") && err.contains("exit code 3"), "{out} {err}");
 }
