@@ -40,7 +40,8 @@ fn many(guest: &str, replicas: usize, time: &'static str, memory: &'static str) 
     ])
 }
 
-fn ready(server: &Server) -> anyhow::Result<usize> {
+/// How many pods of the Deployment `many` are ready.
+pub fn ready(server: &Server) -> anyhow::Result<usize> {
     let (answer, _) = server.ask(Call::get(format!("{DEPLOYMENT}/many")))?;
     let answer: serde_json::Value = serde_json::from_slice(&answer)?;
     let ready = answer.pointer("/status/readyReplicas").and_then(serde_json::Value::as_u64);

@@ -64,7 +64,7 @@ impl Measure {
             Self::Density => &[density::measure],
             Self::Sandboxes => &sandboxes::PARTS,
             Self::Kills => &[kills::measure],
-            Self::Nodes => &[nodes::measure],
+            Self::Nodes => &[nodes::patient, nodes::prompt],
         }
     }
 }

@@ -22,9 +22,9 @@ use wherry_runtime::fake::FakeRuntime;
 use wherry_tests::{Cluster, until};
 use wherry_vnet::{Network, NetworkConfig};
 
-use crate::density::deployment;
+use crate::density;
 use crate::figures::Row;
-use crate::pods::ready;
+use crate::pods;
 use crate::process;
 use crate::server::{Call, Server};
 
@@ -41,13 +41,14 @@ const STOP_MOST: Duration = Duration::from_secs(30);
 /// Ranges for 4,096 nodes.
 const RANGES: [&str; 2] = ["--node-cidr-mask-size", "22"];
 
-/// Measures with Leases that are renewed each 10 s, as Kubernetes', and twice a second.
-pub fn measure() -> anyhow::Result<Vec<Row>> {
-    let mut rows = Vec::new();
-    for grace in ["40s", "2s"] {
-        rows.extend(with_grace(grace)?);
-    }
-    Ok(rows)
+/// Leases are renewed each 10 s, as Kubernetes' are.
+pub fn patient() -> anyhow::Result<Vec<Row>> {
+    with_grace("40s")
+}
+
+/// Leases are renewed twice a second, the default.
+pub fn prompt() -> anyhow::Result<Vec<Row>> {
+    with_grace("2s")
 }
 
 fn with_grace(grace: &str) -> anyhow::Result<Vec<Row>> {
@@ -60,21 +61,24 @@ fn with_grace(grace: &str) -> anyhow::Result<Vec<Row>> {
     let began = Instant::now();
     threads.block_on(nodes.buffer_unordered(REGISTERING).try_collect::<Vec<()>>())?;
     let joined = began.elapsed();
+    eprintln!("  {NODES} nodes joined; grace {grace}");
     let what = "/apis/apps/v1/namespaces/default/deployments";
-    server.ask(Call::post(what, deployment("hello-http", PODS)))?;
-    let pods = || threads.block_on(ready(&cluster.client()?));
-    until("all pods are ready", || Ok((pods()?.len() == PODS).then_some(())))?;
+    server.ask(Call::post(what, density::deployment("hello-http", PODS)))?;
+    let all_ready = || Ok((density::ready(&server)? == PODS).then_some(()));
+    until("all pods are ready", all_ready)?;
+    eprintln!("  {PODS} pods are ready");
     let at_rest = process::idle_cpu(master, SETTLING, TIME)?;
     let rest_mib = process::resident_mib(master)?;
-    let (before, began) = (process::cpu_seconds(master)?, Instant::now());
     let client = cluster.client()?.namespaced::<Pod>("default");
-    for (number, victim) in (1..=DELETIONS * TIME_SECONDS).zip(pods()?) {
+    let victims = threads.block_on(pods::ready(&cluster.client()?))?;
+    let (before, began) = (process::cpu_seconds(master)?, Instant::now());
+    for (number, victim) in (1..=DELETIONS * TIME_SECONDS).zip(victims) {
         let name = victim.metadata.name.unwrap_or_default();
         threads.block_on(client.delete(&name, DeleteOptions::default()))?;
         thread::sleep((Duration::from_secs(1) * number / DELETIONS).saturating_sub(began.elapsed()));
     }
     let changing = (process::cpu_seconds(master)? - before) / began.elapsed().as_secs_f64();
-    until("all pods are ready again", || Ok((pods()?.len() == PODS).then_some(())))?;
+    until("all pods are ready again", all_ready)?;
     let changing_mib = process::resident_mib(master)?;
     let unready = threads.block_on(unready(&cluster.client()?))?;
     threads.block_on(tasks.stop(STOP_MOST));
