@@ -1,6 +1,6 @@
 //! Every manifest is applied and keeps what its `# expect:` lines promise.
 //!
-//! A line is `KIND/NAME key=value key="a value"…`, and all of its parts are true at once. What a key means is said where
+//! A line is `KIND/NAME key=value key="a value"…` (of a pod also `pod/NAMESPACE/NAME`), and all of its parts are true at once. What a key means is said where
 //! it is looked up: `pod`, `deployment`, `service`, and `http` for a host and path of the ingress.
 
 use std::path::{Path, PathBuf};
@@ -18,6 +18,13 @@ struct Promise {
     kind: String,
     name: String,
     parts: Vec<(String, String)>,
+}
+
+impl Promise {
+    /// Namespace and name of the pod that it is about.
+    fn pod(&self) -> (&str, &str) {
+        self.name.split_once('/').unwrap_or(("default", &self.name))
+    }
 }
 
 /// What promises are checked against.
@@ -70,7 +77,8 @@ impl World {
     fn differs(&self, promise: &Promise) -> anyhow::Result<Option<String>> {
         let seen = match promise.kind.as_str() {
             "pod" => {
-                self.runtime.block_on(self.client.namespaced::<Pod>("default").get(&promise.name)).map(Seen::Pod)?
+                let (namespace, name) = promise.pod();
+                self.runtime.block_on(self.client.namespaced::<Pod>(namespace).get(name)).map(Seen::Pod)?
             }
             "deployment" => {
                 let api = self.client.namespaced::<Deployment>("default");
@@ -112,7 +120,7 @@ impl World {
             "container" => String::new(),
             "log" => {
                 let container = promise.parts.iter().find(|(key, _)| key == "container").map(|(_, name)| name.as_str());
-                self.log(&promise.name, container)?
+                self.log(promise.pod(), container)?
             }
             other => bail!("a pod has no {other}"),
         })
@@ -143,8 +151,8 @@ impl World {
         if key == "answer" { Ok(format!("{} {}", answer.status, answer.body)) } else { bail!("a site has no {key}") }
     }
 
-    fn log(&self, pod: &str, container: Option<&str>) -> anyhow::Result<String> {
-        let mut words = vec!["logs", pod];
+    fn log(&self, (namespace, pod): (&str, &str), container: Option<&str>) -> anyhow::Result<String> {
+        let mut words = vec!["logs", "-n", namespace, pod];
         words.extend(container.into_iter().flat_map(|name| ["-c", name]));
         Ok(match Kubectl::of(&self.cluster) {
             Some(kubectl) => kubectl.run(&words)?.out,

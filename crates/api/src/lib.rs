@@ -12,6 +12,7 @@ pub mod kinds;
 pub mod merge;
 pub mod node_lease;
 pub mod openapi;
+pub mod pod_security;
 pub mod protobuf;
 pub mod quantity;
 mod references;

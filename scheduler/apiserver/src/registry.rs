@@ -15,6 +15,7 @@ mod modify;
 mod node_range;
 mod object;
 mod patch;
+mod pod_security;
 mod read;
 mod runtime_class;
 mod service;

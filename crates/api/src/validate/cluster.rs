@@ -3,10 +3,15 @@
 use std::collections::HashSet;
 
 use crate::kinds::{Event, Lease, Namespace, Node, RuntimeClass};
+use crate::pod_security;
 use crate::validate::names;
 use crate::validate::path::{Faults, Path};
 
 pub(crate) fn namespace(namespace: &Namespace, faults: &mut Faults) {
+    let at = Path::Root("metadata").field("labels");
+    for (key, value, why) in namespace.metadata.labels.iter().flat_map(pod_security::faults) {
+        faults.invalid(&at.key(key), value, why);
+    }
     let at = Path::Root("spec").field("finalizers");
     let finalizers = namespace.spec.iter().flat_map(|spec| spec.finalizers.iter().flatten());
     for (index, finalizer) in finalizers.enumerate() {

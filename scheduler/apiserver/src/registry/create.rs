@@ -8,7 +8,8 @@ use wherry_store::{Command, Conflict, Expect, ProposeError};
 
 use super::object::{check_type, is_deleting, meta, refused, set_meta};
 use super::{
-    Registry, Target, WRITE_TRIES_MAX, WriteOptions, Written, addresses, encoded, ingress, runtime_class, unwritten,
+    Registry, Target, WRITE_TRIES_MAX, WriteOptions, Written, addresses, encoded, ingress, pod_security, runtime_class,
+    unwritten,
 };
 use crate::restriction;
 
@@ -60,6 +61,7 @@ impl Registry {
         let admitted = (resource.admit)(Write::Create, options.field_validation, None, object);
         let mut admitted = admitted.map_err(|e| refused(resource, &name, e))?;
         self.check_references(resource, &admitted.object)?;
+        admitted.warnings.extend(pod_security::check(self, resource, &admitted.object)?);
         ingress::name_class(self, resource, &mut admitted.object);
         let _held = addresses::hold(self, resource, None).await;
         addresses::allocate(self, resource, &mut admitted.object, None)?;

@@ -8,10 +8,13 @@ use wherry_store::{Command, Conflict, Entry, Expect, ProposeError};
 
 use super::object::{check_type, decode, is_deleting, may_go, meta, refused, set_meta};
 use super::patch::patched;
-use super::{Registry, Target, WRITE_TRIES_MAX, WriteOptions, Written, addresses, encoded, service, unwritten};
+use super::{
+    Registry, Target, WRITE_TRIES_MAX, WriteOptions, Written, addresses, encoded, pod_security, service, unwritten,
+};
 use crate::restriction;
 
 /// What only the server writes: a client's version of it is replaced by the present one.
+const TEMPLATE: &str = "/spec/template";
 const SERVERS_OWN: [&str; 6] =
     ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "namespace"];
 
@@ -91,6 +94,9 @@ impl Registry {
         let admitted = (target.resource.admit)(write, options.field_validation, Some(present), wanted);
         let mut admitted = admitted.map_err(|e| refused(target.resource, name, e))?;
         addresses::allocate(self, target.resource, &mut admitted.object, Some(present))?;
+        if target.resource.kind != "Pod" && present.pointer(TEMPLATE) != admitted.object.pointer(TEMPLATE) {
+            admitted.warnings.extend(pod_security::check(self, target.resource, &admitted.object)?);
+        }
         Ok((admitted.object, admitted.warnings))
     }
 

@@ -255,3 +255,31 @@ async fn an_eviction_asks_the_budget() {
     budgets.create(&object(second)).await.unwrap();
     assert_eq!(reason(evict("b").await), Reason::InternalError);
 }
+
+#[tokio::test]
+async fn a_namespace_says_what_pods_may_ask_of_their_machine() {
+    let client = cluster().await;
+    let namespaces = client.all::<Namespace>();
+    let level = |mode: &str, level: &str| json!({"metadata": {"labels": {format!("pod-security.kubernetes.io/{mode}"): level}}});
+    let pods = client.namespaced::<Pod>("default");
+    let pod = |name: &str| -> Pod {
+        object(&format!(
+            "metadata: {{name: {name}}}\nspec: {{containers: [{{name: c, image: i, securityContext: {{privileged: true}}}}]}}"
+        ))
+    };
+    let error = pods.create(&pod("a")).await.unwrap_err();
+    assert_eq!(error.reason, Reason::Forbidden);
+    assert_eq!(
+        error.to_string(),
+        "pods \"a\" is forbidden: violates PodSecurity \"baseline:latest\": privileged (container \"c\" must not set \
+         securityContext.privileged=true)"
+    );
+    assert_eq!(reason(namespaces.merge("default", &level("enforce", "any")).await), Reason::Invalid);
+    namespaces.merge("default", &level("enforce", "privileged")).await.unwrap();
+    pods.create(&pod("a")).await.unwrap();
+    namespaces.merge("default", &level("enforce", "restricted")).await.unwrap();
+    let plain: Pod = object("metadata: {name: b}\nspec: {containers: [{name: c, image: i}]}");
+    assert_eq!(reason(pods.create(&plain).await), Reason::Forbidden);
+    // Those that are there already may change.
+    pods.merge("a", &json!({"metadata": {"labels": {"a": "b"}}})).await.unwrap();
+}
