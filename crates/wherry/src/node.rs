@@ -139,7 +139,7 @@ impl Node {
         let table = Table::new();
         let tunnel_tasks = Trigger::new();
         let revocations = wherry_agent::revocations(&client, &tunnel_tasks.drain());
-        let tunnels = Tunnels::new(&flags.name, peers, tunnel_tasks.drain());
+        let tunnels = Tunnels::new(&flags.name, peers, flags.behind_nat, tunnel_tasks.drain());
         let ranges = network_config(range, cluster_cidr, service_cidr)?;
         let network = Network::among(ranges, Arc::clone(&table) as _, Arc::clone(&tunnels) as _);
         let site = wherry_proxy::Site { node: flags.name.clone(), bind_address: args.bind_address };
@@ -170,11 +170,8 @@ impl Node {
         let modules =
             Modules { isolation: args.isolation, data, threads: &threads, images: &images, sandboxes: &sandboxes };
         let runtimes = modules.runtimes(docker)?;
-        let peers = TunnelServer::new(tunnels, Arc::clone(&network));
-        if flags.behind_nat {
-            peers.offer();
-        }
-        let peers = Arc::new(PeersServer(peers));
+        let endpoints = kubelet.local_addr()?;
+        let peers = Arc::new(PeersServer(TunnelServer::new(tunnels, Arc::clone(&network), endpoints)));
         let agent = Agent::new(config, client, runtimes, network, clock)?;
         let agent_tasks = Trigger::new();
         let drain = agent_tasks.drain();

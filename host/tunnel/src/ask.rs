@@ -9,9 +9,11 @@ use wherry_vnet::DialError;
 const CLIENT: &str = "wherry-client";
 /// The authority under which datagrams are carried, of whatever pods.
 const DATAGRAMS: &str = "datagrams:0";
+/// The authority under which connections of nodes are, and the header that names whom they lead to.
+const RELAY: (&str, &str) = ("relay:0", "wherry-relay-to");
 
 /// What a stream is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Ask {
     /// A connection to a pod.
     Connection {
@@ -22,6 +24,8 @@ pub(crate) enum Ask {
     },
     /// Datagrams, from the node that asks to the one that is asked.
     Datagrams,
+    /// A connection to the endpoints of the node of that name: of the one that is asked, or of another to which it passes it on.
+    Relay(String),
 }
 
 impl Ask {
@@ -33,6 +37,7 @@ impl Ask {
                 request.uri(Uri::builder().authority(to.to_string()).build()?).header(CLIENT, from.to_string())
             }
             Self::Datagrams => request.uri(Uri::builder().authority(DATAGRAMS).build()?),
+            Self::Relay(node) => request.uri(Uri::builder().authority(RELAY.0).build()?).header(RELAY.1, node),
         }
         .body(())
     }
@@ -46,8 +51,14 @@ impl Ask {
         if authority == DATAGRAMS {
             return Ok(Self::Datagrams);
         }
-        let client = request.headers().get(CLIENT).map(HeaderValue::to_str);
-        let (Some(Ok(client)), Ok(to)) = (client, authority.parse()) else { return Err(StatusCode::BAD_REQUEST) };
+        let header = |name| request.headers().get(name).map(HeaderValue::to_str);
+        if authority == RELAY.0 {
+            let Some(Ok(node)) = header(RELAY.1) else { return Err(StatusCode::BAD_REQUEST) };
+            return Ok(Self::Relay(node.to_owned()));
+        }
+        let (Some(Ok(client)), Ok(to)) = (header(CLIENT), authority.parse()) else {
+            return Err(StatusCode::BAD_REQUEST);
+        };
         let from = client.parse().map_err(|_| StatusCode::BAD_REQUEST)?;
         Ok(Self::Connection { from, to })
     }
@@ -80,8 +91,8 @@ mod tests {
     #[test]
     fn what_is_asked_is_what_is_read() {
         let (from, to) = ("10.128.0.2:40000".parse().unwrap(), "[fd00::2]:80".parse().unwrap());
-        for ask in [Ask::Connection { from, to }, Ask::Datagrams] {
-            assert_eq!(Ask::read(&ask.request().unwrap()), Ok(ask));
+        for ask in [Ask::Connection { from, to }, Ask::Datagrams, Ask::Relay("n-2.example".into())] {
+            assert_eq!(Ask::read(&ask.clone().request().unwrap()), Ok(ask));
         }
     }
 
@@ -99,5 +110,6 @@ mod tests {
         check(Method::CONNECT, "10.128.0.2", Some("10.129.0.2:1"), StatusCode::BAD_REQUEST);
         check(Method::CONNECT, "10.128.0.2:80", Some("10.129.0.2"), StatusCode::BAD_REQUEST);
         check(Method::CONNECT, "10.128.0.2:80", None, StatusCode::BAD_REQUEST);
+        check(Method::CONNECT, "relay:0", None, StatusCode::BAD_REQUEST);
     }
 }

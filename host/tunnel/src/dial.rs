@@ -51,6 +51,9 @@ pub(crate) enum Failure {
     /// Nobody listens, or it is not the node that was meant.
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// Neither can be connected to, and no other node passes on what the one sends to the other.
+    #[error("no node passes connections on")]
+    NoRelay,
     /// It does not speak the protocol.
     #[error("no HTTP/2")]
     Protocol(#[from] h2::Error),
@@ -65,6 +68,19 @@ pub(crate) async fn connect(
 ) -> Result<TlsStream<TcpStream>, Failure> {
     let stream = within(CONNECT_MOST, TcpStream::connect(to)).await??;
     stream.set_nodelay(true)?;
+    secure(tls, protocol, node, stream).await
+}
+
+/// The same over a connection that is there.
+pub(crate) async fn secure<T>(
+    tls: &TlsConnector,
+    protocol: &[u8],
+    node: &str,
+    stream: T,
+) -> Result<TlsStream<T>, Failure>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
     let name = ServerName::try_from(node.to_owned()).map_err(io::Error::other)?;
     let stream = within(ANSWER_MOST, tls.connect(name, stream)).await??;
     if stream.get_ref().1.alpn_protocol() != Some(protocol) {

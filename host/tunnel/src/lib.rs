@@ -8,9 +8,9 @@
 //! Wiring, in this order, for the network needs the tunnels and their server needs the network:
 //!
 //! ```ignore
-//! let tunnels = Tunnels::new("this-node", client_config, drain);
+//! let tunnels = Tunnels::new("this-node", client_config, is_behind_nat, drain);
 //! let network = Network::among(config, table, tunnels.clone());
-//! let server = TunnelServer::new(tunnels.clone(), network);
+//! let server = TunnelServer::new(tunnels.clone(), network, endpoints);
 //! tunnels.follow(client);
 //! ```
 
@@ -24,6 +24,7 @@ mod node;
 mod offer;
 mod peer;
 mod pump;
+mod relay;
 mod server;
 mod table;
 mod tunnels;

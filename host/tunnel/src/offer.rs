@@ -1,7 +1,7 @@
 //! A node that others cannot connect to, behind NAT: it connects to them, and over these connections they ask.
 //!
 //! The protocol that TLS agrees on ([`OFFER`]) says so; after it the two change sides, and all is as over a connection that the
-//! other had made. Two nodes of which neither can be connected to do not reach each other.
+//! other had made. How two such nodes reach each other is `relay`'s.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,7 @@ const AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 
 impl TunnelServer {
     /// From now on this node, which others cannot connect to, keeps connections to all that can be, until the drain.
-    pub fn offer(&self) {
+    pub(crate) fn offer(&self) {
         let server = self.clone();
         self.tunnels.tasks().spawn(async move {
             let mut offered: Vec<Arc<Peer>> = Vec::new();

@@ -1,5 +1,6 @@
 //! A peer: its connections, which of them takes the next stream, and when another is made.
 
+use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,10 +16,11 @@ use wherry_vnet::DialError;
 
 use crate::ask::Ask;
 use crate::datagrams::{self, Datagram, WAITING_MAX};
-use crate::dial::{ALPN, Dialed, STREAMS_MAX, connect, handshake};
+use crate::dial::{ALPN, Dialed, Failure, STREAMS_MAX, connect, handshake};
 use crate::health::{Counting, Idle};
 use crate::link::{self, Link, NotOpen, Open};
 use crate::node::Reach;
+use crate::relay::Relays;
 
 /// How many connections there are to a peer at most: as many may come from it.
 const CONNECTIONS_MAX: usize = 16;
@@ -53,6 +55,8 @@ pub(crate) struct Means {
     /// For connections over which this node is asked (`offer`).
     pub(crate) offering: TlsConnector,
     pub(crate) drain: Drain,
+    /// Where this node cannot be connected to, its ways to others like it.
+    pub(crate) relays: Option<Relays>,
 }
 
 #[derive(Debug)]
@@ -103,7 +107,7 @@ impl Peer {
     pub(crate) async fn open(self: &Arc<Self>, ask: Ask) -> Result<Open, DialError> {
         for _ in 0..LINKS_TRIED_MAX {
             let (link, counting) = self.link().await?;
-            match link.open(ask, counting).await {
+            match link.open(ask.clone(), counting).await {
                 Ok(open) => return Ok(open),
                 Err(NotOpen::Denied(error)) => return Err(error),
                 Err(NotOpen::Lost) => self.forget(&link),
@@ -147,9 +151,10 @@ impl Peer {
         let mut links = self.links();
         let least = links.up.iter().min_by_key(|link| link.streams()).cloned();
         let streams = least.as_ref().map_or(usize::MAX, |link| link.streams());
-        if let Some(at) = self.reach.endpoint.filter(|_| streams >= STREAMS_COMFORTABLE && links.may_dial()) {
+        let has_way = self.reach.endpoint.is_some() || self.means.relays.is_some();
+        if has_way && streams >= STREAMS_COMFORTABLE && links.may_dial() {
             links.is_dialing = true;
-            self.means.drain.spawn(Arc::clone(self).connect(at));
+            self.means.drain.spawn(Arc::clone(self).connect());
         }
         match least {
             Some(link) if streams < STREAMS_MAX as usize => {
@@ -163,12 +168,22 @@ impl Peer {
     }
 
     /// Makes a connection and drives it to its end.
-    async fn connect(self: Arc<Self>, at: SocketAddr) {
-        let dial = async { handshake(connect(&self.means.tls, ALPN, &self.name, at).await?).await };
-        match self.gone.run_until_cancelled(dial).await {
+    async fn connect(self: Arc<Self>) {
+        match (self.reach.endpoint, &self.means.relays) {
+            (Some(at), _) => self.drive_when(connect(&self.means.tls, ALPN, &self.name, at)).await,
+            (None, Some(relays)) => self.drive_when(relays.connect(&self)).await,
+            (None, None) => self.not_dialed(),
+        }
+    }
+
+    async fn drive_when<T>(&self, connected: impl Future<Output = Result<T, Failure>>)
+    where
+        T: AsyncRead + AsyncWrite + Unpin,
+    {
+        match self.gone.run_until_cancelled(async { handshake(connected.await?).await }).await {
             Some(Ok(dialed)) => self.drive(dialed, link::IDLE).await,
             Some(Err(error)) => {
-                tracing::debug!(node = %self.name, %at, %error, "a node cannot be connected to");
+                tracing::debug!(node = %self.name, %error, "a node cannot be connected to");
                 self.not_dialed();
             }
             None => self.not_dialed(),

@@ -1,5 +1,6 @@
 //! The side that is asked: connections that other nodes make, and what each of their streams may reach.
 
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,12 +38,18 @@ const GIVEN_UP_MAX: usize = 4096;
 pub struct TunnelServer {
     pub(crate) tunnels: Arc<Tunnels>,
     network: Arc<Network>,
+    /// Where this node takes connections of others.
+    pub(crate) endpoints: SocketAddr,
 }
 
 impl TunnelServer {
-    /// `network` is the one that `tunnels` was given to.
-    pub fn new(tunnels: Arc<Tunnels>, network: Arc<Network>) -> Self {
-        Self { tunnels, network }
+    /// `network` is the one that `tunnels` was given to; at `endpoints` this node takes connections, by whichever way they come.
+    pub fn new(tunnels: Arc<Tunnels>, network: Arc<Network>, endpoints: SocketAddr) -> Self {
+        let server = Self { tunnels, network, endpoints };
+        if server.tunnels.is_behind_nat() {
+            server.offer();
+        }
+        server
     }
 
     /// Serves a connection of the node of that name, which TLS has verified, until it ends or the node is no peer any more.
@@ -102,47 +109,46 @@ impl TunnelServer {
                 _dead_or_idle = &mut verdict => return,
             };
             let Some(Ok((request, respond))) = accepted else { return };
-            let (network, peer) = (Arc::clone(&self.network), Arc::clone(peer));
-            self.tunnels.tasks().spawn(answer(network, peer, request, respond, load.begin()));
+            self.tunnels.tasks().spawn(self.clone().answer(Arc::clone(peer), request, respond, load.begin()));
         }
     }
-}
 
-/// Answers one request of a peer, to the end of the stream that it asked for.
-async fn answer(
-    network: Arc<Network>,
-    peer: Arc<Peer>,
-    request: Request<RecvStream>,
-    mut respond: SendResponse<Bytes>,
-    counting: Counting,
-) {
-    let granted = match Ask::read(&request) {
-        Ok(ask) => grant(&network, &peer, ask).await,
-        Err(status) => Err(status),
-    };
-    let status = granted.as_ref().err().copied().unwrap_or(StatusCode::OK);
-    let mut response = Response::new(());
-    *response.status_mut() = status;
-    let Ok(send) = respond.send_response(response, granted.is_err()) else { return };
-    let receive = request.into_body();
-    match granted {
-        Ok(Granted::Connection(stream)) => {
-            pump::join(stream, send, receive).await;
-            drop(counting);
+    /// Answers one request of a peer, to the end of the stream that it asked for.
+    async fn answer(
+        self,
+        peer: Arc<Peer>,
+        request: Request<RecvStream>,
+        mut respond: SendResponse<Bytes>,
+        counting: Counting,
+    ) {
+        let granted = match Ask::read(&request) {
+            Ok(ask) => self.grant(&peer, ask).await,
+            Err(status) => Err(status),
+        };
+        let status = granted.as_ref().err().copied().unwrap_or(StatusCode::OK);
+        let mut response = Response::new(());
+        *response.status_mut() = status;
+        let Ok(send) = respond.send_response(response, granted.is_err()) else { return };
+        let receive = request.into_body();
+        match granted {
+            Ok(Granted::Connection(stream)) => {
+                pump::join(stream, send, receive).await;
+                drop(counting);
+            }
+            Ok(Granted::Datagrams) => datagrams::receive(peer, self.network, send, receive, counting).await,
+            Err(status) => tracing::debug!(node = %peer.name, %status, "a node was refused a stream"),
         }
-        Ok(Granted::Datagrams) => datagrams::receive(peer, network, send, receive, counting).await,
-        Err(status) => tracing::debug!(node = %peer.name, %status, "a node was refused a stream"),
     }
-}
 
-/// What a peer may have: pods of this node, for pods of its own.
-async fn grant(network: &Network, peer: &Peer, ask: Ask) -> Result<Granted, StatusCode> {
-    match ask {
-        Ask::Connection { from, .. } if !peer.has(from.ip()) => Err(StatusCode::FORBIDDEN),
-        Ask::Connection { from, to } => {
-            network.open(from, to).await.map(Granted::Connection).map_err(|error| status_of(&error))
-        }
-        Ask::Datagrams => Ok(Granted::Datagrams),
+    /// What a peer may have: pods of this node, for pods of its own; and ways to nodes.
+    async fn grant(&self, peer: &Peer, ask: Ask) -> Result<Granted, StatusCode> {
+        let connection = match ask {
+            Ask::Connection { from, .. } if !peer.has(from.ip()) => return Err(StatusCode::FORBIDDEN),
+            Ask::Connection { from, to } => self.network.open(from, to).await,
+            Ask::Relay(node) => self.relay(peer, &node).await,
+            Ask::Datagrams => return Ok(Granted::Datagrams),
+        };
+        connection.map(Granted::Connection).map_err(|error| status_of(&error))
     }
 }
 

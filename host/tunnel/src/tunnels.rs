@@ -26,6 +26,7 @@ use crate::node::{NodeFacts, Reach};
 use crate::offer::OFFER;
 use crate::peer::{Means, Peer};
 use crate::pump;
+use crate::relay::Relays;
 use crate::table::Table;
 
 /// How long a node that connects may be unknown here: it has joined just now.
@@ -36,7 +37,7 @@ const ACQUAINTANCE_MOST: Duration = Duration::from_secs(2);
 pub struct Tunnels {
     own_name: String,
     means: Means,
-    table: ArcSwap<Table>,
+    table: Arc<ArcSwap<Table>>,
     /// Held while the table is replaced, and told of it.
     replaced: Mutex<()>,
     version: watch::Sender<u64>,
@@ -44,17 +45,19 @@ pub struct Tunnels {
 
 impl Tunnels {
     /// Tunnels to nobody yet. `tls` presents this node to others, and trusts whom the cluster's authority vouches for;
-    /// `drain` owns all connections.
-    pub fn new(own_name: &str, mut tls: rustls::ClientConfig, drain: Drain) -> Arc<Self> {
+    /// `drain` owns all connections. A node that others cannot connect to is behind NAT.
+    pub fn new(own_name: &str, mut tls: rustls::ClientConfig, is_behind_nat: bool, drain: Drain) -> Arc<Self> {
         let connector = |protocol: &[u8]| {
             tls.alpn_protocols = vec![protocol.to_vec()];
             TlsConnector::from(Arc::new(tls.clone()))
         };
         let [tls, offering] = [ALPN, OFFER].map(connector);
+        let table = Arc::default();
+        let relays = is_behind_nat.then(|| Relays::of(&table));
         Arc::new(Self {
             own_name: own_name.to_owned(),
-            means: Means { tls, offering, drain },
-            table: ArcSwap::default(),
+            means: Means { tls, offering, drain, relays },
+            table,
             replaced: Mutex::default(),
             version: watch::Sender::new(0),
         })
@@ -111,6 +114,15 @@ impl Tunnels {
     pub(crate) fn peers(&self) -> (Arc<Table>, watch::Receiver<u64>) {
         let versions = self.version.subscribe();
         (self.table.load_full(), versions)
+    }
+
+    pub(crate) fn own_name(&self) -> &str {
+        &self.own_name
+    }
+
+    /// Whether others cannot connect to this node.
+    pub(crate) const fn is_behind_nat(&self) -> bool {
+        self.means.relays.is_some()
     }
 
     pub(crate) const fn tasks(&self) -> &Drain {

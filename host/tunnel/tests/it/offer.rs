@@ -1,5 +1,6 @@
 //! Nodes that others cannot connect to.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,11 +12,7 @@ use crate::world::{A, B, C, World};
 
 /// Nodes of which `b` and `c` cannot be connected to.
 async fn hidden() -> World {
-    let mut world = World::apart().await;
-    for node in [B, C] {
-        world.nodes[node].reach.endpoint = None;
-        world.nodes[node].server.offer();
-    }
+    let world = World::with_hidden(&[B, C]).await;
     world.introduce(&[A, B, C]);
     world
 }
@@ -51,11 +48,37 @@ async fn a_node_behind_nat_is_reached_over_connections_of_its_own() {
 }
 
 #[tokio::test]
-async fn two_nodes_behind_nat_do_not_reach_each_other() {
+async fn two_nodes_behind_nat_reach_each_other_by_way_of_a_third() {
     let world = hidden().await;
-    let (_server, _listener, to) = world.server();
-    drop(offered(&world.pod(A, "client"), to).await);
-    assert!(matches!(world.pod(C, "client").connect(to).await, Err(DialError::PeerUnreachable)));
+    let (_server, mut listener, to) = world.server();
+    let client = world.pod(C, "client");
+    let mut ours = offered(&client, to).await;
+    let mut theirs = listener.accept().await.unwrap();
+    assert_eq!(theirs.peer.ip(), client.address());
+    assert!(world.nodes[A].accepted.load(Ordering::Relaxed) > 0);
+    let sent = vec![7; 3_000_000];
+    let (told, heard) = tokio::join!(
+        async {
+            ours.write_all(&sent).await.unwrap();
+            ours.shutdown().await.unwrap();
+            let mut text = String::new();
+            ours.read_to_string(&mut text).await.unwrap();
+            text
+        },
+        async {
+            let mut bytes = Vec::new();
+            theirs.read_to_end(&mut bytes).await.unwrap();
+            theirs.write_all(b"aye").await.unwrap();
+            theirs.shutdown().await.unwrap();
+            bytes
+        }
+    );
+    assert!(told == "aye" && heard == sent);
+    // Without the third there is no way.
+    let mut open = offered(&client, to).await;
+    world.introduce(&[B, C]);
+    assert_eq!(open.read_u8().await.unwrap_err().kind(), ErrorKind::ConnectionReset);
+    assert!(matches!(client.connect(to).await, Err(DialError::PeerUnreachable)));
 }
 
 #[tokio::test]

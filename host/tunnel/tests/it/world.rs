@@ -22,7 +22,6 @@ pub struct Node {
     pub name: &'static str,
     pub network: Arc<Network>,
     pub tunnels: Arc<Tunnels>,
-    pub server: TunnelServer,
     pub reach: Reach,
     /// How many connections were made to it.
     pub accepted: Arc<AtomicUsize>,
@@ -43,12 +42,17 @@ impl World {
 
     /// Three nodes that know nobody.
     pub async fn apart() -> Self {
+        Self::with_hidden(&[]).await
+    }
+
+    /// Three nodes that know nobody, and of which these are behind NAT.
+    pub async fn with_hidden(hidden: &[usize]) -> Self {
         let _installed_by_another_test = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let trigger = Trigger::new();
         let authority = Authority::generate("test", now()).unwrap();
         let mut nodes = Vec::new();
         for (index, name) in ["a", "b", "c"].into_iter().enumerate() {
-            nodes.push(Node::start(name, index, &authority, &trigger.drain()).await);
+            nodes.push(Node::start(name, index, hidden.contains(&index), &authority, &trigger.drain()).await);
         }
         Self { nodes, authority, _trigger: trigger }
     }
@@ -88,10 +92,10 @@ impl World {
 }
 
 impl Node {
-    async fn start(name: &'static str, index: usize, authority: &Authority, drain: &Drain) -> Self {
+    async fn start(name: &'static str, index: usize, is_hidden: bool, authority: &Authority, drain: &Drain) -> Self {
         let own = issue(authority, name);
         let client = wherry_pki::client_config(&own, &authority.certificate()).unwrap();
-        let tunnels = Tunnels::new(name, client.clone(), drain.clone());
+        let tunnels = Tunnels::new(name, client.clone(), is_hidden, drain.clone());
         let range = format!("10.{}.0.0/16", 128 + index);
         let config = NetworkConfig {
             pod_cidr: range.parse().unwrap(),
@@ -100,15 +104,16 @@ impl Node {
             node_ip: format!("10.{}.0.1", 128 + index).parse().unwrap(),
         };
         let network = Network::among(config, Arc::new(NoServices), Arc::<Tunnels>::clone(&tunnels));
-        let server = TunnelServer::new(Arc::clone(&tunnels), Arc::clone(&network));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let reach = Reach { ranges: vec![range.parse().unwrap()], endpoint: Some(listener.local_addr().unwrap()) };
+        let at = listener.local_addr().unwrap();
+        let server = TunnelServer::new(Arc::clone(&tunnels), Arc::clone(&network), at);
+        let reach = Reach { ranges: vec![range.parse().unwrap()], endpoint: (!is_hidden).then_some(at) };
         let accepted = Arc::new(AtomicUsize::new(0));
         let mut tls = wherry_pki::server_config(&own, &authority.certificate(), false).unwrap();
         tls.alpn_protocols.push(OFFER.to_vec());
         let tls = TlsAcceptor::from(Arc::new(tls));
-        drain.spawn(serve(listener, tls, server.clone(), Arc::clone(&accepted), drain.clone()));
-        Self { name, network, tunnels, server, reach, accepted, client }
+        drain.spawn(serve(listener, tls, server, Arc::clone(&accepted), drain.clone()));
+        Self { name, network, tunnels, reach, accepted, client }
     }
 }
 
