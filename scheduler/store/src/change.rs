@@ -37,6 +37,7 @@ pub(crate) async fn remove(node: &Node, id: u64) -> Result<(), MemberError> {
     let raft = leading(node)?;
     ensure_known(node, id)?;
     ensure_quorum(node, &raft, None, Some(id)).await?;
+    step_down(node, id).await?;
     change(&raft, removal(node, id), false).await
 }
 
@@ -46,8 +47,18 @@ pub(crate) async fn replace(node: &Node, id: u64, with: Member) -> Result<(), Me
     ensure_known(node, id)?;
     ensure_quorum(node, &raft, Some(with.id), Some(id)).await?;
     bring_up_to_date(&raft, &with).await?;
+    step_down(node, id).await?;
     let added = Change::AddVoterIds(BTreeSet::from([with.id]));
     change(&raft, Change::Batch(vec![added, removal(node, id)]), false).await
+}
+
+/// A leader that is to go lets another lead, who is to be asked again: it could not answer for what the others decide without it.
+async fn step_down(node: &Node, id: u64) -> Result<(), MemberError> {
+    if id == node.me.id {
+        hand_over(node).await?;
+        leading(node)?;
+    }
+    Ok(())
 }
 
 /// Lets the best of the other voters lead.

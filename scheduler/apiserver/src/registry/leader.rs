@@ -27,6 +27,8 @@ use crate::masters::{Asker, Masters, on_behalf};
 const LEADER_PATIENCE: Duration = Duration::from_secs(5);
 /// How long to rest before the same leader is asked again.
 const REST: Duration = Duration::from_millis(50);
+/// How long the answer of one that does not lead any more is waited for: whether it has done what was asked.
+const LAST_WORD_MOST: Duration = Duration::from_millis(300);
 /// What an answer may take that is read whole, in bytes: as much as any client reads.
 const ANSWER_BYTES_MAX: usize = 512 << 20;
 
@@ -147,7 +149,9 @@ impl Leader {
             answer = masters.ask(&address, request) => answer.map_err(|error| {
                 if error.is_unsent { Error::undone(error.to_string()) } else { lost(is_read, &error.to_string()) }
             }),
-            () = self.left() => Err(lost(is_read, "it does not lead any more")),
+            () = async { self.left().await; sleep(LAST_WORD_MOST).await } => {
+                Err(lost(is_read, "it does not lead any more"))
+            }
         }
     }
 
