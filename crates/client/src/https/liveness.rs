@@ -20,7 +20,7 @@ const REQUEST_PATIENCE: Duration = Duration::from_millis(500);
 const WATCH_PATIENCE: Duration = Duration::from_secs(3);
 /// How long the server has to itself to answer that question, before the others are asked too.
 const ANSWER_ALONE: Duration = Duration::from_millis(250);
-/// How long the others are left alone after none of them has.
+/// How long a server is left alone after it has not.
 const REST: Duration = Duration::from_millis(50);
 /// A write goes to a server that was heard no longer ago, so that few of them are lost track of.
 const WRITE_AFTER_HEARD: Duration = Duration::from_secs(1);
@@ -70,11 +70,17 @@ impl Servers {
         if let Some(lives) = server.known(patience) {
             return !lives;
         }
-        let own = self.answers(server).fuse();
-        tokio::pin!(own);
-        if timeout(ANSWER_ALONE, &mut own).await == Ok(true) {
+        // One that is looking for another leader will have found it in a moment.
+        let soon = async {
+            while !self.answers(server).await {
+                sleep(REST).await;
+            }
+        };
+        if timeout(ANSWER_ALONE, soon).await.is_ok() {
             return false;
         }
+        let own = self.answers(server).fuse();
+        tokio::pin!(own);
         loop {
             tokio::select! {
                 lives = &mut own, if !own.is_terminated() => if lives { return false },
