@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures::StreamExt;
-use futures::stream::BoxStream;
+use futures::stream::{BoxStream, Fuse};
 use imbl::OrdMap;
 use tokio::sync::{broadcast, watch};
 use wherry_api::{Error, Kind, ObjectKey, Reason};
@@ -164,7 +164,8 @@ impl<K: Kind, P: Projection<K>> Reflector<K, P> {
 
     /// Watches from a revision, and tells the newest that was shown.
     async fn go_on(&self, resource_version: &mut String, backoff: &mut Backoff) -> Result<(), Error> {
-        let mut events = self.open(resource_version.clone()).await?;
+        // The end may come together with the last event, and is asked for once more then.
+        let mut events = self.open(resource_version.clone()).await?.fuse();
         while let Some(first) = events.next().await {
             let batch = gather(first?, &mut events)?;
             if let Some(newest) = self.show(batch) {
@@ -244,7 +245,7 @@ fn regroup<K, P: Projection<K>>(
 /// The events that have arrived already, behind the first.
 fn gather<K>(
     first: Event<K>,
-    events: &mut BoxStream<'static, Result<Event<K>, Error>>,
+    events: &mut Fuse<BoxStream<'static, Result<Event<K>, Error>>>,
 ) -> Result<Vec<Event<K>>, Error> {
     let mut batch = vec![first];
     while batch.len() < EVENTS_TOGETHER_MAX {
@@ -255,4 +256,60 @@ fn gather<K>(
         }
     }
     Ok(batch)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use async_trait::async_trait;
+    use bytes::Bytes;
+    use futures::stream;
+    use wherry_api::Resource;
+    use wherry_api::kinds::ConfigMap;
+    use wherry_base::Trigger;
+
+    use super::*;
+    use crate::api::Client;
+    use crate::transport::{EventKind, RawEvent, RawWatch, Request, Transport};
+
+    /// An API whose first watch tells an event and its end at once, and whose second goes on.
+    #[derive(Default)]
+    struct Closing(AtomicUsize);
+
+    #[async_trait]
+    impl Transport for Closing {
+        async fn send(&self, _: Request) -> Result<Bytes, Error> {
+            Ok(Bytes::from_static(br#"{"metadata":{"resourceVersion":"1"},"items":[]}"#))
+        }
+
+        async fn watch(
+            &self,
+            _: &'static Resource,
+            _: Option<String>,
+            options: WatchOptions,
+        ) -> Result<RawWatch, Error> {
+            let number = self.0.fetch_add(1, Ordering::SeqCst) + 1;
+            assert_eq!(options.resource_version, number.to_string());
+            let object =
+                format!(r#"{{"metadata":{{"name":"m{number}","namespace":"d","resourceVersion":"{}"}}}}"#, number + 1);
+            let event = RawEvent { kind: EventKind::Added, object: object.into() };
+            // Not to be asked again after its end.
+            let once = stream::unfold(Some(event), |event| async move { Some((Ok(event?), None)) });
+            Ok(if number == 1 { once.boxed() } else { once.chain(stream::pending()).boxed() })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_ends_with_its_last_event_is_opened_again() {
+        let tasks = Trigger::new();
+        let client = Client::new(Arc::new(Closing::default()));
+        let maps = Informer::<Arc<ConfigMap>>::spawn::<ConfigMap>(client.all(), "", "", &tasks.drain());
+        let mut changes = maps.changes();
+        while maps.snapshot().len() < 2 {
+            changes.recv().await.unwrap();
+        }
+        let names: Vec<String> = maps.snapshot().keys().map(|key| key.name.to_string()).collect();
+        assert_eq!(names, ["m1", "m2"]);
+    }
 }
