@@ -1,5 +1,6 @@
 //! One HTTP/1.1 request over a fresh connection: what curl would see.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,11 +21,16 @@ pub struct Answer {
 
 /// `GET path` with this Host header from a port of this machine.
 pub async fn get(port: u16, host: &str, path: &str) -> anyhow::Result<Answer> {
-    tokio::time::timeout(PATIENCE, exchange(port, host, path)).await?
+    get_at((Ipv4Addr::LOCALHOST, port).into(), host, path).await
 }
 
-async fn exchange(port: u16, host: &str, path: &str) -> anyhow::Result<Answer> {
-    let stream = TcpStream::connect(("127.0.0.1", port)).await?;
+/// The same from an address.
+pub async fn get_at(address: SocketAddr, host: &str, path: &str) -> anyhow::Result<Answer> {
+    tokio::time::timeout(PATIENCE, exchange(address, host, path)).await?
+}
+
+async fn exchange(address: SocketAddr, host: &str, path: &str) -> anyhow::Result<Answer> {
+    let stream = TcpStream::connect(address).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let request = http::Request::get(path).header("host", host).body(Empty::<Bytes>::new())?;
     let talk = async {

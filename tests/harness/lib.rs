@@ -13,7 +13,7 @@ mod tls;
 
 pub use cluster::{Beside, Cluster, PATIENCE, Ports, refused, refused_start, until};
 pub use engine::Engine;
-pub use http::{Answer, get};
+pub use http::{Answer, get, get_at};
 pub use kubectl::{Following, Kubectl, Printed};
 pub use machine::Machine;
 pub use outside::{Connection, Wire, connect, tcp_exchange, udp_exchange};

@@ -1,5 +1,6 @@
 //! A node on a machine of its own: another data directory and another address than its master's.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::{Arc, Mutex};
@@ -11,6 +12,7 @@ use crate::cluster::{Cluster, Ports, kill_sandboxes, signal, spawn, until};
 /// A machine with a node. Killed, by its pid, when dropped.
 pub struct Machine {
     binary: PathBuf,
+    address: IpAddr,
     data: tempfile::TempDir,
     arguments: Vec<String>,
     process: Child,
@@ -41,7 +43,7 @@ impl Machine {
         }
         let kubeconfig = data.path().join("kubelet.conf").display().to_string();
         let own = ["--name", name, "--bind-address", address, "--kubeconfig", &kubeconfig];
-        let mut machine = Self::spawn(cluster, data, own.map(str::to_owned).into())?;
+        let mut machine = Self::spawn(cluster, data, address, own.map(str::to_owned).into())?;
         machine.await_ready()?;
         Ok(machine)
     }
@@ -61,18 +63,28 @@ impl Machine {
         let server = cluster.server()?;
         let own = ["--name", name, "--bind-address", address, "--join", &server, "--token", token];
         let arguments: Vec<String> = own.iter().chain(more).map(|&argument| argument.to_owned()).collect();
-        Self::spawn(cluster, tempfile::tempdir()?, arguments)
+        Self::spawn(cluster, tempfile::tempdir()?, address, arguments)
     }
 
-    fn spawn(cluster: &Cluster, data: tempfile::TempDir, arguments: Vec<String>) -> anyhow::Result<Self> {
+    fn spawn(
+        cluster: &Cluster,
+        data: tempfile::TempDir,
+        address: &str,
+        arguments: Vec<String>,
+    ) -> anyhow::Result<Self> {
         let binary = cluster.binary().to_owned();
         let (process, errors) = spawn(&binary, "node", data.path(), &arguments)?;
-        Ok(Self { binary, data, arguments, process, errors })
+        Ok(Self { binary, address: address.parse()?, data, arguments, process, errors })
     }
 
     /// The data directory.
     pub fn data(&self) -> &Path {
         self.data.path()
+    }
+
+    /// Where its ingress is asked, over http.
+    pub fn ingress(&self) -> anyhow::Result<SocketAddr> {
+        Ok(SocketAddr::new(self.address, self.ports()?.http))
     }
 
     /// The ports that were picked; those of a master are none.

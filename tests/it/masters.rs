@@ -3,6 +3,7 @@
 pub mod group;
 mod kills;
 mod leaving;
+mod rolling;
 
 use std::collections::BTreeSet;
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
@@ -83,9 +83,15 @@ impl Group {
         self.leader_by(&(0..self.masters.len()).collect::<Vec<_>>())
     }
 
+    /// An administrator's client of each.
+    pub fn clients(&self) -> Vec<Client> {
+        self.masters.iter().map(|master| master.client().unwrap()).collect()
+    }
+
     /// Somebody who writes to all masters in turn, one write after the other, until told to stop.
     pub fn writer(&self, prefix: &'static str) -> Writer {
-        let clients: Vec<Client> = self.masters.iter().map(|master| master.client().unwrap()).collect();
+        let clients = Arc::new(Mutex::new(self.clients()));
+        let known = Arc::clone(&clients);
         let (acks, seen) = mpsc::channel(ACKS_MAX);
         let stop = Arc::new(AtomicBool::new(false));
         let is_over = Arc::clone(&stop);
@@ -96,11 +102,11 @@ impl Group {
                 }
                 let name = format!("{prefix}-{number}");
                 let began = Instant::now();
-                write(&clients, &name, number).await;
+                write(&known, &name, number).await;
                 acks.send(Ack { name, began, done: Instant::now() }).await.unwrap();
             }
         });
-        Writer { stop, task, seen }
+        Writer { clients, stop, task, seen }
     }
 }
 
@@ -113,6 +119,8 @@ pub struct Ack {
 
 /// See [`Group::writer`].
 pub struct Writer {
+    /// The masters that are written to.
+    pub clients: Arc<Mutex<Vec<Client>>>,
     stop: Arc<AtomicBool>,
     task: JoinHandle<()>,
     seen: mpsc::Receiver<Ack>,
@@ -147,11 +155,14 @@ impl Writer {
 }
 
 /// Writes by way of one master after the other until one acknowledges. One that was written although nobody said so counts.
-async fn write(clients: &[Client], name: &str, first: usize) {
+async fn write(clients: &Mutex<Vec<Client>>, name: &str, first: usize) {
     let metadata = serde_json::json!({"metadata": {"name": name}});
     let object: ConfigMap = serde_json::from_value(metadata).unwrap();
     for place in first.. {
-        let api = clients[place % clients.len()].namespaced::<ConfigMap>("default");
+        let api = {
+            let clients = clients.lock().unwrap();
+            clients[place % clients.len()].namespaced::<ConfigMap>("default")
+        };
         match tokio::time::timeout(ASKED_MOST, api.create(&object)).await {
             Ok(Ok(_)) => return,
             Ok(Err(error)) if error.reason == Reason::AlreadyExists => return,
