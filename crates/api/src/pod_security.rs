@@ -1,7 +1,7 @@
 //! What a pod may ask of its machine, by the level of its namespace.
 //!
 //! Follows the Pod Security Standards and Pod Security Admission (KEP-2579), in the wording of `k8s.io/pod-security-admission`;
-//! a namespace that says nothing is `baseline`, where Kubernetes is `privileged` (docs/adr/0015). Lacks the `audit` mode, the rules of
+//! a namespace that says nothing is `baseline`, where Kubernetes is `privileged` (docs/adr/0016). Lacks the `audit` mode, the rules of
 //! earlier versions (all are checked by the latest), and what concerns Windows.
 
 mod baseline;
