@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use wherry_api::kinds::{ConfigMap, Lease, Node, RuntimeClass};
+use wherry_api::kinds::{ConfigMap, Lease, Namespace, Node, RuntimeClass};
 use wherry_runtime::fake::{Script, ended};
 use wherry_runtime::{ImageError, ImageKind};
 
@@ -87,6 +87,8 @@ async fn what_cannot_start_says_why() {
         ("class", with("runtimeClassName", json!("other")), "RuntimeClassUnsupported"),
         ("volume", with("volumes", json!([{ "name": "v", "hostPath": missing }])), "ContainerCreating"),
     ];
+    let anything = json!({ "metadata": { "labels": { "pod-security.kubernetes.io/enforce": "privileged" } } });
+    world.client.all::<Namespace>().merge("default", &anything).await.unwrap();
     let class = json!({ "metadata": { "name": "other" }, "handler": "other" });
     let class: RuntimeClass = serde_json::from_value(class).unwrap();
     world.client.all().create(&class).await.unwrap();
