@@ -74,6 +74,8 @@ pub fn member(spec: &ContainerSpec, sandbox: &str, owner: &Owner) -> Result<Cont
         working_dir: Some(spec.working_dir.clone()).filter(|path| !path.is_empty()),
         user: user(&spec.security)?,
         open_stdin: Some(spec.stdin),
+        // Also what keeps the engine from ending an attached output together with its input.
+        stdin_once: Some(spec.stdin_once),
         tty: Some(spec.tty),
         // The pod's probes say whether it is well.
         healthcheck: Some(HealthConfig { test: Some(vec!["NONE".to_owned()]), ..HealthConfig::default() }),

@@ -86,6 +86,8 @@ pub struct ContainerSpec {
     pub logs: Arc<dyn LogSink>,
     /// Whether stdin stays open until the container is stopped, for who attaches to it; else it is empty.
     pub stdin: bool,
+    /// Whether who attaches to it first ends it: `stdinOnce`. Of no meaning where [`Container::stdin`] is there, who is told then.
+    pub stdin_once: bool,
     /// Whether its output is a terminal.
     pub tty: bool,
 }

@@ -70,7 +70,7 @@ fn an_archive_of_docker_save_is_an_image_of_the_cluster() {
     assert!(!printed.ok && printed.err.contains("not a valid wasm module"), "{printed:?}");
 }
 
-/// A process beside a container's own: its stdin, its output, its exit code.
+/// A process beside a container's own, and a container's own: stdin, output, exit code.
 #[expect(clippy::print_stderr, reason = "a part of a test that is left out says so")]
 fn executes(cluster: &Cluster) {
     let Some(kubectl) = Kubectl::of(cluster) else {
@@ -79,4 +79,9 @@ fn executes(cluster: &Cluster) {
     let words = ["exec", "-i", "waits", "--", "sh", "-c", "cat; echo more >&2; exit 3"];
     let Printed { ok, out, err } = kubectl.run_with(&words, "by stdin").unwrap();
     assert!(!ok && out == "by stdin" && err.contains("more") && err.contains("exit code 3"), "{out} {err}");
+    // The end of what is typed is the end of the container's input.
+    let words =
+        ["run", "fed", "-i", "--rm", "--restart=Never", "--image=tools:1", "--image-pull-policy=Never", "--", "cat"];
+    let Printed { ok, out, err } = kubectl.run_with(&words, "typed\n").unwrap();
+    assert!(ok && out.contains("typed"), "{out} {err}");
 }

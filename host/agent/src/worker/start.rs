@@ -195,6 +195,7 @@ impl Worker {
             http_port: first_port.and_then(|port| u16::try_from(port).ok()),
             logs: log.clone(),
             stdin: fields.stdin == Some(true),
+            stdin_once: fields.stdin_once == Some(true),
             tty: fields.tty == Some(true),
         })
     }

@@ -40,6 +40,7 @@ fn spec() -> ContainerSpec {
         http_port: None,
         logs: Arc::new(Nowhere),
         stdin: false,
+        stdin_once: false,
         tty: false,
     }
 }

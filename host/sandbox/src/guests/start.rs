@@ -90,6 +90,7 @@ impl Guests {
             http_port: start.http_port,
             logs: Arc::clone(log) as _,
             stdin: start.stdin,
+            stdin_once: false,
             tty: false,
         })
     }

@@ -138,6 +138,7 @@ impl World {
             http_port: None,
             logs: self.log_file(&pod.name),
             stdin: false,
+            stdin_once: false,
             tty: false,
             pod,
         };

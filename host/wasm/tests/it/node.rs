@@ -277,6 +277,7 @@ impl Pod {
             http_port: guest.http_port,
             logs: Arc::clone(&log) as _,
             stdin: guest.stdin,
+            stdin_once: false,
             tty: false,
         };
         Ok(Started { container: self.node.runtime.start(spec).await?, log })
