@@ -24,7 +24,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("runtime", &["api", "base", "vnet"]),
     ("sandbox", &["base", "confine", "runtime", "vnet"]),
     ("wasm", &["base", "image", "runtime", "vnet"]),
-    ("docker", &["base", "image", "podnet", "runtime", "vnet"]),
+    ("docker", &["base", "confine", "image", "podnet", "runtime", "vnet"]),
     ("tunnel", &["api", "base", "client", "vnet"]),
     ("proxy", &["api", "base", "client", "vnet", "pki"]),
     ("agent", &["api", "base", "client", "pki", "runtime", "streaming", "vnet"]),

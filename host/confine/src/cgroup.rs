@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
-use crate::hierarchy::{Place, Version, places};
+use crate::hierarchy::{Place, Version, places_of};
 use crate::lacking::Lacking;
 
 /// Where the agent itself goes in the unified hierarchy; `DelegateSubgroup=` of a systemd unit may name it too.
@@ -46,7 +46,7 @@ pub struct Cgroup {
 impl Cgroup {
     /// Makes the cgroup `name` (or takes the one that is there), as far as this machine lets us: what is not bounded is named.
     pub fn make(name: &str, limits: &CgroupLimits) -> (Option<Self>, Vec<Lacking>) {
-        match own_places() {
+        match places_of("self") {
             Ok(places) => make_in(&places, name, limits),
             Err(why) => (None, limits.wanted().map(|(controller, _)| lack(controller, why.clone())).collect()),
         }
@@ -54,10 +54,8 @@ impl Cgroup {
 
     /// The cgroup `name` that another agent made for the process `pid`; `None` where it is not in one.
     pub fn adopt(name: &str, pid: u32) -> Option<Self> {
-        let mountinfo = fs::read_to_string("/proc/self/mountinfo").ok()?;
-        let cgroups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
         let named = |place: &Place| place.directory.file_name().is_some_and(|last| last == name);
-        let directories = places(&mountinfo, &cgroups).into_iter().filter(named);
+        let directories = places_of(&pid.to_string()).ok()?.into_iter().filter(named);
         let directories: Vec<_> = directories.map(|place| (place.version, place.directory)).collect();
         (!directories.is_empty()).then_some(Self { directories })
     }
@@ -81,7 +79,7 @@ impl Cgroup {
     /// earlier process has left behind. Whether all are gone.
     pub fn sweep(prefix: &str) -> bool {
         let mut all = true;
-        for place in own_places().unwrap_or_default() {
+        for place in places_of("self").unwrap_or_default() {
             let entries = fs::read_dir(base(place).directory).into_iter().flatten().flatten();
             for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix)) {
                 all &= fs::remove_dir(entry.path()).is_ok();
@@ -161,7 +159,7 @@ fn settings(version: Version, controller: &str, value: u64) -> Vec<Setting> {
 
 /// What the calling process cannot bound on this machine. Nothing is changed.
 pub fn lacking() -> Vec<Lacking> {
-    let places = own_places();
+    let places = places_of("self");
     let possible = |controller: &'static str| {
         let places = places.as_ref().map_err(Clone::clone)?;
         possible(&parent(places, controller)?, controller)
@@ -268,11 +266,6 @@ fn move_agent(leaf: &Path) -> io::Result<()> {
 fn is_alone(directory: &Path) -> bool {
     let own = std::process::id().to_string();
     fs::read_to_string(directory.join("cgroup.procs")).is_ok_and(|text| text.lines().all(|pid| pid == own))
-}
-
-fn own_places() -> Result<Vec<Place>, String> {
-    let read = |path: &str| fs::read_to_string(path).map_err(|error| at(Path::new(path), &error));
-    Ok(places(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?))
 }
 
 fn lists(file: &Path, controller: &str) -> bool {

@@ -1,6 +1,7 @@
 //! Where the machine's cgroup hierarchies are, and which cgroup of each a process is in: read off two files of /proc.
 
 use std::path::PathBuf;
+use std::{fs, io};
 
 /// The two interfaces of cgroups. A machine may have both, with the controllers shared out between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,13 +15,21 @@ pub enum Version {
 /// A process' cgroup in one hierarchy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
+    /// Which kind of hierarchy it is.
     pub version: Version,
     /// What the hierarchy controls; the unified one tells that in a file of each cgroup.
     pub controllers: Vec<String>,
+    /// Where the cgroup's files are.
     pub directory: PathBuf,
 }
 
-/// The cgroups of a process, given `/proc/self/mountinfo` and the process' `/proc/PID/cgroup`.
+/// The cgroups of a process: of its number, or of `self`. The error names the file that cannot be read.
+pub fn places_of(process: &str) -> Result<Vec<Place>, String> {
+    let read = |path: &str| fs::read_to_string(path).map_err(|error: io::Error| format!("{path}: {error}"));
+    Ok(places(&read("/proc/self/mountinfo")?, &read(&format!("/proc/{process}/cgroup"))?))
+}
+
+/// The same, given `/proc/self/mountinfo` and the process' `/proc/PID/cgroup`.
 pub fn places(mountinfo: &str, cgroups: &str) -> Vec<Place> {
     let mounts: Vec<Mount> = mountinfo.lines().filter_map(mount).collect();
     cgroups.lines().filter_map(|line| place(line, &mounts)).collect()

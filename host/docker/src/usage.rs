@@ -5,10 +5,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use wherry_confine::{Place, Version, places_of};
 use wherry_runtime::Usage;
-
-/// Where Linux distributions mount cgroups.
-const ROOT: &str = "/sys/fs/cgroup";
 
 /// Where a container's use can be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,23 +25,19 @@ pub enum Cgroup {
 impl Cgroup {
     /// That of a process; `None` where there is none, or the process is gone.
     pub fn of(pid: i32) -> Option<Self> {
-        let table = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
-        Self::parse(&table, Path::new(ROOT))
+        Self::among(&places_of(&pid.to_string()).ok()?)
     }
 
-    /// From lines of `/proc/PID/cgroup`: `NUMBER:CONTROLLERS:PATH`. A machine may have both versions: where version 1 has the
-    /// controllers, it counts.
-    fn parse(table: &str, root: &Path) -> Option<Self> {
-        let rows = || table.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'));
-        let place = |controller: &str| {
-            let (_, path) = rows().find(|(controllers, _)| controllers.split(',').any(|one| one == controller))?;
-            Some(root.join(controller).join(path.trim_start_matches('/')))
+    /// A machine may have both versions: where version 1 has the controllers, it counts.
+    fn among(places: &[Place]) -> Option<Self> {
+        let directory = |is_it: &dyn Fn(&Place) -> bool| {
+            places.iter().find(|place| is_it(place)).map(|place| place.directory.clone())
         };
-        if let (Some(cpu), Some(memory)) = (place("cpuacct"), place("memory")) {
-            return Some(Self::Version1 { cpu, memory });
+        let of = |controller: &str| directory(&|place| place.controllers.iter().any(|one| one == controller));
+        match (of("cpuacct"), of("memory")) {
+            (Some(cpu), Some(memory)) => Some(Self::Version1 { cpu, memory }),
+            _ => directory(&|place| place.version == Version::Two).map(Self::Version2),
         }
-        let (_, path) = rows().find(|(controllers, _)| controllers.is_empty())?;
-        Some(Self::Version2(root.join(path.trim_start_matches('/'))))
     }
 
     /// What is used now: nothing, where it is gone. Pages of files that could be dropped at any time do not count.
@@ -92,8 +86,13 @@ mod tests {
         put("cpuacct/docker/a/cpuacct.usage", "9000\n");
         put("memory/docker/a/memory.usage_in_bytes", "50\n");
         put("memory/docker/a/memory.stat", "inactive_file 1\ntotal_inactive_file 60\n");
+        let root = scratch.path().display();
+        let mounts = format!(
+            "1 1 0:1 / {root} rw - cgroup2 none rw\n2 1 0:2 / {root}/cpuacct rw - cgroup none rw,cpu,cpuacct\n\
+             3 1 0:3 / {root}/memory rw - cgroup none rw,memory\n"
+        );
         let check = |table: &str, expected: Option<(u64, u64)>| {
-            let usage = Cgroup::parse(table, scratch.path()).map(|cgroup| cgroup.usage());
+            let usage = Cgroup::among(&wherry_confine::places(&mounts, table)).map(|cgroup| cgroup.usage());
             assert_eq!(usage.map(|usage| (usage.cpu_nanos, usage.memory_bytes)), expected, "{table}");
         };
         check("0::/docker/a\n", Some((7000, 60)));
