@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bollard::errors::Error as ApiError;
 use bollard::{API_DEFAULT_VERSION, Docker};
+use futures::{Stream, StreamExt};
 use tokio::sync::watch;
 use wherry_runtime::Availability;
 
@@ -19,6 +20,9 @@ const SOCKETS: [&str; 2] = ["/var/run/docker.sock", "/run/podman/podman.sock"];
 pub const ASK_MAX: Duration = Duration::from_secs(5);
 /// How long a call may take that makes, starts or removes a container.
 pub const CHANGE_MAX: Duration = Duration::from_secs(60);
+
+/// How long a pull, or loading, may be silent.
+const STEP_MAX: Duration = Duration::from_secs(60);
 
 /// Which engine is used: `auto`, `off`, or the path of a socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -176,9 +180,21 @@ impl Engine {
 }
 
 /// The answer to a call, if it comes in time.
-pub async fn within<T>(limit: Duration, call: impl Future<Output = Result<T, ApiError>>) -> Result<T, EngineError> {
+pub async fn within<T, E>(limit: Duration, call: impl Future<Output = Result<T, E>>) -> Result<T, EngineError>
+where
+    EngineError: From<E>,
+{
     let late = |_| EngineError::Silent(format!("no answer within {} s", limit.as_secs()));
     Ok(tokio::time::timeout(limit, call).await.map_err(late)??)
+}
+
+/// The next step of a long call, which may be silent for so long; `what` stands still where it is for longer.
+pub async fn next_step<T>(
+    steps: &mut (impl Stream<Item = Result<T, ApiError>> + Unpin),
+    what: &str,
+) -> Result<Option<T>, EngineError> {
+    let silent = |_| EngineError::Silent(format!("{what} has stood still for {} s", STEP_MAX.as_secs()));
+    Ok(tokio::time::timeout(STEP_MAX, steps.next()).await.map_err(silent)?.transpose()?)
 }
 
 /// `DOCKER_HOST` goes before all; an engine of another machine is of no use, for its containers have no network here.

@@ -1,21 +1,16 @@
 //! Linux images in the engine: those that are there, those that it pulls, and those of the cluster's registry.
 
-use std::time::Duration;
-
 use bollard::auth::DockerCredentials;
 use bollard::models::{CreateImageInfo, ImageInspect};
 use bollard::query_parameters::CreateImageOptions;
-use futures::StreamExt;
 use wherry_image::{Content, Reference};
 use wherry_runtime::{Image, ImageError, ImageKind, ImageRequest, Login, PullPolicy};
 
-use crate::engine::{ASK_MAX, Connected, EngineError, within};
+use crate::engine::{ASK_MAX, Connected, EngineError, next_step, within};
 use crate::inner::Inner;
 use crate::load::load;
 use crate::progress::Progress;
 
-/// How long a pull, or loading, may be silent.
-pub const PULL_SILENCE_MAX: Duration = Duration::from_secs(60);
 /// What the secrets of Docker's own registry name it.
 const DOCKER_HUB: [&str; 3] = ["docker.io", "index.docker.io", "registry-1.docker.io"];
 /// What engines say of a manifest that is of no Linux image.
@@ -120,18 +115,12 @@ async fn pull_as(
     });
     let mut steps = std::pin::pin!(engine.api.create_image(Some(options), None, credentials));
     let mut progress = Progress::new(wanted.reference);
-    loop {
-        let next = tokio::time::timeout(PULL_SILENCE_MAX, steps.next()).await;
-        let silent = |_| EngineError::Silent(format!("the pull has stood still for {} s", PULL_SILENCE_MAX.as_secs()));
-        match next.map_err(silent)? {
-            None => return Ok(()),
-            Some(step) => {
-                if let Some(told) = note(&mut progress, step?) {
-                    (wanted.progress)(told);
-                }
-            }
+    while let Some(step) = next_step(&mut steps, "the pull").await? {
+        if let Some(told) = note(&mut progress, step) {
+            (wanted.progress)(told);
         }
     }
+    Ok(())
 }
 
 fn note(progress: &mut Progress, step: CreateImageInfo) -> Option<String> {

@@ -8,8 +8,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, future, stream};
 use wherry_image::{BlobStream, Descriptor, LinuxImage, LinuxSource, Part, Reference};
 
-use crate::engine::{Connected, EngineError};
-use crate::images::PULL_SILENCE_MAX;
+use crate::engine::{Connected, EngineError, next_step};
 
 /// Loads an image under its name. The engine checks the layers against the config, and the config is its identity.
 pub async fn load(
@@ -25,13 +24,8 @@ pub async fn load(
     });
     let steps = engine.api.import_image_stream(ImportImageOptions::default(), archive.try_flatten(), None);
     let mut steps = std::pin::pin!(steps);
-    loop {
-        let silent = |_| EngineError::Silent(format!("loading has stood still for {} s", PULL_SILENCE_MAX.as_secs()));
-        match tokio::time::timeout(PULL_SILENCE_MAX, steps.next()).await.map_err(silent)? {
-            Some(step) => drop(step?),
-            None => return Ok(()),
-        }
-    }
+    while next_step(&mut steps, "loading").await?.is_some() {}
+    Ok(())
 }
 
 async fn content(source: &dyn LinuxSource, reference: &Reference, part: Part) -> io::Result<BlobStream> {

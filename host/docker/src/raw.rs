@@ -4,7 +4,6 @@
 //! the length as a big-endian number); with a terminal, the bytes come as they are.
 
 use std::io;
-use std::path::Path;
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures::{Stream, TryStreamExt};
@@ -20,7 +19,7 @@ use tokio_util::io::StreamReader;
 use wherry_base::Drain;
 use wherry_runtime::StdStream;
 
-use crate::engine::{Connected, EngineError};
+use crate::engine::{CHANGE_MAX, Connected, EngineError, within};
 
 /// The longest piece of output, in bytes: an engine copies 32 KiB at once.
 const PIECE_BYTES_MAX: usize = 1 << 20;
@@ -56,11 +55,13 @@ pub async fn hijack(
     body: Bytes,
     drain: &Drain,
 ) -> Result<TokioIo<Upgraded>, EngineError> {
-    let (mut parts, body) = call(engine, Method::POST, path, body, drain).await?;
-    drop(body);
-    let upgrade = parts.extensions.remove::<hyper::upgrade::OnUpgrade>();
-    let upgrade = upgrade.ok_or_else(|| EngineError::Silent("it keeps the connection to itself".to_owned()))?;
-    Ok(TokioIo::new(upgrade.await.map_err(silent)?))
+    let asked = async {
+        let (mut parts, _body) = call(engine, Method::POST, path, body, drain).await?;
+        let upgrade = parts.extensions.remove::<hyper::upgrade::OnUpgrade>();
+        let upgrade = upgrade.ok_or_else(|| EngineError::Silent("it keeps the connection to itself".to_owned()))?;
+        upgrade.await.map_err(silent)
+    };
+    Ok(TokioIo::new(within(CHANGE_MAX, asked).await?))
 }
 
 async fn call(
@@ -70,7 +71,7 @@ async fn call(
     body: Bytes,
     drain: &Drain,
 ) -> Result<(http::response::Parts, Incoming), EngineError> {
-    let stream = connect(&engine.socket).await.map_err(silent)?;
+    let stream = UnixStream::connect(&engine.socket).await.map_err(silent)?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(silent)?;
     drain.spawn(async move {
         let _broken = connection.with_upgrades().await;
@@ -92,10 +93,6 @@ async fn call(
         Limited::new(body, REFUSAL_BYTES_MAX).collect().await.map_or_else(|_| Bytes::new(), |all| all.to_bytes());
     let text = String::from_utf8_lossy(&text).into_owned();
     Err(if parts.status == StatusCode::NOT_FOUND { EngineError::NotFound(text) } else { EngineError::Refused(text) })
-}
-
-async fn connect(socket: &Path) -> io::Result<UnixStream> {
-    UnixStream::connect(socket).await
 }
 
 fn silent(error: impl ToString) -> EngineError {
