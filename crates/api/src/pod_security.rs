@@ -7,9 +7,11 @@
 mod baseline;
 mod restricted;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::core::v1::{Capabilities, Container, EphemeralContainer, PodSpec, Probe, SecurityContext};
+use k8s_openapi::api::core::v1::{
+    Capabilities, Container, EphemeralContainer, PodSpec, Probe, SecurityContext, Volume,
+};
 
 /// The label of a namespace that says which pods are refused.
 pub const ENFORCE: &str = "pod-security.kubernetes.io/enforce";
@@ -111,6 +113,34 @@ impl Subject<'_> {
     fn named(&self, is_wrong: impl Fn(&View<'_>) -> bool) -> Vec<&str> {
         self.containers.iter().filter(|container| is_wrong(container)).map(|container| container.name).collect()
     }
+
+    /// `pod and container "a"`, as far as they are named here; `None`: nobody is.
+    fn who(&self, is_pod: bool, is_wrong: impl Fn(&View<'_>) -> bool) -> Option<String> {
+        let names = self.named(is_wrong);
+        let containers = (!names.is_empty()).then(|| listed("container", &names));
+        let parts: Vec<String> = is_pod.then(|| "pod".to_owned()).into_iter().chain(containers).collect();
+        (!parts.is_empty()).then(|| parts.join(" and "))
+    }
+
+    /// `container "a" must not include "X" in securityContext.capabilities.add`; `None`: all that are added are allowed.
+    fn adding(&self, allowed: &[&str]) -> Option<String> {
+        let is_wrong = |name: &&str| !allowed.contains(name);
+        let wrong = self.named(|container| container.added().any(|name| is_wrong(&name)));
+        let names: BTreeSet<&str> = self.containers.iter().flat_map(View::added).filter(is_wrong).collect();
+        let names: Vec<&str> = names.into_iter().collect();
+        let told = || {
+            let (who, names) = (listed("container", &wrong), quoted(&names));
+            format!("{who} must not include {names} in securityContext.capabilities.add")
+        };
+        (!wrong.is_empty()).then(told)
+    }
+
+    /// `volume "v"`; `None`: no volume is wrong.
+    fn volumes(&self, is_wrong: impl Fn(&Volume) -> bool) -> Option<String> {
+        let volumes = self.pod.volumes.iter().flatten().filter(|volume| is_wrong(volume));
+        let names: Vec<&str> = volumes.map(|volume| volume.name.as_str()).collect();
+        (!names.is_empty()).then(|| listed("volume", &names))
+    }
 }
 
 impl View<'_> {
@@ -162,8 +192,8 @@ fn of_ephemeral(container: &EphemeralContainer) -> View<'_> {
 }
 
 /// `container "a"` or `containers "a", "b"`.
-fn who(names: &[&str]) -> String {
-    format!("container{} {}", if names.len() == 1 { "" } else { "s" }, quoted(names))
+fn listed(what: &str, names: &[&str]) -> String {
+    format!("{what}{} {}", if names.len() == 1 { "" } else { "s" }, quoted(names))
 }
 
 /// `"a", "b"`.

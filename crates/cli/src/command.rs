@@ -15,16 +15,15 @@ use crate::pods::{default_container, one_pod};
 use crate::terminal::{self, Raw};
 
 /// Runs a program in a container, and ends with its exit code.
-pub async fn exec(args: ExecArgs) -> anyhow::Result<()> {
-    let pod = one_pod(&args.cluster.client()?, &args.cluster.namespace, &args.what).await?;
+pub async fn exec(ExecArgs { at, command }: ExecArgs) -> anyhow::Result<()> {
+    let pod = one_pod(&at.cluster.client()?, &at.cluster.namespace, &at.what).await?;
     let phase = text(&pod, "/status/phase");
     if matches!(phase, "Succeeded" | "Failed") {
         bail!("cannot exec into a container in a completed pod; current phase is {phase}");
     }
-    let wanted = Wanted { stdin: args.stdin, stdout: true, stderr: !args.tty, tty: args.tty };
-    let words: Vec<&str> = args.command.iter().map(String::as_str).collect();
-    let path = exec_path(&args.cluster, &pod, args.container.as_deref(), wanted, &words)?;
-    let outcome = Session { wanted, quiet: args.quiet }.run(&args.cluster, &path).await?;
+    let words: Vec<&str> = command.iter().map(String::as_str).collect();
+    let path = exec_path(&at.cluster, &pod, at.container.as_deref(), wanted(&at), &words)?;
+    let outcome = Session { wanted: wanted(&at), quiet: at.quiet }.run(&at.cluster, &path).await?;
     match outcome {
         Outcome::Exited(0) => end(0),
         Outcome::Exited(code) => {
@@ -38,12 +37,16 @@ pub async fn exec(args: ExecArgs) -> anyhow::Result<()> {
 /// Joins a container's own process, until it ends.
 pub async fn attach(args: AttachArgs) -> anyhow::Result<()> {
     let pod = one_pod(&args.cluster.client()?, &args.cluster.namespace, &args.what).await?;
-    let wanted = Wanted { stdin: args.stdin, stdout: true, stderr: !args.tty, tty: args.tty };
-    let path = path(&args.cluster, &pod, "attach", args.container.as_deref(), wanted)?;
-    match (Session { wanted, quiet: args.quiet }).run(&args.cluster, &path).await? {
+    let path = path(&args.cluster, &pod, "attach", args.container.as_deref(), wanted(&args))?;
+    match (Session { wanted: wanted(&args), quiet: args.quiet }).run(&args.cluster, &path).await? {
         Outcome::Exited(_) => end(0),
         Outcome::Failed(message) => bail!(message),
     }
+}
+
+/// A terminal has no stderr of its own.
+const fn wanted(args: &AttachArgs) -> Wanted {
+    Wanted { stdin: args.stdin, stdout: true, stderr: !args.tty, tty: args.tty }
 }
 
 /// Ends the program: a read of stdin that nobody ends by a key would hold it.

@@ -7,11 +7,11 @@ use futures::stream::{self, FuturesUnordered, SelectAll};
 use futures::{Stream, StreamExt};
 use http::Method;
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use wherry_api::kinds::{Kind, Service};
 use wherry_client::Https;
-use wherry_streaming::port_forward::{Forwarded, PROTOCOL, open};
+use wherry_streaming::port_forward::{Forwarded, PROTOCOL, copy, open};
 use wherry_streaming::{request_headers, spdy};
 
 use crate::args::PortForwardArgs;
@@ -123,16 +123,7 @@ async fn one(connection: &spdy::Connection, stream: TcpStream, pair: Pair, numbe
 
 async fn carry(connection: &spdy::Connection, stream: TcpStream, pair: Pair, number: u64) -> anyhow::Result<()> {
     let Forwarded { mut data, error } = open(connection, pair.remote, number).await?;
-    let (mut from, mut to) = stream.into_split();
     let broken = data.broken.clone();
-    let there = async {
-        tokio::io::copy(&mut from, &mut data.writer).await?;
-        data.writer.shutdown().await
-    };
-    let back = async {
-        tokio::io::copy(&mut data.reader, &mut to).await?;
-        to.shutdown().await
-    };
     let mut message = String::new();
     let mut error = error.reader.take(MESSAGE_BYTES_MAX);
     let told = async {
@@ -140,7 +131,7 @@ async fn carry(connection: &spdy::Connection, stream: TcpStream, pair: Pair, num
         if message.is_empty() { Ok(()) } else { Err(std::io::ErrorKind::Other.into()) }
     };
     let copied = tokio::select! {
-        copied = async { tokio::try_join!(there, back, told).map(drop) } => copied,
+        copied = async { tokio::try_join!(copy(&mut data, stream), told).map(drop) } => copied,
         () = broken.cancelled() => Ok(()),
     };
     if !message.is_empty() {

@@ -112,7 +112,7 @@ where
 }
 
 /// Both directions, each to its end, so that either end may say that it has said everything.
-async fn copy<T: AsyncRead + AsyncWrite + Unpin>(data: &mut Stream, target: T) -> io::Result<()> {
+pub async fn copy<T: AsyncRead + AsyncWrite + Unpin>(data: &mut Stream, target: T) -> io::Result<()> {
     let (mut from, mut to) = tokio::io::split(target);
     let there = async {
         tokio::io::copy(&mut data.reader, &mut to).await?;

@@ -45,12 +45,16 @@ pub const VERSION: &str = concat!("v1.36.0+wherry-", env!("CARGO_PKG_VERSION"));
 pub fn machine() -> Machine {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let total =
-        text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse().ok());
+    let total = kibibytes(&text, "MemTotal:").and_then(|kibibytes| i64::try_from(kibibytes).ok());
     Machine {
         cpu_milli: i64::try_from(cores).unwrap_or(1) * 1000,
-        memory_bytes: total.map_or(1 << 30, |kibibytes: i64| kibibytes * 1024),
+        memory_bytes: total.map_or(1 << 30, |kibibytes| kibibytes * 1024),
     }
+}
+
+/// A field of `/proc/meminfo`.
+pub fn kibibytes(meminfo: &str, field: &str) -> Option<u64> {
+    meminfo.lines().find_map(|line| line.strip_prefix(field)?.trim().strip_suffix("kB")?.trim().parse().ok())
 }
 
 /// Registers the node, keeps its conditions true, and its Lease, until the drain of the context.

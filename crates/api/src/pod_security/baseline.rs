@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::{SELinuxOptions, SeccompProfile};
 
-use super::{Level, Subject, View, quoted, who};
+use super::{Level, Subject, View, listed};
 
 const CAPABILITIES: [&str; 13] = [
     "AUDIT_WRITE",
@@ -62,52 +62,27 @@ fn namespaces(subject: &Subject<'_>, faults: &mut Vec<String>) {
 }
 
 fn privileged(subject: &Subject<'_>, faults: &mut Vec<String>) {
-    let wrong = subject.named(|container| container.security.is_some_and(|security| security.privileged == Some(true)));
-    if !wrong.is_empty() {
-        faults.push(format!("privileged ({} must not set securityContext.privileged=true)", who(&wrong)));
-    }
+    let is_wrong = |one: &View<'_>| one.security.is_some_and(|security| security.privileged == Some(true));
+    let who = subject.who(false, is_wrong);
+    faults.extend(who.map(|who| format!("privileged ({who} must not set securityContext.privileged=true)")));
 }
 
 fn capabilities(subject: &Subject<'_>, faults: &mut Vec<String>) {
-    let is_wrong = |name: &&str| !CAPABILITIES.contains(name);
-    let wrong = subject.named(|container| container.added().any(|name| is_wrong(&name)));
-    if wrong.is_empty() {
-        return;
-    }
-    let mut names: Vec<&str> = subject.containers.iter().flat_map(View::added).filter(is_wrong).collect();
-    names.sort_unstable();
-    names.dedup();
-    faults.push(format!(
-        "non-default capabilities ({} must not include {} in securityContext.capabilities.add)",
-        who(&wrong),
-        quoted(&names)
-    ));
+    faults.extend(subject.adding(&CAPABILITIES).map(|adding| format!("non-default capabilities ({adding})")));
 }
 
 fn seccomp(subject: &Subject<'_>, faults: &mut Vec<String>) {
     let is_wrong = |profile: Option<&SeccompProfile>| profile.is_some_and(|profile| profile.type_ == "Unconfined");
-    let mut wrong = Vec::new();
-    if is_wrong(subject.pod.security_context.as_ref().and_then(|security| security.seccomp_profile.as_ref())) {
-        wrong.push("pod".to_owned());
-    }
-    let names = subject.named(|container| is_wrong(container.security.and_then(|s| s.seccomp_profile.as_ref())));
-    if !names.is_empty() {
-        wrong.push(who(&names));
-    }
-    if !wrong.is_empty() {
-        let wrong = wrong.join(" and ");
-        faults.push(format!(
-            "seccompProfile ({wrong} must not set securityContext.seccompProfile.type to \"Unconfined\")"
-        ));
-    }
+    let of_pod = subject.pod.security_context.as_ref().and_then(|security| security.seccomp_profile.as_ref());
+    let who = subject
+        .who(is_wrong(of_pod), |one| is_wrong(one.security.and_then(|security| security.seccomp_profile.as_ref())));
+    let must = "must not set securityContext.seccompProfile.type to \"Unconfined\"";
+    faults.extend(who.map(|who| format!("seccompProfile ({who} {must})")));
 }
 
 fn host_paths(subject: &Subject<'_>, faults: &mut Vec<String>) {
-    let volumes = subject.pod.volumes.iter().flatten().filter(|volume| volume.host_path.is_some());
-    let names: Vec<&str> = volumes.map(|volume| volume.name.as_str()).collect();
-    if !names.is_empty() {
-        faults.push(format!("hostPath volumes (volume{} {})", if names.len() == 1 { "" } else { "s" }, quoted(&names)));
-    }
+    let volumes = subject.volumes(|volume| volume.host_path.is_some());
+    faults.extend(volumes.map(|volumes| format!("hostPath volumes ({volumes})")));
 }
 
 fn host_ports(subject: &Subject<'_>, faults: &mut Vec<String>) {
@@ -119,14 +94,13 @@ fn host_ports(subject: &Subject<'_>, faults: &mut Vec<String>) {
         subject.containers.iter().flat_map(|container| &container.host_ports).map(ToString::to_string).collect();
     let (verb, noun) =
         (if wrong.len() == 1 { "uses" } else { "use" }, if ports.len() == 1 { "hostPort" } else { "hostPorts" });
-    faults.push(format!("{noun} ({} {verb} {noun} {})", who(&wrong), ports.join(", ")));
+    faults.push(format!("{noun} ({} {verb} {noun} {})", listed("container", &wrong), ports.join(", ")));
 }
 
 fn hosts(subject: &Subject<'_>, faults: &mut Vec<String>) {
-    let wrong = subject.named(|container| !container.hosts.is_empty());
-    if !wrong.is_empty() {
-        faults.push(format!("probe or lifecycle host ({} must not set a host for its probes and hooks)", who(&wrong)));
-    }
+    let who = subject.who(false, |container| !container.hosts.is_empty());
+    let told = |who| format!("probe or lifecycle host ({who} must not set a host for its probes and hooks)");
+    faults.extend(who.map(told));
 }
 
 fn app_armor(subject: &Subject<'_>, faults: &mut Vec<String>) {
@@ -157,12 +131,10 @@ fn selinux(subject: &Subject<'_>, faults: &mut Vec<String>) {
 }
 
 fn proc_mount(subject: &Subject<'_>, faults: &mut Vec<String>) {
-    let is_wrong = |mount: &str| !matches!(mount, "" | "Default");
-    let mount = |container: &View<'_>| container.security.and_then(|security| security.proc_mount.clone());
-    let wrong = subject.named(|container| mount(container).is_some_and(|mount| is_wrong(&mount)));
-    if !wrong.is_empty() {
-        faults.push(format!("procMount ({} must not set securityContext.procMount to \"Unmasked\")", who(&wrong)));
-    }
+    let mount = |one: &View<'_>| one.security.and_then(|security| security.proc_mount.clone()).unwrap_or_default();
+    let who = subject.who(false, |one| !matches!(mount(one).as_str(), "" | "Default"));
+    let must = "must not set securityContext.procMount to \"Unmasked\"";
+    faults.extend(who.map(|who| format!("procMount ({who} {must})")));
 }
 
 fn sysctls(subject: &Subject<'_>, faults: &mut Vec<String>) {

@@ -10,26 +10,12 @@ use super::ClusterArgs;
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:\n  wherry exec db-0 -- pg_dump app\n  wherry exec -it deploy/web -c helper -- sh")]
 pub struct ExecArgs {
-    /// The pod, or deployment/NAME and so on for one of its pods
-    pub what: String,
-    /// The container (else the pod's default one)
-    #[arg(short, long)]
-    pub container: Option<String>,
-    /// Pass stdin to the container
-    #[arg(short = 'i', long)]
-    pub stdin: bool,
-    /// Stdin is a terminal
-    #[arg(short, long)]
-    pub tty: bool,
-    /// Print only what the program prints
-    #[arg(short, long)]
-    pub quiet: bool,
+    /// Where, and how.
+    #[command(flatten)]
+    pub at: AttachArgs,
     /// The program and its arguments
     #[arg(last = true, required = true)]
     pub command: Vec<String>,
-    /// Which cluster.
-    #[command(flatten)]
-    pub cluster: ClusterArgs,
 }
 
 /// Flags of `attach`.
@@ -46,7 +32,7 @@ pub struct AttachArgs {
     /// Stdin is a terminal
     #[arg(short, long)]
     pub tty: bool,
-    /// Print only what the container prints
+    /// Print only what comes from the container
     #[arg(short, long)]
     pub quiet: bool,
     /// Which cluster.

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use wherry_runtime::Usage;
 
 use crate::agent::AgentHandle;
+use crate::node::kibibytes;
 use crate::worker::Worker;
 use rates::{Rates, Subject};
 
@@ -134,11 +135,8 @@ fn busy_ticks(stat: &str) -> u64 {
 }
 
 fn used_kibibytes(meminfo: &str) -> u64 {
-    let find = |name: &str| {
-        let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
-        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
-    };
-    find("MemTotal:").zip(find("MemAvailable:")).map_or(0, |(total, available)| total.saturating_sub(available))
+    let field = |name| kibibytes(meminfo, name);
+    field("MemTotal:").zip(field("MemAvailable:")).map_or(0, |(total, available)| total.saturating_sub(available))
 }
 
 #[cfg(test)]
