@@ -1,14 +1,14 @@
 //! Traffic between nodes: every pod reaches every other, whatever its node isolates it by; and a node dies under requests.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use wherry_api::kinds::{Pod, Service};
 use wherry_tests::{Cluster, Machine, get, play, tcp_exchange, udp_exchange, until};
 
 use crate::WHERRY;
+use crate::load::Load;
 use crate::objects::{endpoints_ready, ingress, service};
 
 /// The nodes: that of the master's process, and two more.
@@ -204,19 +204,12 @@ fn a_node_that_is_killed_under_requests_costs_none() {
     assert_eq!(answering(&nodes.cluster, "web.localhost").len(), 2);
     let port = nodes.cluster.ports().unwrap().http;
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let done = Arc::new(AtomicBool::new(false));
-    let clients: Vec<_> = (0..4).map(|_| runtime.spawn(ask(port, Arc::clone(&done)))).collect();
+    let load = Load::begin(&runtime, "web.localhost", vec![(Ipv4Addr::LOCALHOST, port).into()]);
     // Neither moment needs accuracy: requests are on their way all the time.
     std::thread::sleep(Duration::from_millis(500));
     nodes.second.kill().unwrap();
     std::thread::sleep(Duration::from_secs(2));
-    done.store(true, Ordering::Relaxed);
-    let asked: Vec<(usize, Vec<String>)> =
-        clients.into_iter().map(|client| runtime.block_on(client).unwrap()).collect();
-    let (count, failures) = asked.iter().fold((0, Vec::new()), |(count, mut all), (asked, failures)| {
-        all.extend(failures);
-        (count + asked, all)
-    });
+    let (count, failures) = load.end(&runtime);
     eprintln!("{count} requests, {} failed", failures.len());
     assert!(failures.is_empty(), "{} of {count} requests failed: {:?}", failures.len(), failures.first());
     assert!(count > 50, "only {count} requests were made");
@@ -224,21 +217,6 @@ fn a_node_that_is_killed_under_requests_costs_none() {
     // Back under its name, it is asked again.
     nodes.second.restart().unwrap();
     until("both answer", || Ok((answering(&nodes.cluster, "web.localhost").len() == 2).then_some(()))).unwrap();
-}
-
-/// How many requests were made, and what became of those that failed.
-async fn ask(port: u16, done: Arc<AtomicBool>) -> (usize, Vec<String>) {
-    let (mut asked, mut failures) = (0, Vec::new());
-    while !done.load(Ordering::Relaxed) {
-        asked += 1;
-        match get(port, "web.localhost", "/").await {
-            Ok(answer) if answer.status == 200 => {}
-            Ok(answer) => failures.push(format!("{} {}", answer.status, answer.body)),
-            Err(error) => failures.push(format!("{error:#}")),
-        }
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-    (asked, failures)
 }
 
 fn pod(cluster: &Cluster, namespace: &str, name: &str) -> Pod {

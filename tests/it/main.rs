@@ -23,6 +23,7 @@ mod foreign;
 mod ingress;
 mod join;
 mod kubectl;
+mod load;
 mod manifests;
 mod masters;
 mod net;

@@ -3,23 +3,17 @@
 //! Writers know which masters there are, and clients of the ingress which nodes: as by a load balancer that is told first.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use wherry_tests::{Machine, get_at, until};
 
 use super::group::Group;
 use super::names;
 use crate::commands::verb;
+use crate::load::Load;
 use crate::objects::endpoints_ready;
 
-/// Clients of the ingress.
-const CLIENTS: usize = 4;
 const HOST: &str = "web.example";
-const PAUSE: Duration = Duration::from_millis(5);
 
 #[test]
 fn every_machine_is_replaced_under_load() {
@@ -28,7 +22,7 @@ fn every_machine_is_replaced_under_load() {
     group.masters[0].load_guest("hello-http").unwrap();
     group.masters[0].apply("default", include_str!("rolling/web.yaml")).unwrap();
     endpoints_ready(&group.masters[0], "default", "web", 4);
-    let load = Load::begin(&group, nodes.iter().map(|node| ingress(&group, node)).collect());
+    let load = Load::begin(&group.runtime, HOST, nodes.iter().map(|node| ingress(&group, node)).collect());
     let mut writer = group.writer("w");
     let mut acked = writer.until_after(Instant::now());
 
@@ -60,7 +54,7 @@ fn every_machine_is_replaced_under_load() {
     endpoints_ready(&group.masters[0], "default", "web", 4);
     acked.extend(writer.until_after(Instant::now()));
     acked.extend(writer.end(&group.runtime));
-    let (answered, failures) = load.end(&group);
+    let (answered, failures) = load.end(&group.runtime);
     println!("{} writes acknowledged, {answered} requests answered, {} failed", acked.len(), failures.len());
     assert!(failures.is_empty(), "{} of {answered} failed: {:?}", failures.len(), failures.first());
     for master in &group.masters {
@@ -83,70 +77,4 @@ fn ingress(group: &Group, machine: &Machine) -> SocketAddr {
     let ask = || group.runtime.block_on(get_at(address, HOST, "/"));
     until("the node's ingress serves", || Ok(ask().ok().filter(|answer| answer.status == 200))).unwrap();
     address
-}
-
-/// Requests to the ingress of the nodes that there are, one after the other by each client.
-struct Load {
-    nodes: Arc<Mutex<Vec<SocketAddr>>>,
-    answered: Arc<[AtomicUsize; CLIENTS]>,
-    failures: Arc<Mutex<Vec<String>>>,
-    is_over: Arc<AtomicBool>,
-    clients: Vec<JoinHandle<()>>,
-}
-
-impl Load {
-    fn begin(group: &Group, nodes: Vec<SocketAddr>) -> Self {
-        let mut load = Self {
-            nodes: Arc::new(Mutex::new(nodes)),
-            answered: Arc::default(),
-            failures: Arc::default(),
-            is_over: Arc::default(),
-            clients: Vec::new(),
-        };
-        load.clients = (0..CLIENTS).map(|client| group.runtime.spawn(load.asking(client))).collect();
-        load
-    }
-
-    fn asking(&self, client: usize) -> impl Future<Output = ()> + use<> {
-        let (nodes, answered) = (Arc::clone(&self.nodes), Arc::clone(&self.answered));
-        let (failures, is_over) = (Arc::clone(&self.failures), Arc::clone(&self.is_over));
-        async move {
-            for turn in client.. {
-                if is_over.load(Ordering::SeqCst) {
-                    return;
-                }
-                let node = {
-                    let nodes = nodes.lock().unwrap();
-                    nodes[turn % nodes.len()]
-                };
-                match get_at(node, HOST, "/").await {
-                    Ok(answer) if answer.status == 200 => {}
-                    Ok(answer) => failures.lock().unwrap().push(format!("{node}: {answer:?}")),
-                    Err(error) => failures.lock().unwrap().push(format!("{node}: {error:#}")),
-                }
-                answered[client].fetch_add(1, Ordering::SeqCst);
-                tokio::time::sleep(PAUSE).await;
-            }
-        }
-    }
-
-    fn answered(&self) -> usize {
-        self.answered.iter().map(|count| count.load(Ordering::SeqCst)).sum()
-    }
-
-    fn until_each_has_asked_again(&self) {
-        let counts = || self.answered.each_ref().map(|count| count.load(Ordering::SeqCst));
-        let before = counts();
-        let has_asked = || before.iter().zip(counts()).all(|(before, now)| now >= before + 2);
-        until("each client has asked again", || Ok(has_asked().then_some(()))).unwrap();
-    }
-
-    /// How many requests were made, and what became of those that failed.
-    fn end(self, group: &Group) -> (usize, Vec<String>) {
-        self.is_over.store(true, Ordering::SeqCst);
-        let answered = self.answered();
-        self.clients.into_iter().for_each(|client| group.runtime.block_on(client).unwrap());
-        let failures = std::mem::take(&mut *self.failures.lock().unwrap());
-        (answered, failures)
-    }
 }
