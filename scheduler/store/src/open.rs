@@ -91,13 +91,14 @@ pub(crate) fn open(medium: Arc<dyn Medium>, limits: Limits, seat: Option<Seat>) 
     let (queue, commands) = mpsc::channel(limits.commands_waiting_max.max(1));
     let kept = Kept { entries: limits.log_groups_kept, bytes: limits.log_bytes_kept };
     let machine = Machine::new(me.id, objects, position, Keep::new(limits), Arc::clone(&pending));
+    let network = Network { transport, members: machine.members(), rng };
     let node = Arc::new(Node {
         me,
-        has_seat: transport.is_some(),
+        has_seat: network.transport.is_some(),
         has_thread: runtime.as_ref().is_none_or(Option::is_none),
         machine,
         pending,
-        network: Network { transport, rng },
+        network,
         medium: Arc::clone(&medium),
         kept,
         status: watch::Sender::new(Status::Starting),

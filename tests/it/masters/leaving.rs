@@ -108,14 +108,16 @@ fn a_lone_master_grows() {
         assert_eq!(verb(master, "get nodes -o name"), "node/c\nnode/wherry");
         assert_eq!(verb(master, "masters list").lines().count(), 4);
     }
-    // It comes back at another port, and the others learn of it.
+    // It comes back at another port while another leads, and the others learn of it.
     lone.kill().unwrap();
+    verb(&second, "create configmap meanwhile");
     lone.restart().unwrap();
     let address = lone.server().unwrap().replace("https://", "");
     until("the others know its new port", || {
         Ok(attempt(&second, "masters list").unwrap_or_default().contains(&format!("{address} ")).then_some(()))
     })
     .unwrap();
+    assert_eq!(verb(&lone, "get configmap meanwhile -o jsonpath={.metadata.name}"), "meanwhile");
     verb(&lone, "create configmap again");
     assert_eq!(verb(&third, "get configmap again -o jsonpath={.metadata.name}"), "again");
 }

@@ -13,13 +13,14 @@ use openraft::raft::{
 };
 use openraft::storage::Snapshot;
 use openraft::{OptionalSend, RaftNetworkFactory, RaftNetworkV2};
+use tokio::sync::watch;
 use wherry_base::Rng;
 
 use super::machine::Frozen;
 use super::messages::{Barrier, Envelope, Message, PROTOCOL, Piece, Reply};
 use super::{LeaderId, Types, Vote, decode, encode};
 use crate::archive::Archive;
-use crate::member::{Member, Transport};
+use crate::member::{Member, Role, Transport};
 
 /// How long an answer is waited for: it may take the other's disk a while.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
@@ -31,12 +32,15 @@ const INSTALL_PATIENCE: Duration = Duration::from_secs(120);
 #[derive(Clone)]
 pub(crate) struct Network {
     pub(crate) transport: Option<Arc<dyn Transport>>,
+    /// Where they are now: openraft keeps what it has made to reach one, whatever its address becomes.
+    pub(crate) members: watch::Receiver<Vec<(Member, Role)>>,
     pub(crate) rng: Arc<Rng>,
 }
 
 /// Reaches one member.
 pub(crate) struct Peer {
     network: Network,
+    /// As it was when this was made.
     member: Member,
 }
 
@@ -55,12 +59,19 @@ impl Peer {
         }
     }
 
+    fn present(&self) -> Member {
+        let members = self.network.members.borrow();
+        let present = members.iter().find(|(member, _)| member.id == self.member.id);
+        present.map_or_else(|| self.member.clone(), |(member, _)| member.clone())
+    }
+
     async fn ask(&self, message: Message, patience: Duration) -> Result<Reply, RPCError<Types>> {
         let envelope = encode(&Envelope { protocol: PROTOCOL, to: self.member.id, message });
         let bytes = envelope.map_err(|error| RPCError::Network(NetworkError::from_string(error)))?;
         let unreachable = |reason: String| RPCError::Unreachable(Unreachable::from_string(reason));
         let transport = self.network.transport.as_ref().ok_or_else(|| unreachable("there are no others".into()))?;
-        let sent = transport.send(&self.member, Bytes::from(bytes));
+        let member = self.present();
+        let sent = transport.send(&member, Bytes::from(bytes));
         let answer = tokio::time::timeout(patience, sent).await.map_err(|_| unreachable("no answer in time".into()))?;
         let answer = answer.map_err(|error| unreachable(error.0))?;
         match decode(&answer) {

@@ -19,9 +19,9 @@ pub struct Net {
 }
 
 struct Inner {
-    /// By name, with whether it lives: a crashed one may not have ended yet, but is not heard any more.
+    /// By address, with whether it lives: a crashed one may not have ended yet, but is not heard any more.
     stores: Mutex<HashMap<String, (Store, Arc<AtomicBool>)>>,
-    /// Names between which nothing passes.
+    /// Addresses between which nothing passes.
     cut: Mutex<HashSet<(String, String)>>,
     rng: Rng,
     /// Of a hundred messages, how many are lost, and how many of the answers.
@@ -90,10 +90,10 @@ impl Net {
         self.inner.cut.lock().unwrap().contains(&(a.to_owned(), b.to_owned()))
     }
 
-    fn seat(&self, name: &str, start: Start, lives: Arc<AtomicBool>) -> Seat {
-        let transport = Arc::new(Wire { net: self.clone(), from: name.into(), lives });
+    fn seat(&self, name: &str, address: &str, start: Start, lives: Arc<AtomicBool>) -> Seat {
+        let transport = Arc::new(Wire { net: self.clone(), from: address.into(), lives });
         let runtime = Some(tokio::runtime::Handle::current());
-        Seat { name: name.into(), address: name.into(), transport, start, runtime }
+        Seat { name: name.into(), address: address.into(), transport, start, runtime }
     }
 }
 
@@ -121,13 +121,18 @@ impl Cluster {
         cluster
     }
 
-    /// Opens a member's store on its disk.
+    /// Opens a member's store on its disk, at the address that is its name.
     pub fn start(&mut self, name: &str, start: Start) {
+        self.start_at(name, name, start);
+    }
+
+    /// The same at another address.
+    pub fn start_at(&mut self, name: &str, address: &str, start: Start) {
         let disk = self.disks.entry(name.into()).or_default().clone();
         let lives = Arc::new(AtomicBool::new(true));
-        let seat = self.net.seat(name, start, Arc::clone(&lives));
+        let seat = self.net.seat(name, address, start, Arc::clone(&lives));
         let store = Store::open_on(Arc::new(disk), self.limits.clone(), seat).unwrap();
-        self.net.inner.stores.lock().unwrap().insert(name.into(), (store.clone(), lives));
+        self.net.inner.stores.lock().unwrap().insert(address.into(), (store.clone(), lives));
         self.stores.insert(name.into(), store);
     }
 

@@ -292,6 +292,21 @@ async fn members_are_added_replaced_and_removed_one_at_a_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_member_is_reached_where_it_moved_to() {
+    let mut cluster = Cluster::of(9, &NAMES).await;
+    let leader = cluster.leader().await;
+    let moved = cluster.others(&leader).remove(0).me().name;
+    cluster.crash(&moved);
+    cluster.start_at(&moved, "elsewhere", Start::Join);
+    leader.add_member(cluster.store(&moved).me()).await.unwrap();
+    create(&leader, "x").await;
+    // Nobody else leads meanwhile, who would look its address up anew.
+    assert!(names(&cluster.store(&moved)).await.contains("x"));
+    assert_eq!(cluster.leader().await.me(), leader.me());
+    cluster.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn all_members_come_back_after_all_lost_power() {
     let mut cluster = Cluster::of(7, &NAMES).await;
     let mut acknowledged = BTreeSet::new();
