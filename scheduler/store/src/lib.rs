@@ -30,6 +30,7 @@ mod read;
 mod restore;
 #[cfg(test)]
 mod tests;
+mod wake;
 
 pub use archive::{Archive, Assembly, RestoreError};
 pub use command::{Applied, Command, Conflict, Expect, ProposeError};
@@ -39,6 +40,7 @@ pub use member::{
 };
 pub use object::{Encoded, Entry, Index, Labels};
 pub use read::{Change, ChangeKind, Expired, Snapshot, Watch};
+pub use wake::{Focus, Place};
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -60,9 +62,10 @@ pub struct Store {
 /// Limits of a store.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// How many changes the watch history holds, over all resources; older revisions answer `Expired`.
+    /// How many changes of durable resources the watch history holds, and four times as many as of volatile ones; older
+    /// revisions answer `Expired`.
     pub watch_history_changes_max: usize,
-    /// How many bytes of JSON the watch history holds, over all resources; whichever bound is met first counts.
+    /// How many bytes of JSON, in the same way; whichever bound is met first counts.
     pub watch_history_bytes_max: usize,
     /// How many commands may wait for the disk; more are refused with `Overloaded`.
     pub commands_waiting_max: usize,
@@ -170,7 +173,18 @@ impl Store {
     /// The changes of a resource after `from`; a revision that is yet to come is waited for.
     pub fn watch(&self, resource: &'static Resource, from: Revision) -> Result<Watch, Expired> {
         let shelf = shelf_of(resource).unwrap_or(usize::MAX);
-        Watch::new(Arc::clone(self.inner.node.machine.memory()), shelf, from)
+        Watch::new(Arc::clone(self.inner.node.machine.memory()), shelf, from, None)
+    }
+
+    /// The same of the changes that concern a focus alone: others wake it as good as never.
+    pub fn watch_focused(
+        &self,
+        resource: &'static Resource,
+        from: Revision,
+        focus: Option<Focus>,
+    ) -> Result<Watch, Expired> {
+        let shelf = shelf_of(resource).unwrap_or(usize::MAX);
+        Watch::new(Arc::clone(self.inner.node.machine.memory()), shelf, from, focus)
     }
 
     /// The newest revision.

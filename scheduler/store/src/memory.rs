@@ -3,7 +3,7 @@
 //! One writer publishes; everyone reads. The order of publication makes reads consistent without a lock: history
 //! first, then the maps, then the store's revision, then the wake-up.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -15,6 +15,10 @@ use wherry_api::{ObjectKey, RESOURCES, Resource, Revision};
 use crate::Limits;
 use crate::object::Entry;
 use crate::read::{Change, Expired, Snapshot};
+use crate::wake::{Focus, Waiting};
+
+/// Of volatile resources there is so much less history: a thousand nodes renew two thousand leases a second.
+const VOLATILE_PART: usize = 4;
 
 /// A resource's objects.
 pub(crate) type Objects = OrdMap<ObjectKey, Arc<Entry>>;
@@ -32,7 +36,7 @@ pub(crate) struct Memory {
 struct Shelf {
     published: ArcSwap<Snapshot>,
     history: RwLock<History>,
-    changed: watch::Sender<()>,
+    waiting: Waiting,
 }
 
 /// The newest changes of one resource, oldest first.
@@ -40,6 +44,8 @@ struct History {
     changes: VecDeque<Arc<Change>>,
     /// Changes up to this revision are no longer known.
     forgotten: Revision,
+    /// How many of the newest have come since all that wait were woken, whatever they wait for.
+    passed: usize,
 }
 
 /// The place of a resource's shelf: its row's place in the table.
@@ -97,31 +103,45 @@ impl Memory {
         shelf.history.read().unwrap_or_else(PoisonError::into_inner).after(from, max)
     }
 
-    /// Wakes with every change of the resource.
-    pub(crate) fn subscribe(&self, shelf: usize) -> watch::Receiver<()> {
+    /// Woken by changes of the resource that concern a focus; see [`Waiting`].
+    pub(crate) fn enter(&self, shelf: usize, focus: Option<&Focus>) -> watch::Receiver<()> {
         match self.shelves.get(shelf) {
-            Some(shelf) => shelf.changed.subscribe(),
+            Some(shelf) => shelf.waiting.enter(focus),
             None => watch::channel(()).1,
+        }
+    }
+
+    /// Undoes [`Self::enter`].
+    pub(crate) fn leave(&self, shelf: usize, focus: &Focus) {
+        if let Some(shelf) = self.shelves.get(shelf) {
+            shelf.waiting.leave(focus);
         }
     }
 
     /// Shows a group of changes, given the maps that they lead to. `revision` is that of the last.
     pub(crate) fn publish(&self, changes: &[Shelved], objects: &[Objects], revision: Revision, keep: &mut Keep) {
-        let touched = self.touched(changes);
+        let mut touched = BTreeSet::new();
         for (place, change) in changes {
-            self.with_history(*place, |history| history.changes.push_back(Arc::clone(change)));
+            self.with_history(*place, |history| history.add(Arc::clone(change)));
             keep.add(*place, change);
+            touched.insert(*place);
         }
-        while let Some(place) = keep.forget_one() {
-            self.with_history(place, History::forget_oldest);
-        }
-        for (place, shelf) in &touched {
+        for place in &touched {
             let objects = objects.get(*place).cloned().unwrap_or_default();
-            shelf.published.store(Arc::new(Snapshot { revision, objects: Arc::new(objects) }));
+            if let Some(shelf) = self.shelves.get(*place) {
+                shelf.published.store(Arc::new(Snapshot { revision, objects: Arc::new(objects) }));
+            }
         }
         self.advance(revision);
-        for (_, shelf) in &touched {
-            shelf.changed.send_replace(());
+        while let Some(place) = keep.forget_one() {
+            self.with_history(place, History::forget_oldest);
+            touched.insert(place);
+        }
+        for place in touched {
+            let of_shelf = changes.iter().filter(|(other, _)| *other == place).map(|(_, change)| &**change);
+            if let Some(shelf) = self.shelves.get(place) {
+                shelf.wake(of_shelf);
+            }
         }
     }
 
@@ -147,13 +167,8 @@ impl Memory {
         }
         self.advance(shown);
         for (_, shelf) in &replaced {
-            shelf.changed.send_replace(());
+            shelf.waiting.wake_all();
         }
-    }
-
-    fn touched(&self, changes: &[Shelved]) -> Vec<(usize, &Shelf)> {
-        let is_touched = |place: usize| changes.iter().any(|(other, _)| *other == place);
-        self.shelves.iter().enumerate().filter(|(place, _)| is_touched(*place)).collect()
     }
 
     fn with_history(&self, place: usize, act: impl FnOnce(&mut History)) {
@@ -167,8 +182,17 @@ impl Shelf {
     fn new(objects: Objects, revision: Revision) -> Self {
         Self {
             published: ArcSwap::from_pointee(Snapshot { revision, objects: Arc::new(objects) }),
-            history: RwLock::new(History { changes: VecDeque::new(), forgotten: revision }),
-            changed: watch::Sender::new(()),
+            history: RwLock::new(History { changes: VecDeque::new(), forgotten: revision, passed: 0 }),
+            waiting: Waiting::default(),
+        }
+    }
+
+    fn wake<'a>(&self, mut changes: impl Iterator<Item = &'a Change>) {
+        let is_overdue = self.history.write().unwrap_or_else(PoisonError::into_inner).take_overdue();
+        if is_overdue {
+            self.waiting.wake_all();
+        } else if let Some(first) = changes.next() {
+            self.waiting.wake(std::iter::once(first).chain(changes));
         }
     }
 }
@@ -182,6 +206,20 @@ impl History {
         Ok(self.changes.range(start..).take(max).cloned().collect())
     }
 
+    fn add(&mut self, change: Arc<Change>) {
+        self.changes.push_back(change);
+        self.passed += 1;
+    }
+
+    /// Whether who was not woken by the changes that have passed must be now, lest it finds them forgotten.
+    fn take_overdue(&mut self) -> bool {
+        let is_overdue = self.passed > 0 && self.passed * 2 >= self.changes.len();
+        if is_overdue {
+            self.passed = 0;
+        }
+        is_overdue
+    }
+
     fn forget_oldest(&mut self) {
         if let Some(change) = self.changes.pop_front() {
             self.forgotten = change.revision;
@@ -190,39 +228,63 @@ impl History {
 
     fn forget_all(&mut self, oldest: Revision) {
         self.changes.clear();
+        self.passed = 0;
         self.forgotten = oldest;
     }
 }
 
 /// How much history there is, over all resources, and whose turn it is to be forgotten.
 pub(crate) struct Keep {
-    limits: Limits,
+    durable: Turns,
+    volatile: Turns,
+}
+
+/// The changes in the history, oldest first, as far as there may be.
+#[derive(Default)]
+struct Turns {
+    changes_max: usize,
+    bytes_max: usize,
     bytes: usize,
+    /// Whose they are, and how long.
     order: VecDeque<(usize, usize)>,
 }
 
 impl Keep {
-    pub(crate) fn new(limits: Limits) -> Self {
-        Self { limits, bytes: 0, order: VecDeque::new() }
+    pub(crate) fn new(limits: &Limits) -> Self {
+        let turns = |part: usize| Turns {
+            changes_max: limits.watch_history_changes_max / part,
+            bytes_max: limits.watch_history_bytes_max / part,
+            ..Turns::default()
+        };
+        Self { durable: turns(1), volatile: turns(VOLATILE_PART) }
     }
 
     fn add(&mut self, place: usize, change: &Change) {
+        let is_volatile = RESOURCES.get(place).is_some_and(|resource| resource.volatile);
+        let turns = if is_volatile { &mut self.volatile } else { &mut self.durable };
         let bytes = change.entry.json.len();
-        self.bytes += bytes;
-        self.order.push_back((place, bytes));
+        turns.bytes += bytes;
+        turns.order.push_back((place, bytes));
     }
 
     /// Some resources have no history any more.
     pub(crate) fn forget(&mut self, shelves: impl Fn(usize) -> bool) {
-        self.order.retain(|(place, _)| !shelves(*place));
-        self.bytes = self.order.iter().map(|(_, bytes)| bytes).sum();
+        for turns in [&mut self.durable, &mut self.volatile] {
+            turns.order.retain(|(place, _)| !shelves(*place));
+            turns.bytes = turns.order.iter().map(|(_, bytes)| bytes).sum();
+        }
     }
 
     /// Whose oldest change must go, if any.
     fn forget_one(&mut self) -> Option<usize> {
-        let full = self.order.len() > self.limits.watch_history_changes_max
-            || self.bytes > self.limits.watch_history_bytes_max;
-        let (place, bytes) = if full { self.order.pop_front()? } else { return None };
+        self.durable.forget_one().or_else(|| self.volatile.forget_one())
+    }
+}
+
+impl Turns {
+    fn forget_one(&mut self) -> Option<usize> {
+        let is_full = self.order.len() > self.changes_max || self.bytes > self.bytes_max;
+        let (place, bytes) = if is_full { self.order.pop_front()? } else { return None };
         self.bytes -= bytes;
         Some(place)
     }

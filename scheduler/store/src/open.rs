@@ -90,7 +90,7 @@ pub(crate) fn open(medium: Arc<dyn Medium>, limits: Limits, seat: Option<Seat>) 
     let pending = Arc::new(Pending::starting_with(first, limits.checkpoint_objects));
     let (queue, commands) = mpsc::channel(limits.commands_waiting_max.max(1));
     let kept = Kept { entries: limits.log_groups_kept, bytes: limits.log_bytes_kept };
-    let machine = Machine::new(me.id, objects, position, Keep::new(limits), Arc::clone(&pending));
+    let machine = Machine::new(me.id, objects, position, Keep::new(&limits), Arc::clone(&pending));
     let network = Network { transport, members: machine.members(), rng };
     let node = Arc::new(Node {
         me,

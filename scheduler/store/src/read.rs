@@ -8,6 +8,7 @@ use wherry_api::{ObjectKey, Revision};
 
 use crate::memory::Memory;
 use crate::object::Entry;
+use crate::wake::Focus;
 
 /// All objects of one resource at one revision.
 #[derive(Clone)]
@@ -50,8 +51,12 @@ pub struct Watch {
     shelf: usize,
     /// Every change up to here was handed out.
     cursor: Revision,
+    focus: Option<Focus>,
     changed: watch::Receiver<()>,
 }
+
+/// How many changes are passed over at once that do not concern a watch.
+const PASSED_TOGETHER_MAX: usize = 256;
 
 /// The revision is older than the history, or the watch fell behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -64,21 +69,26 @@ pub struct Expired {
 }
 
 impl Watch {
-    pub(crate) fn new(memory: Arc<Memory>, shelf: usize, from: Revision) -> Result<Self, Expired> {
+    pub(crate) fn new(
+        memory: Arc<Memory>,
+        shelf: usize,
+        from: Revision,
+        focus: Option<Focus>,
+    ) -> Result<Self, Expired> {
         memory.changes_after(shelf, from, 0)?;
-        let changed = memory.subscribe(shelf);
-        Ok(Self { memory, shelf, cursor: from, changed })
+        let changed = memory.enter(shelf, focus.as_ref());
+        Ok(Self { memory, shelf, cursor: from, focus, changed })
     }
 
-    /// The next changes of the resource, in order, at least one, in as large a batch as there is (up to `max`,
-    /// at least one). Cancelling it loses nothing.
+    /// The next changes of the resource that concern the focus, in order, at least one, as many as there are among the
+    /// next `max` (at least one) of all. Cancelling it loses nothing.
     pub async fn next(&mut self, max: usize) -> Result<Vec<Arc<Change>>, Expired> {
         loop {
             self.changed.mark_unchanged();
-            let batch = self.memory.changes_after(self.shelf, self.cursor, max.max(1))?;
-            if let Some(last) = batch.last() {
-                self.cursor = last.revision;
-                return Ok(batch);
+            while let Some(batch) = self.batch(max.max(1))? {
+                if !batch.is_empty() {
+                    return Ok(batch);
+                }
             }
             if self.changed.changed().await.is_err() {
                 std::future::pending::<()>().await;
@@ -86,13 +96,39 @@ impl Watch {
         }
     }
 
-    /// Every change of the resource up to this revision was handed out: what a bookmark says. Advances with the
-    /// store's revision also while only other resources change.
-    pub fn position(&self) -> Revision {
+    /// Every change up to this revision was handed out: what a bookmark says. Advances with the store's revision also
+    /// while only what does not concern the watch changes.
+    pub fn position(&mut self) -> Revision {
         let now = self.memory.revision();
-        match self.memory.changes_after(self.shelf, self.cursor, 1) {
-            Ok(batch) if batch.is_empty() => self.cursor.max(now),
-            _ => self.cursor,
+        loop {
+            let before = self.cursor;
+            match self.batch(PASSED_TOGETHER_MAX) {
+                Ok(None) => return self.cursor.max(now),
+                Ok(Some(batch)) if batch.is_empty() => {}
+                Ok(Some(_)) | Err(_) => {
+                    self.cursor = before;
+                    return before;
+                }
+            }
+        }
+    }
+
+    /// What concerns the focus among the next changes; `None` where there are no more.
+    fn batch(&mut self, max: usize) -> Result<Option<Vec<Arc<Change>>>, Expired> {
+        let mut batch = self.memory.changes_after(self.shelf, self.cursor, max)?;
+        let Some(last) = batch.last() else { return Ok(None) };
+        self.cursor = last.revision;
+        if let Some(focus) = &self.focus {
+            batch.retain(|change| focus.concerns(change));
+        }
+        Ok(Some(batch))
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if let Some(focus) = &self.focus {
+            self.memory.leave(self.shelf, focus);
         }
     }
 }

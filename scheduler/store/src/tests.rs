@@ -12,7 +12,9 @@ use redb::{Database, TableDefinition};
 use serde_json::json;
 use wherry_api::{ObjectKey, Resource, Revision, resource::find};
 
-use crate::{Applied, Change, Command, Conflict, Encoded, Expect, Limits, OpenError, ProposeError, Store};
+use crate::{
+    Applied, Change, Command, Conflict, Encoded, Expect, Focus, Limits, OpenError, Place, ProposeError, Store,
+};
 
 fn pods() -> &'static Resource {
     find("", "v1", "pods").unwrap()
@@ -102,9 +104,45 @@ async fn a_watch_that_falls_behind_expires() {
 async fn a_bookmark_moves_on_while_others_change() {
     let store = Store::in_memory(Limits::default());
     let services = find("", "v1", "services").unwrap();
-    let watch = store.watch(services, store.revision()).unwrap();
+    let mut watch = store.watch(services, store.revision()).unwrap();
     let last = create(&store, "a").await.revision;
     assert_eq!((watch.position(), store.snapshot(services).revision), (last, last));
+}
+
+#[tokio::test]
+async fn a_watch_of_few_objects_is_left_in_peace_and_does_not_expire() {
+    let store = Store::in_memory(Limits { watch_history_changes_max: 8, ..Limits::default() });
+    let focus = Some(Focus { on: Place::Name, value: "mine".into() });
+    let mut watch = store.watch_focused(pods(), store.revision(), focus).unwrap();
+    let waiting = tokio::spawn(async move {
+        let changes = watch.next(10).await.unwrap();
+        (told(&changes), watch.position())
+    });
+    for i in 0..40 {
+        create(&store, &format!("p{i}")).await;
+        // It goes on waiting, whether it was woken or not.
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+    }
+    let last = create(&store, "mine").await.revision;
+    assert_eq!(waiting.await.unwrap(), (vec!["41 Created ns/mine".to_owned()], last));
+}
+
+#[tokio::test]
+async fn a_bookmark_passes_over_what_does_not_concern_the_watch() {
+    let store = Store::in_memory(Limits::default());
+    let focus = Some(Focus {
+        on: Place::Field(pods().selectable.iter().position(|p| *p == "spec.nodeName").unwrap()),
+        value: "n1".into(),
+    });
+    let mut watch = store.watch_focused(pods(), store.revision(), focus).unwrap();
+    create(&store, "other").await;
+    assert_eq!(watch.position(), store.revision());
+    store.propose(put("own", Expect::Absent, "n1")).await.unwrap();
+    create(&store, "another").await;
+    assert_eq!(watch.position(), Revision(1), "its own change comes first");
+    assert_eq!(told(&watch.next(10).await.unwrap()), ["2 Created ns/own"]);
+    assert_eq!(watch.position(), Revision(3));
 }
 
 #[tokio::test]

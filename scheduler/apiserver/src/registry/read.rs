@@ -8,10 +8,10 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use wherry_api::selector::{Fields, Labels};
+use wherry_api::selector::{FieldRequirement, Fields, Labels};
 use wherry_api::{Cause, Error, ObjectKey, Reason, Resource, Revision};
 use wherry_client::ListOptions;
-use wherry_store::{Entry, Snapshot, Unavailable};
+use wherry_store::{Entry, Focus, Place, Snapshot, Unavailable};
 
 use super::{Registry, Target};
 
@@ -169,6 +169,17 @@ impl Selection {
             }
         }
         Ok(Self { labels, fields })
+    }
+
+    /// What all that it accepts have in common, if it names such a thing.
+    pub(super) fn focus(&self, resource: &Resource) -> Option<Focus> {
+        let equal = self.fields.0.iter().filter(|requirement| requirement.equal);
+        let focuses = equal.filter_map(|FieldRequirement { path, value, .. }| {
+            let number = || resource.selectable.iter().position(|selectable| selectable == path);
+            let on = if path == "metadata.name" { Place::Name } else { Place::Field(number()?) };
+            Some(Focus { on, value: value.as_str().into() })
+        });
+        focuses.min_by_key(|focus| focus.on)
     }
 
     pub(super) fn is_everything(&self) -> bool {

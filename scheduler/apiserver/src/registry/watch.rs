@@ -52,7 +52,8 @@ impl Registry {
             (None, Some(false)) => (VecDeque::new(), self.store().snapshot(resource).revision),
             _ => self.present(resource, namespace, options, initial == Some(true) && options.bookmarks)?,
         };
-        let changes = self.store().watch(resource, from).map_err(|e| expired(&e))?;
+        let focus = selection.focus(resource);
+        let changes = self.store().watch_focused(resource, from, focus).map_err(|e| expired(&e))?;
         let namespace = namespace.map(str::to_owned);
         Ok(View { resource, namespace, selection, bookmarks: options.bookmarks, changes, ready, told: from })
     }

@@ -70,6 +70,9 @@ enum State {
     Full,
 }
 
+/// Region and zone; empty for nodes that name none.
+type Name<'a> = (&'a str, &'a str);
+
 #[derive(Debug, Default)]
 struct Zone<'a> {
     ready: usize,
@@ -100,8 +103,9 @@ impl NodeMonitor {
             }
             return Turn::Withdrawn;
         }
-        let about = ObjectKey::new(NOTES, &name(node));
-        let Some(zone) = zones.get(&name(node)) else { return Turn::Later(RECHECK) };
+        let (region, name) = name(node);
+        let about = ObjectKey::new(NOTES, &format!("{region}/{name}"));
+        let Some(zone) = zones.get(&(region, name)) else { return Turn::Later(RECHECK) };
         let Some(interval) = self.interval(zone) else { return Turn::Later(RECHECK) };
         let left = |of: &ObjectKey, least: Duration| least.saturating_sub(since(of).unwrap_or(Duration::MAX));
         let wait = left(&cluster, self.lease.grace()).max(left(&about, interval));
@@ -144,8 +148,8 @@ impl Zone<'_> {
     }
 }
 
-fn zones(view: &View) -> BTreeMap<String, Zone<'_>> {
-    let mut zones: BTreeMap<String, Zone<'_>> = BTreeMap::new();
+fn zones(view: &View) -> BTreeMap<Name<'_>, Zone<'_>> {
+    let mut zones: BTreeMap<Name<'_>, Zone<'_>> = BTreeMap::new();
     for (key, node) in view.nodes.iter() {
         let zone = zones.entry(name(node)).or_default();
         match ready(node) {
@@ -162,10 +166,9 @@ fn zones(view: &View) -> BTreeMap<String, Zone<'_>> {
     zones
 }
 
-/// Region and zone; empty for nodes that name none.
-fn name(node: &Node) -> String {
+fn name(node: &Node) -> Name<'_> {
     let label = |key| node.metadata.labels.as_ref().and_then(|labels| labels.get(key)).map_or("", String::as_str);
-    format!("{}/{}", label(REGION), label(ZONE))
+    (label(REGION), label(ZONE))
 }
 
 /// Whether its pods are driven away already.

@@ -28,7 +28,7 @@ impl StoreBuilder<Types, LogStore, Machine, ()> for Builder {
         let checkpoint = Arc::clone(&pending);
         wherry_base::Trigger::new().drain().spawn_graceful(async move { checkpoint.run(0, state).await });
         let objects = wherry_api::RESOURCES.iter().map(|_| Objects::new()).collect();
-        let keep = Keep::new(Limits::default());
+        let keep = Keep::new(&Limits::default());
         let machine = Machine::new(0, objects, Default::default(), keep, pending);
         Ok(((), log, machine))
     }
