@@ -5,6 +5,7 @@
 //! whole grace. A renewal wakes nobody; a node is looked at when its grace would be over. What the taints do to the pods
 //! is `eviction`'s matter, how many nodes they come to at once that of `zones`.
 
+mod adjourn;
 mod eviction;
 mod flaps;
 mod taints;
@@ -65,8 +66,13 @@ impl Controller for NodeLifecycle {
             plan.forget(key);
         }
         let silence = self.silence(view, key, &mut plan);
-        if silence.is_some() && ready(node) != Some("Unknown") {
-            mark_unknown(view, key, node, &mut plan);
+        if let Some(late) = silence
+            && ready(node) != Some("Unknown")
+        {
+            let times = (self.monitor.lease.grace(), late);
+            if !adjourn::is_adjourned(view, key, last_heard(view, key), times, &mut plan) {
+                mark_unknown(view, key, node, &mut plan);
+            }
             return plan;
         }
         if taints::keep(self, view, key, node, &mut plan) {
@@ -116,7 +122,7 @@ pub(crate) fn heard(notes: &Notes, key: &ObjectKey, lease: &Bare, now: Timestamp
 /// What was noted of a node that is gone is of no use any more.
 fn forget(view: &View, key: &ObjectKey, plan: &mut Plan) {
     let of_taint = |about: &&ObjectKey| about.namespace == key.name;
-    let of_node = [ObjectKey::new(LEASES, &key.name), restored(key)];
+    let of_node = [ObjectKey::new(LEASES, &key.name), restored(key), adjourn::notes(key)];
     let is_of_node = |about: &&ObjectKey| of_node.contains(about) || flaps::notes(key).contains(about);
     view.notes.keys().filter(|about| of_taint(about) || is_of_node(about)).for_each(|about| plan.forget(about));
 }

@@ -120,6 +120,34 @@ async fn a_silent_node_loses_its_traffic_then_its_pods_and_may_come_back() {
 }
 
 #[tokio::test]
+async fn who_looks_late_does_not_judge_at_once() {
+    let judged = "note, forget, patch node status, tell NodeNotReady";
+    let scene = world().await;
+    // As after the master's machine was asleep.
+    scene.pass(55);
+    let plan = scene.step(&CONTROLLER, &key()).await;
+    assert_eq!((words(&plan).as_str(), looks_again(&plan)), ("note", Some(10)));
+    scene.pass(4);
+    let plan = scene.step(&CONTROLLER, &key()).await;
+    assert_eq!((words(&plan).as_str(), looks_again(&plan)), ("", Some(6)));
+    // The renewals were waiting.
+    renew(&scene).await;
+    scene.pass(39);
+    assert_eq!(words(&scene.step(&CONTROLLER, &key()).await), "");
+    // They were not.
+    scene.pass(12);
+    assert_eq!(words(&scene.step(&CONTROLLER, &key()).await), "note");
+    scene.pass(10);
+    assert_eq!(words(&scene.step(&CONTROLLER, &key()).await), judged);
+    // One that is always late judges in the end.
+    let scene = world().await;
+    for (seconds, expected) in [(55, "note"), (21, "note"), (21, "note"), (21, judged)] {
+        scene.pass(seconds);
+        assert_eq!(words(&scene.step(&CONTROLLER, &key()).await), expected);
+    }
+}
+
+#[tokio::test]
 async fn a_node_that_is_heard_again_holds_its_pods_though_it_has_the_taint_yet() {
     let scene = world().await;
     scene.pass(40);
