@@ -1,9 +1,11 @@
-//! Three masters as processes of their own: what one acknowledges all have, whoever dies; how masters come and go.
+//! Several masters as processes of their own: what one acknowledges all have, whoever dies; how masters come and go.
 
+mod five;
 pub mod group;
 mod kills;
 mod leaving;
 mod rolling;
+mod watching;
 
 use std::collections::BTreeSet;
 
@@ -11,7 +13,7 @@ use wherry_api::kinds::{ConfigMap, EndpointSlice, Lease};
 use wherry_client::ListOptions;
 use wherry_tests::{Kubectl, play, until};
 
-use self::group::Group;
+use self::group::{Ack, Group};
 use crate::commands::verb;
 
 #[test]
@@ -91,6 +93,15 @@ fn endpoints(group: &Group) -> BTreeSet<String> {
             .flat_map(move |e| e.addresses.iter().map(move |address| format!("{address}:{port}")))
     });
     addresses.collect()
+}
+
+/// Sees that every master shows all that was acknowledged.
+fn none_lost(group: &Group, acked: &[Ack]) {
+    for client in group.clients() {
+        let shown = group.runtime.block_on(names(&client));
+        let lost: Vec<&String> = acked.iter().map(|ack| &ack.name).filter(|name| !shown.contains(*name)).collect();
+        assert!(lost.is_empty(), "lost: {lost:?}");
+    }
 }
 
 /// The names of the ConfigMaps that a master shows.

@@ -31,9 +31,13 @@ pub struct Group {
 
 /// Starts a master of a name, at `127.0.0.NUMBER` and a port that it keeps.
 pub fn start(name: &str, number: u8, more: &[&str]) -> Cluster {
-    let address = format!("127.0.0.{number}");
-    let port = TcpListener::bind((address.as_str(), 0)).unwrap().local_addr().unwrap().port().to_string();
-    let own = ["--name", name, "--bind-address", &address, "--api-port", &port];
+    start_at(name, &format!("127.0.0.{number}"), more)
+}
+
+/// The same, at an address.
+pub fn start_at(name: &str, address: &str, more: &[&str]) -> Cluster {
+    let port = TcpListener::bind((address, 0)).unwrap().local_addr().unwrap().port().to_string();
+    let own = ["--name", name, "--bind-address", address, "--api-port", &port];
     Cluster::start_as("master", WHERRY, &[&own, more].concat()).unwrap()
 }
 
@@ -49,10 +53,14 @@ impl Group {
 
     /// One more joins by way of the master at a place.
     pub fn join(&mut self, name: &str, number: u8, by: usize, more: &[&str]) {
+        self.admit(by, |invitation| start(name, number, &[invitation, more].concat()));
+    }
+
+    /// The one that is started with this invitation joins by way of the master at a place.
+    pub fn admit(&mut self, by: usize, start: impl FnOnce(&[&str]) -> Cluster) {
         let token = verb(&self.masters[by], "token create --master");
         let url = self.masters[by].server().unwrap();
-        let flags = ["--join", &url, "--token", &token];
-        self.masters.push(start(name, number, &[&flags, more].concat()));
+        self.masters.push(start(&["--join", &url, "--token", &token]));
     }
 
     /// Their addresses, as `host:port`.

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use wherry_tests::{Machine, get_at, until};
 
 use super::group::Group;
-use super::names;
+use super::none_lost;
 use crate::commands::verb;
 use crate::load::Load;
 use crate::objects::endpoints_ready;
@@ -57,11 +57,7 @@ fn every_machine_is_replaced_under_load() {
     let (answered, failures) = load.end(&group.runtime);
     println!("{} writes acknowledged, {answered} requests answered, {} failed", acked.len(), failures.len());
     assert!(failures.is_empty(), "{} of {answered} failed: {:?}", failures.len(), failures.first());
-    for master in &group.masters {
-        let shown = group.runtime.block_on(names(&master.client().unwrap()));
-        let lost: Vec<&String> = acked.iter().map(|ack| &ack.name).filter(|name| !shown.contains(*name)).collect();
-        assert!(lost.is_empty(), "lost: {lost:?}");
-    }
+    none_lost(&group, &acked);
 }
 
 /// A node joins by way of the first master, and knows all.
