@@ -4,6 +4,7 @@ mod cluster;
 mod engine;
 mod http;
 mod kubectl;
+mod lan;
 mod machine;
 mod outside;
 mod pods;
@@ -15,6 +16,7 @@ pub use cluster::{Beside, Cluster, PATIENCE, Ports, refused, refused_start, unti
 pub use engine::Engine;
 pub use http::{Answer, get, get_at};
 pub use kubectl::{Following, Kubectl, Printed};
+pub use lan::{Host, Lan};
 pub use machine::Machine;
 pub use outside::{Connection, Wire, connect, tcp_exchange, udp_exchange};
 pub use pods::is_ready;

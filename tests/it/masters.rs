@@ -4,6 +4,7 @@ mod five;
 pub mod group;
 mod kills;
 mod leaving;
+mod partitions;
 mod rolling;
 mod watching;
 
