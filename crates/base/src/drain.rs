@@ -1,12 +1,21 @@
 //! Tasks with an owner and an end: a `Trigger` that its owner pulls once, `Drain`s that the tasks hold.
 //!
 //! Every task is spawned through a `Drain`, so that whoever pulls the trigger can also wait until all have ended.
+//!
+//! A task that panics is told of with the place that spawned it. One among many (a connection's, a guest's, a pod's) ends alone:
+//! nobody outside ends the process by what he sends. One that is `vital` ends the process: nobody would do its work any more.
 
+use std::any::Any;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, Location};
 use std::time::Duration;
 
+use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+/// What the process exits with where a vital task panicked: `EX_SOFTWARE` of sysexits(3).
+const PANICKED: i32 = 70;
 
 /// The owner's end: starts the drain and waits for the tasks.
 #[derive(Debug)]
@@ -20,6 +29,10 @@ pub struct Drain {
     token: CancellationToken,
     tasks: TaskTracker,
 }
+
+/// See [`Drain::vital`].
+#[derive(Clone, Copy, Debug)]
+pub struct Vital<'a>(&'a Drain);
 
 impl Trigger {
     /// A new owner with no tasks.
@@ -52,27 +65,79 @@ impl Drain {
         self.token.is_cancelled()
     }
 
-    /// Runs `task` until it ends by itself or the owner drains, at which point it is dropped.
+    /// Runs `task`, one among many, until it ends by itself or the owner drains, at which point it is dropped.
+    #[track_caller]
     pub fn spawn<F>(&self, task: F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let token = self.token.clone();
-        self.tasks.spawn(async move {
-            tokio::select! {
-                () = token.cancelled() => {}
-                () = task => {}
-            }
-        });
+        self.spawn_graceful(until(self.token.clone(), task));
     }
 
-    /// Runs `task`, which watches `ended` itself because it has something to finish.
+    /// Runs `task`, one among many, which watches `ended` itself because it has something to finish.
+    #[track_caller]
     pub fn spawn_graceful<F>(&self, task: F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.tasks.spawn(task);
+        let place = Location::caller();
+        self.tasks.spawn(async move {
+            if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await {
+                tracing::error!(%place, panic = said(&*panic), "a task panicked, and ended alone");
+            }
+        });
     }
+
+    /// For tasks without which the process is of no use.
+    pub const fn vital(&self) -> Vital<'_> {
+        Vital(self)
+    }
+}
+
+impl Vital<'_> {
+    /// As [`Drain::spawn`]; the process ends where `task` panics.
+    #[track_caller]
+    pub fn spawn<F>(&self, task: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.spawn_graceful(until(self.0.token.clone(), task));
+    }
+
+    /// As [`Drain::spawn_graceful`]; the process ends where `task` panics.
+    #[track_caller]
+    pub fn spawn_graceful<F>(&self, task: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.0.tasks.spawn(vital(task));
+    }
+}
+
+/// `task`, which ends the process where it panics: at once, as a crash would, so that no state is saved that may be wrong.
+#[track_caller]
+pub fn vital<F: Future>(task: F) -> impl Future<Output = F::Output> {
+    let place = Location::caller();
+    AssertUnwindSafe(task).catch_unwind().map(move |outcome| {
+        outcome.unwrap_or_else(|panic| {
+            let panic = said(&*panic);
+            tracing::error!(%place, panic, "a vital task panicked, which is a bug: the process ends, to be started again");
+            std::process::exit(PANICKED)
+        })
+    })
+}
+
+async fn until(token: CancellationToken, task: impl Future<Output = ()>) {
+    tokio::select! {
+        () = token.cancelled() => {}
+        () = task => {}
+    }
+}
+
+/// The words of a panic.
+fn said(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without words")
 }
 
 #[cfg(test)]
@@ -88,5 +153,34 @@ mod tests {
         drain.spawn_graceful(async move { inner.ended().await });
         assert!(trigger.stop(Duration::from_secs(5)).await);
         assert!(drain.is_ended());
+    }
+
+    #[tokio::test]
+    async fn a_panic_ends_one_task_among_many_alone() {
+        let trigger = Trigger::new();
+        let (ended, others) = tokio::sync::oneshot::channel();
+        trigger.drain().spawn(async { panic!("of what somebody has sent") });
+        trigger.drain().spawn(async { ended.send(()).unwrap() });
+        others.await.unwrap();
+        assert!(trigger.stop(Duration::from_secs(5)).await);
+    }
+
+    /// A process of its own, which this very test is in.
+    const CHILD: &str = "WHERRY_TEST_PANICS";
+
+    #[test]
+    fn a_panic_of_a_vital_task_ends_the_process() {
+        if std::env::var_os(CHILD).is_some() {
+            let runtime = tokio::runtime::Builder::new_multi_thread().build().unwrap();
+            return runtime.block_on(async {
+                let trigger = Trigger::new();
+                trigger.drain().vital().spawn(async { panic!("a bug") });
+                std::future::pending().await
+            });
+        }
+        let name = "drain::tests::a_panic_of_a_vital_task_ends_the_process";
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        let output = child.args(["--exact", name, "--nocapture"]).env(CHILD, "").output().unwrap();
+        assert_eq!(output.status.code(), Some(PANICKED), "{output:?}");
     }
 }

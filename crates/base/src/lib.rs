@@ -15,7 +15,7 @@ mod watched;
 pub use backoff::Backoff;
 pub use blocking::{simulate_blocking, spawn_blocking};
 pub use clock::{Clock, SystemClock};
-pub use drain::{Drain, Trigger};
+pub use drain::{Drain, Trigger, Vital, vital};
 pub use listen::{Accepted, Acceptor};
 pub use rng::Rng;
 pub use watched::watched;

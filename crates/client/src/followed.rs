@@ -59,7 +59,7 @@ impl<K: Kind> Followed<K> {
         let token = CancellationToken::new();
         followed.insert(key.clone(), token.clone());
         let (shared, key) = (Arc::clone(&self.shared), key.clone());
-        self.drain.spawn(async move {
+        self.drain.vital().spawn(async move {
             tokio::select! {
                 () = token.cancelled() => {}
                 () = shared.keep(&key) => {}

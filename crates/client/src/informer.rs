@@ -95,7 +95,7 @@ impl<P: Clone + Send + Sync + 'static> Informer<P> {
         let shared = Arc::new(Shared { picture: ArcSwap::default(), changes, synced });
         let reflector =
             Reflector { api, labels: labels.to_owned(), fields: fields.to_owned(), shared: Arc::clone(&shared) };
-        drain.spawn(reflector.run());
+        drain.vital().spawn(reflector.run());
         Self { shared }
     }
 

@@ -18,7 +18,7 @@ pub fn follow(
 ) -> watch::Receiver<Peers> {
     let mut ways = Ways { tls, known: BTreeMap::new() };
     let (peers, followed) = watch::channel(ways.to(&members.borrow_and_update(), me));
-    drain.spawn(async move {
+    drain.vital().spawn(async move {
         while members.changed().await.is_ok() {
             peers.send_replace(ways.to(&members.borrow_and_update(), me));
         }

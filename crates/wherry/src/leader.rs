@@ -40,7 +40,7 @@ impl Leader {
                 began = leadership.wait_for(leads) => if began.is_err() { return },
             }
             let term = Trigger::new();
-            term.drain().spawn(self.clone().lead(term.drain()));
+            term.drain().vital().spawn(self.clone().lead(term.drain()));
             tokio::select! {
                 () = drain.ended() => {}
                 _ = leadership.wait_for(has_lost) => tracing::info!("another master leads from now on"),

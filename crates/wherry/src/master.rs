@@ -93,7 +93,7 @@ impl Master {
         let image_store = image_store.context("the image registry cannot be opened")?;
         image_store.take_over().await.context("the names of images cannot be taken over")?;
         let image_router = for_those_who_may(wherry_registry::router(image_store.clone()));
-        drain.spawn(image_store.follow(drain.clone()));
+        drain.vital().spawn(image_store.follow(drain.clone()));
         let serve = ServeConfig {
             tls: credentials.api_tls()?,
             kubelet_tls: credentials.kubelet_client()?,
@@ -102,18 +102,18 @@ impl Master {
             images: image_router.clone(),
             master_keys: Shared::new(&credentials.authority, info).encode()?,
         };
-        drain.spawn_graceful(wherry_apiserver::serve(api, registry.clone(), serve, drain.clone()));
+        drain.vital().spawn_graceful(wherry_apiserver::serve(api, registry.clone(), serve, drain.clone()));
         let (tls, revocations) = (credentials.registry_tls()?, registry.clone());
-        drain.spawn_graceful(serve_tls(images, tls, image_router, revocations, drain.clone()));
+        drain.vital().spawn_graceful(serve_tls(images, tls, image_router, revocations, drain.clone()));
         let config = ControllersConfig {
             authority: Arc::clone(&credentials.authority),
             certificate_life: flags.cluster_signing_duration,
             ingress_address: advertise.ip(),
             nodes: flags.failure.monitor(),
         };
-        drain.spawn(join_masters::make_known(store.clone(), Arc::clone(credentials)));
+        drain.vital().spawn(join_masters::make_known(store.clone(), Arc::clone(credentials)));
         let leader = Leader { store: store.clone(), registry: registry.clone(), config, clock };
-        drain.spawn_graceful(leader.run(drain.clone()));
+        drain.vital().spawn_graceful(leader.run(drain.clone()));
         Ok(Self { store, registry, readiness, tasks })
     }
 

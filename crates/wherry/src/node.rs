@@ -181,9 +181,9 @@ impl Node {
             let (listener, handle) = (moved(kubelet)?, agent.handle());
             let served =
                 wherry_agent::server::serve(listener, with_offers(tls), handle, peers, revocations, drain.clone());
-            drain.spawn_graceful(served);
+            drain.vital().spawn_graceful(served);
         }
-        drain.spawn_graceful(agent.run(drain.clone()));
+        drain.vital().spawn_graceful(agent.run(drain.clone()));
         let (proxy, agent, sandboxes, docker, tunnels) =
             (proxy_tasks, agent_tasks, sandbox_tasks, docker_tasks, tunnel_tasks);
         Ok(Self { proxy, agent, sandboxes, docker, tunnels, processes, guests })

@@ -124,7 +124,7 @@ impl NodeCredentials {
     /// Renews them by the authority until the drain.
     pub fn keep(self: Arc<Self>, authority: Arc<Authority>, life: Duration, clock: &Arc<dyn Clock>, drain: &Drain) {
         let mut renewal = Renewal::new("node", &self.client, clock);
-        drain.spawn(async move {
+        drain.vital().spawn(async move {
             loop {
                 let now = renewal.due().await;
                 renewal.done(self.reissue(&authority, life, now)).await;
@@ -135,15 +135,15 @@ impl NodeCredentials {
     /// Renews them by requests until the drain; makes the serving one where there is none. The Node must be registered.
     pub fn keep_by_requests(&self, data: &Arc<DataDir>, api: &Client, clock: &Arc<dyn Clock>, drain: &Drain) {
         let renewal = Renewal::new("node", &self.client, clock);
-        drain.spawn(self.request(Usage::Client, SIGNED_MOST, renewal, data, api));
+        drain.vital().spawn(self.request(Usage::Client, SIGNED_MOST, renewal, data, api));
         let renewal = Renewal::new("kubelet", &self.serving, clock);
-        drain.spawn(self.request(Usage::Server, SIGNED_MOST, renewal, data, api));
+        drain.vital().spawn(self.request(Usage::Server, SIGNED_MOST, renewal, data, api));
     }
 
     /// The same for the serving one alone, in a cluster where a person may have to approve it.
     pub fn keep_serving(&self, data: &Arc<DataDir>, api: &Client, clock: &Arc<dyn Clock>, drain: &Drain) {
         let renewal = Renewal::new("kubelet", &self.serving, clock);
-        drain.spawn(self.request(Usage::Server, APPROVED_MOST, renewal, data, api));
+        drain.vital().spawn(self.request(Usage::Server, APPROVED_MOST, renewal, data, api));
     }
 
     /// Renews one of them by requests, each of which is waited for so long; for ever.

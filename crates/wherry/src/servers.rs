@@ -52,7 +52,7 @@ impl Servers {
     pub fn follow(self, client: &Client, drain: &Drain) {
         let slices = Informer::spawn(client.namespaced::<EndpointSlice>(NAMESPACE), LABELS, "", drain);
         let mut changes = slices.changes();
-        drain.spawn(async move {
+        drain.vital().spawn(async move {
             loop {
                 // One that lags has missed nothing: the whole picture is taken.
                 if matches!(changes.recv().await, Err(RecvError::Closed)) {

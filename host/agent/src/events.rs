@@ -45,7 +45,7 @@ impl Recorder {
     pub fn spawn(client: Client, node: String, clock: Arc<dyn Clock>, drain: &Drain) -> Self {
         let (queue, mut waiting) = mpsc::channel::<Record>(WAITING_MAX);
         let mut writer = Writer { client, node, last_nanos: 0, seen: HashMap::new() };
-        drain.spawn(async move {
+        drain.vital().spawn(async move {
             while let Some(record) = waiting.recv().await {
                 writer.write(record).await;
             }

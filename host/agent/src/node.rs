@@ -62,7 +62,7 @@ pub fn spawn(context: Arc<Context>) {
     let (known, uid) = watch::channel(String::new());
     lease::spawn(context.clone(), uid);
     let drain = context.drain.clone();
-    drain.spawn(async move {
+    drain.vital().spawn(async move {
         let mut backoff = Backoff::new(RETRY.0, RETRY.1);
         let mut pressure = context.storage.pressure();
         let mut runtimes = context.runtimes.follow();

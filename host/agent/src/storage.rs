@@ -76,7 +76,7 @@ impl Storage {
 
 /// Keeps measuring, until the drain of the context.
 pub fn spawn(context: Arc<Context>) {
-    context.drain.clone().spawn(async move {
+    context.drain.clone().vital().spawn(async move {
         let mut cadence = Cadence::new(Instant::now());
         loop {
             let is_any_limited = !context.storage.lock().is_empty();

@@ -36,7 +36,7 @@ impl DockerRuntime {
     pub async fn open(config: DockerConfig, drain: &Drain) -> Arc<Self> {
         let inner = Inner::new(config, drain.clone());
         let (begun, when_begun) = oneshot::channel();
-        drain.spawn(follow::follow(Arc::clone(&inner), begun));
+        drain.vital().spawn(follow::follow(Arc::clone(&inner), begun));
         // What a hung engine tells later is of nobody's pods.
         let _late = tokio::time::timeout(BEGIN_PATIENCE, when_begun).await;
         Arc::new(Self(inner))

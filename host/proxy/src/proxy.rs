@@ -75,17 +75,17 @@ impl Proxy {
         let own = format!("metadata.name={}", self.site.node);
         let zone = Informer::<ZoneFacts>::spawn::<Node>(self.client.all(), "", &own, drain);
         let sources = Sources { services, slices, zone };
-        drain.spawn(table::keep(Arc::clone(&self.table), sources, self.site.node));
+        drain.vital().spawn(table::keep(Arc::clone(&self.table), sources, self.site.node));
 
         let forwarder = Forwarder::new(Arc::clone(&self.table), Arc::clone(&self.network), drain.clone());
         let compiled = ingress::keep(self.client, Arc::clone(&forwarder), self.certificates, drain.clone());
-        drain.spawn(compiled);
-        drain.spawn(nodeport::keep(self.table, self.network, self.site.bind_address, drain.clone()));
+        drain.vital().spawn(compiled);
+        drain.vital().spawn(nodeport::keep(self.table, self.network, self.site.bind_address, drain.clone()));
         if let Some(listener) = listeners.http {
-            drain.spawn_graceful(ingress::serve_http(listener, Arc::clone(&forwarder), drain.clone()));
+            drain.vital().spawn_graceful(ingress::serve_http(listener, Arc::clone(&forwarder), drain.clone()));
         }
         if let Some(listener) = listeners.https {
-            drain.spawn_graceful(ingress::serve_https(listener, self.tls, forwarder, drain.clone()));
+            drain.vital().spawn_graceful(ingress::serve_https(listener, self.tls, forwarder, drain.clone()));
         }
     }
 }

@@ -30,7 +30,7 @@ impl TunnelServer {
     /// From now on this node, which others cannot connect to, keeps connections to all that can be, until the drain.
     pub(crate) fn offer(&self) {
         let server = self.clone();
-        self.tunnels.tasks().spawn(async move {
+        self.tunnels.tasks().vital().spawn(async move {
             let mut offered: Vec<Arc<Peer>> = Vec::new();
             loop {
                 let (table, mut changes) = server.tunnels.peers();

@@ -68,7 +68,7 @@ impl Tunnels {
         let drain = &self.means.drain;
         let nodes = Informer::<NodeFacts>::spawn::<Node>(client.all(), "", "", drain);
         let tunnels = Arc::clone(self);
-        drain.spawn(async move {
+        drain.vital().spawn(async move {
             let mut changes = nodes.changes();
             nodes.synced().await;
             loop {

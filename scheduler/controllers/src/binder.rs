@@ -36,7 +36,7 @@ const RETRY: Duration = Duration::from_millis(100);
 pub(crate) fn start(driver: &Driver) {
     let (pods, nodes) = (driver.world.pods.changes(), driver.world.nodes.changes());
     let binder = Binder { driver: driver.clone(), pods, nodes, ledger: Ledger::default() };
-    driver.drain.spawn(binder.run());
+    driver.drain.vital().spawn(binder.run());
 }
 
 struct Binder {

@@ -12,11 +12,12 @@ mod rest;
 
 use std::fmt::{Debug, Display};
 use std::hash::Hash;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
-use wherry_api::ObjectKey;
+use wherry_api::{Error, ObjectKey, Reason};
 use wherry_base::{Clock, Drain};
 use wherry_client::{Client, Informer, WorkQueue};
 
@@ -87,7 +88,7 @@ impl Driver {
             rests: Rests::default(),
         });
         for _ in 0..WORKERS {
-            self.drain.spawn(Arc::clone(&worker).run());
+            self.drain.vital().spawn(Arc::clone(&worker).run());
         }
     }
 }
@@ -105,7 +106,7 @@ impl<Key: Clone + Eq + Hash + Send + Sync + 'static> Sources<Key> {
         F: Fn(&ObjectKey, Option<&P>, Option<&P>) -> Vec<Key> + Send + Sync + 'static,
     {
         let queue = Arc::clone(&self.queue);
-        self.drain.spawn(follow(informer.clone(), move |key, old: Option<&P>, new: Option<&P>| {
+        self.drain.vital().spawn(follow(informer.clone(), move |key, old: Option<&P>, new: Option<&P>| {
             keys(key, old, new).into_iter().for_each(|key| queue.add(key));
         }));
     }
@@ -195,7 +196,7 @@ impl<C: Controller> Worker<C> {
         }
     }
 
-    async fn work(&self, key: &C::Key) -> Result<(), wherry_api::Error> {
+    async fn work(&self, key: &C::Key) -> Result<(), Error> {
         if let Some(left) = self.rests.left(key) {
             self.queue.add_after(key.clone(), left);
             return Ok(());
@@ -205,7 +206,7 @@ impl<C: Controller> Worker<C> {
             self.queue.add_after(key.clone(), EXPECTATION_MOST);
             return Ok(());
         }
-        let plan = self.rests.during(key, C::REST_LEAST, || self.controller.reconcile(&view, key));
+        let plan = self.decide(&view, key)?;
         drop(view);
         let (done, outcome) = self.executor.carry_out(plan.actions).await;
         let is_waiting = !done.is_empty();
@@ -218,5 +219,15 @@ impl<C: Controller> Worker<C> {
             self.queue.add_after(key.clone(), wait);
         }
         outcome
+    }
+
+    /// One that panics is this object's trouble, and no other's.
+    fn decide(&self, view: &View, key: &C::Key) -> Result<Plan, Error> {
+        let reconcile = || self.controller.reconcile(view, key);
+        let decided = catch_unwind(AssertUnwindSafe(|| self.rests.during(key, C::REST_LEAST, reconcile)));
+        decided.map_err(|_| {
+            tracing::error!(controller = C::NAME, %key, "a decision panicked, which is a bug; it is tried again later");
+            Error::new(Reason::InternalError, "the decision panicked")
+        })
     }
 }

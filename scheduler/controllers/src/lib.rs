@@ -66,7 +66,7 @@ pub fn start(client: Client, config: ControllersConfig, clock: Arc<dyn Clock>, d
     driver.run(nodes::NodeLifecycle { monitor: config.nodes });
     driver.run(ended::EndedPods { most: ended::ENDED_PODS_MAX });
     driver.run(tokens::ExpiredTokens);
-    drain.spawn(expiry::run(driver.client.clone(), Arc::clone(&driver.clock)));
+    drain.vital().spawn(expiry::run(driver.client.clone(), Arc::clone(&driver.clock)));
     binder::start(&driver);
 }
 

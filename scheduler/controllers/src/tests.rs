@@ -2,6 +2,7 @@
 
 mod deployments;
 mod disruption;
+mod driver;
 mod endpoints;
 mod garbage;
 mod nodes;

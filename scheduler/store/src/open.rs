@@ -135,7 +135,7 @@ fn live_apart(life: Life) -> Result<JoinHandle<()>, Fault> {
             let started = async {
                 let _ = ready.send(started(&node).await);
             };
-            tokio::join!(started, life.live());
+            tokio::join!(started, wherry_base::vital(life.live()));
         });
     })?;
     match is_ready.recv() {

@@ -46,7 +46,7 @@ impl Forwarder {
     pub(crate) fn new(table: Arc<Table>, network: Arc<Network>, tasks: Drain) -> Arc<Self> {
         let pool = Pool::new(Arc::clone(&network), tasks.clone());
         let sweeper = Arc::clone(&pool);
-        tasks.spawn(async move { sweeper.sweep().await });
+        tasks.vital().spawn(async move { sweeper.sweep().await });
         Arc::new(Self { matcher: ArcSwap::default(), table, network, pool, tasks })
     }
 

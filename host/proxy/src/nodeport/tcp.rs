@@ -20,7 +20,7 @@ const ENDPOINTS_TRIED_MAX: usize = 4;
 pub(crate) async fn start(port: Port, at: SocketAddr, end: CancellationToken, drain: &Drain) -> std::io::Result<()> {
     let listener = TcpListener::bind(at).await?;
     let tasks = drain.clone();
-    drain.spawn(async move {
+    drain.vital().spawn(async move {
         let _ended = end.run_until_cancelled_owned(serve(listener, port, tasks)).await;
     });
     Ok(())

@@ -27,7 +27,7 @@ type Sessions = Arc<Mutex<HashMap<SocketAddr, mpsc::Sender<Bytes>>>>;
 pub(crate) async fn start(port: Port, at: SocketAddr, end: CancellationToken, drain: &Drain) -> std::io::Result<()> {
     let socket = Arc::new(UdpSocket::bind(at).await?);
     let tasks = drain.clone();
-    drain.spawn(async move {
+    drain.vital().spawn(async move {
         let _ended = end.run_until_cancelled_owned(receive(socket, port, tasks)).await;
     });
     Ok(())

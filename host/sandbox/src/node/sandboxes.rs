@@ -94,8 +94,8 @@ impl Sandboxes {
         let sandboxes = Arc::new(Self { launcher, directory, terms, slots, adopted, drain: drain.clone() });
         let names = notes(&sandboxes.directory);
         futures::future::join_all(names.iter().map(|name| sandboxes.adopt(name))).await;
-        drain.spawn(Arc::clone(&sandboxes).end_idle());
-        drain.spawn_graceful(Arc::clone(&sandboxes).end_with_the_node());
+        drain.vital().spawn(Arc::clone(&sandboxes).end_idle());
+        drain.vital().spawn_graceful(Arc::clone(&sandboxes).end_with_the_node());
         Ok(sandboxes)
     }
 

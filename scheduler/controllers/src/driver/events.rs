@@ -57,7 +57,7 @@ impl Events {
     /// Starts the task that writes events.
     pub(crate) fn start(client: Client, clock: Arc<dyn Clock>, drain: &Drain) -> Self {
         let (sender, receiver) = mpsc::channel(WAITING_MAX);
-        drain.spawn(write(client, receiver));
+        drain.vital().spawn(write(client, receiver));
         Self { sender, clock, heard: Arc::default() }
     }
 
