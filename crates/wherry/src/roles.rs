@@ -34,6 +34,8 @@ use crate::servers::{self, Servers};
 
 /// How long a node waits before it looks again whether the master knows it.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+/// How long a master may take to say what the cluster agrees on, where the node knows what it said before.
+const INFO_MOST: Duration = Duration::from_secs(3);
 /// How long the renewal of certificates may take to end.
 const STOP_MOST: Duration = Duration::from_secs(1);
 
@@ -187,7 +189,7 @@ impl Setting {
             join_masters::admit(place, join, &master.member(), credentials, data).await?;
         }
         let renewal = Renewal::new("master", &credentials.server, &self.clock);
-        master.drain().spawn(keep_master(renewal, kubeconfig, master.members(), Arc::clone(&self.clock)));
+        master.drain().vital().spawn(keep_master(renewal, kubeconfig, master.members(), Arc::clone(&self.clock)));
         Ok(master)
     }
 
@@ -348,7 +350,9 @@ async fn cluster_info(data: &DataDir, client: &Client) -> anyhow::Result<Cluster
     let before = ClusterInfo::remembered(data)?;
     let mut backoff = Backoff::new(RETRY.0, RETRY.1);
     loop {
-        match (ClusterInfo::read(client).await, before) {
+        let most = if before.is_some() { INFO_MOST } else { Duration::MAX };
+        let read = tokio::time::timeout(most, ClusterInfo::read(client)).await;
+        match (read.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer within {most:?}"))), before) {
             (Ok(info), _) => {
                 info.remember(data)?;
                 return Ok(info);

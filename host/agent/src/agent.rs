@@ -23,6 +23,7 @@ use wherry_vnet::Network;
 use crate::config::AgentConfig;
 use crate::context::{Context, Parts};
 use crate::fence::{self, Hold};
+use crate::lease::Terms;
 use crate::logs::Logs;
 use crate::node;
 use crate::pod::{Event, State, Why};
@@ -105,8 +106,9 @@ impl Agent {
         let tasks = Trigger::new();
         let logs = Logs::start(config.data_dir.join("logs"), clock.clone())?;
         let machine = node::machine();
+        let terms = Terms::kept(&config.data_dir).unwrap_or(Terms::DEFAULT);
         let drain = tasks.drain();
-        let context = Context::new(Parts { config, client, runtimes, network, clock, logs, machine, drain });
+        let context = Context::new(Parts { config, client, runtimes, network, clock, logs, machine, terms, drain });
         Ok(Self { context, tasks })
     }
 

@@ -15,6 +15,7 @@ use crate::config::AgentConfig;
 use crate::downward::Machine;
 use crate::events::Recorder;
 use crate::fence::Fence;
+use crate::lease::Terms;
 use crate::logs::Logs;
 use crate::pod::State;
 use crate::references::References;
@@ -38,6 +39,8 @@ pub struct Context {
     /// Held while a pod's files are brought up to date: one pod at a time.
     pub refreshing: tokio::sync::Mutex<()>,
     pub storage: Storage,
+    /// What the cluster went by when an earlier process of the node heard of it.
+    pub terms: Terms,
     pub fence: Fence,
     pub machine: Machine,
     pub rng: Rng,
@@ -60,12 +63,13 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     pub logs: Arc<Logs>,
     pub machine: Machine,
+    pub terms: Terms,
     pub drain: Drain,
 }
 
 impl Context {
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { config, client, runtimes, network, clock, logs, machine, drain } = parts;
+        let Parts { config, client, runtimes, network, clock, logs, machine, terms, drain } = parts;
         let recorder = Recorder::spawn(client.clone(), config.node_name.clone(), clock.clone(), &drain);
         let services = Informer::spawn(client.all(), "", "", &drain);
         let references = References::new(&client, &drain);
@@ -81,7 +85,8 @@ impl Context {
             references,
             refreshing: tokio::sync::Mutex::default(),
             storage: Storage::default(),
-            fence: Fence::new(),
+            fence: Fence::new(terms.lease),
+            terms,
             machine,
             drain,
             rng: Rng::from_entropy(),

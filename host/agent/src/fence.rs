@@ -3,7 +3,9 @@
 //! The master calls a node unreachable a grace after it last heard of it, and gives its pods to others when they bear that
 //! no longer. The node counts the same time from the *beginning* of its last renewal that was answered, which is sooner, on
 //! its own monotonic clock, and stops each pod a margin before that. What it stopped is taken up again when the API answers and
-//! has it still. Spawns the task that watches the time; the renewals are `lease`'s.
+//! has it still. A process that has just started does not know when the one before was heard, nor what pods bear: what that
+//! one has left ends unless the first renewal is answered in time. Spawns the task that watches the time; the renewals are
+//! `lease`'s.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,6 +20,7 @@ use wherry_api::kinds::Pod;
 use wherry_api::taint::{NO_EXECUTE, UNREACHABLE, borne};
 
 use crate::context::Context;
+use crate::lease;
 use crate::pod::{Event, State, Why};
 
 /// How long pods that are killed may take to be gone before those that are are taken up again.
@@ -51,6 +54,8 @@ struct Held {
 pub struct Fence {
     /// None before the first renewal: no pod is taken up before.
     held: watch::Sender<Option<Held>>,
+    /// Until when a first renewal is answered in time.
+    first_due: Instant,
     /// Pods were stopped that may come back.
     is_closed: AtomicBool,
     /// The API answers again after a silence by which the node may be called unreachable.
@@ -106,9 +111,16 @@ impl Held {
 }
 
 impl Fence {
-    pub fn new() -> Self {
-        let (regained, reopened) = (Notify::new(), Notify::new());
-        Self { held: watch::Sender::new(None), is_closed: AtomicBool::new(false), regained, reopened }
+    /// Before the first renewal, of a cluster that went by this lease.
+    pub fn new(lease: NodeLease) -> Self {
+        let (held, first_due) = (watch::Sender::new(None), Instant::now() + lease::patience(lease));
+        Self { held, first_due, is_closed: AtomicBool::new(false), regained: Notify::new(), reopened: Notify::new() }
+    }
+
+    /// For how long nothing at all must stop.
+    fn left(&self, now: Instant) -> Duration {
+        let first = || self.first_due.saturating_duration_since(now);
+        self.tenure().map_or_else(first, |tenure| tenure.left(now))
     }
 
     /// Waits until the node holds its pods: until a renewal is answered, and that was not too long ago.
@@ -140,7 +152,7 @@ impl Fence {
 /// Stops pods when their time is over, until the drain of the context.
 pub fn spawn(context: Arc<Context>) {
     let drain = context.drain.clone();
-    drain.spawn(async move {
+    drain.vital().spawn(async move {
         let mut renewals = context.fence.held.subscribe();
         loop {
             renewals.mark_unchanged();
@@ -175,11 +187,15 @@ impl Context {
 
     /// Stops the pods that must not go on at `now`; how long the others may at the least.
     fn stop_those_over(&self, now: Instant) -> Duration {
-        let Some(tenure) = self.fence.tenure() else { return Duration::MAX };
-        let least = tenure.left(now);
+        let least = self.fence.left(now);
         if !least.is_zero() {
             return least;
         }
+        if !self.inherited.is_cancelled() {
+            tracing::warn!("the API is not reached: what an earlier process of the node may have left is ended");
+            self.runtimes.end_survivors();
+        }
+        let Some(tenure) = self.fence.tenure() else { return Duration::MAX };
         let silence = now.saturating_duration_since(tenure.since);
         let mut next = Duration::MAX;
         let now = self.clock.now();

@@ -109,6 +109,11 @@ impl FakeRuntime {
         self.started.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The process that has started them is gone: what is not taken over is ended with the other survivors.
+    pub fn orphan(&self) {
+        self.started().iter().for_each(|container| container.is_orphan.store(true, Ordering::SeqCst));
+    }
+
     /// The uids of the pods of which a container runs.
     pub fn running(&self) -> BTreeSet<String> {
         let started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
@@ -157,7 +162,13 @@ impl Runtime for FakeRuntime {
 
     fn adopt(&self, survivor: &Survivor, _: Adoption) -> Option<Arc<dyn Container>> {
         let found = self.started().into_iter().find(|container| container.spec.id == survivor.id)?;
+        found.is_orphan.store(false, Ordering::SeqCst);
         Some(found)
+    }
+
+    fn end_survivors(&self) {
+        let left = self.started().into_iter().filter(|container| container.is_orphan.load(Ordering::SeqCst));
+        left.for_each(|container| container.end(ended(137)));
     }
 }
 
@@ -172,6 +183,8 @@ pub struct FakeContainer {
     listener: Mutex<Option<Listener>>,
     /// Somebody knows how it ended.
     heard: AtomicBool,
+    /// Nobody has taken it over.
+    is_orphan: AtomicBool,
 }
 
 impl FakeContainer {
@@ -188,6 +201,7 @@ impl FakeContainer {
             exit: watch::Sender::new(None),
             listener: Mutex::new(listener),
             heard: AtomicBool::new(false),
+            is_orphan: AtomicBool::new(false),
         })
     }
 

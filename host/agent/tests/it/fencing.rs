@@ -12,15 +12,19 @@ fn restarts(pod: &Value) -> u64 {
     pod["status"]["containerStatuses"][0]["restartCount"].as_u64().unwrap_or_default()
 }
 
-#[tokio::test]
-async fn a_node_that_is_cut_off_stops_what_others_may_be_given() {
-    let data = tempfile::tempdir().unwrap();
-    let config = RegistryConfig {
+/// A cluster that gives the pods of a node to others after half a second.
+fn impatient() -> RegistryConfig {
+    RegistryConfig {
         cluster_info: [(NodeLease::KEY.to_owned(), "500ms".to_owned())].into(),
         tolerations: DefaultTolerations { not_ready_seconds: 0, unreachable_seconds: 0 },
         ..RegistryConfig::default()
-    };
-    let world = World::in_cluster(config, data.path()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_is_cut_off_stops_what_others_may_be_given() {
+    let data = tempfile::tempdir().unwrap();
+    let world = World::in_cluster(impatient(), data.path()).await;
     let spec = || json!({ "containers": [{ "name": "a", "image": "i" }] });
     let patient = json!({ "containers": [{ "name": "a", "image": "i" }], "tolerations": [{ "operator": "Exists" }] });
     world.create("patient", patient).await;
@@ -53,5 +57,25 @@ async fn a_node_that_is_cut_off_stops_what_others_may_be_given() {
     world.wait("stays", |pod| is_ready(pod) && restarts(pod) > 0).await;
     assert_eq!(restarts(&world.wait("patient", is_ready).await), 0);
     world.wait_event("NodeFenced").await;
+    world.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_process_that_starts_out_of_reach_ends_what_the_one_before_has_left() {
+    let data = tempfile::tempdir().unwrap();
+    let world = World::in_cluster(impatient(), data.path()).await;
+    for name in ["stays", "moves"] {
+        world.create(name, json!({ "containers": [{ "name": "a", "image": "i" }] })).await;
+        world.wait(name, is_ready).await;
+    }
+    let (store, runtime) = world.die();
+    let world = World::out_of_reach(store, runtime, data.path()).await;
+    for container in world.runtime.started() {
+        container.exited().await;
+    }
+    world.delete("moves", 30).await;
+    world.cable.cut(false);
+    world.wait("moves", Value::is_null).await;
+    world.wait("stays", |pod| is_ready(pod) && restarts(pod) > 0).await;
     world.shut_down().await;
 }

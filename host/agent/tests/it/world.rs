@@ -51,19 +51,25 @@ impl World {
 
     /// The same in a cluster that says how patient it is.
     pub async fn in_cluster(config: RegistryConfig, data: &Path) -> Self {
-        Self::start(Store::in_memory(Limits::default()), FakeRuntime::new(), config, data).await
+        Self::start(Store::in_memory(Limits::default()), FakeRuntime::new(), config, data, false).await
     }
 
     /// A node over a store that may have pods already.
     pub async fn over(store: Store, runtime: Arc<FakeRuntime>, data: &Path) -> Self {
-        Self::start(store, runtime, RegistryConfig::default(), data).await
+        Self::start(store, runtime, RegistryConfig::default(), data, false).await
     }
 
-    async fn start(store: Store, runtime: Arc<FakeRuntime>, config: RegistryConfig, data: &Path) -> Self {
+    /// The same, which does not reach its API.
+    pub async fn out_of_reach(store: Store, runtime: Arc<FakeRuntime>, data: &Path) -> Self {
+        Self::start(store, runtime, RegistryConfig::default(), data, true).await
+    }
+
+    async fn start(store: Store, runtime: Arc<FakeRuntime>, config: RegistryConfig, data: &Path, is_cut: bool) -> Self {
         let registry = Registry::new(store.clone(), config, SystemClock::shared());
         registry.bootstrap().await.unwrap();
         let client = registry.client(Identity::admin());
         let cable = Cable::of(&registry.client(Identity::node("n1")));
+        cable.cut(is_cut);
         let node = Client::new(cable.clone());
         let config = NetworkConfig {
             pod_cidr: "10.128.0.0/16".parse().unwrap(),
@@ -98,6 +104,7 @@ impl World {
     /// The node's process is killed; what its runtime runs goes on.
     pub fn die(self) -> (Store, Arc<FakeRuntime>) {
         drop(self.threads);
+        self.runtime.orphan();
         (self.store, self.runtime)
     }
 
