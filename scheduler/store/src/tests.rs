@@ -114,6 +114,7 @@ async fn a_watch_of_few_objects_is_left_in_peace_and_does_not_expire() {
     let store = Store::in_memory(Limits { watch_history_changes_max: 8, ..Limits::default() });
     let focus = Some(Focus { on: Place::Name, value: "mine".into() });
     let mut watch = store.watch_focused(pods(), store.revision(), focus).unwrap();
+    #[expect(clippy::disallowed_methods, reason = "it is asked whether it waits still, and waited for")]
     let waiting = tokio::spawn(async move {
         let changes = watch.next(10).await.unwrap();
         (told(&changes), watch.position())
