@@ -15,6 +15,8 @@ const DOCKERD: &str = "dockerd";
 /// The command line is another on machines that have a newer one of their own: any speaks to this engine.
 const DOCKER: &str = "docker";
 const BUSYBOX: &str = "/bin/busybox";
+/// What holds the namespaces: with a localhost, for a registry there.
+const HOLD: &str = "/bin/busybox ifconfig lo up && exec /bin/busybox cat";
 const PROGRAMS: [&str; 15] = [
     "sh", "httpd", "cat", "echo", "sleep", "ls", "wget", "nslookup", "id", "env", "hostname", "head", "tail", "dd",
     "nc",
@@ -56,7 +58,7 @@ impl Engine {
     fn try_start() -> anyhow::Result<Self> {
         let directory = tempfile::tempdir()?;
         let holder = Command::new("unshare")
-            .args(["--net", "--mount", "--propagation", "private", "cat"])
+            .args(["--net", "--mount", "--propagation", "private", BUSYBOX, "sh", "-c", HOLD])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .spawn()?;
@@ -76,6 +78,11 @@ impl Engine {
     /// Its socket.
     pub fn socket(&self) -> PathBuf {
         self.directory.path().join("engine.sock")
+    }
+
+    /// Its network namespace.
+    pub fn network(&self) -> anyhow::Result<fs::File> {
+        fs::File::open(format!("/proc/{}/ns/net", self.holder.id())).context("the engine's network namespace")
     }
 
     /// Runs Docker's own command line against it; what it prints.

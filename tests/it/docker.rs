@@ -8,6 +8,7 @@ use crate::WHERRY;
 
 mod alike;
 mod pods;
+mod pulls;
 mod survival;
 
 /// A cluster of one node that has the engine.

@@ -10,10 +10,10 @@ use wherry_api::kinds::ConfigMap;
 use wherry_base::{Clock, SystemClock};
 use wherry_client::DeleteOptions;
 use wherry_pki::{Authority, Issued, Subject, Validity};
-use wherry_tests::{Cluster, Kubectl, Machine, until};
+use wherry_tests::{Asks, Cluster, Kubectl, Machine, until};
 
-use crate::WHERRY;
 use crate::commands::{attempt, verb};
+use crate::{WHERRY, pulls};
 
 const USER: &str = "system:node:foreign";
 
@@ -74,9 +74,12 @@ fn pods_run_on_a_node_of_another_cluster() {
     assert_eq!(node_is(".metadata.labels['wherry.dev/runtime.wasm']"), "true");
     let lease = verb(&cluster, "get lease foreign -n kube-node-lease -o jsonpath={.spec.leaseDurationSeconds}");
     assert_eq!(lease, "40");
-    cluster.apply("default", &include_str!("foreign/pods.yaml").replace("REGISTRY", &registry)).unwrap();
+    let private = pulls::registry(Asks::Token, "batch");
+    let pods = include_str!("foreign/pods.yaml").replace("REGISTRY", &registry).replace("PRIVATE", &private.address());
+    cluster.apply("default", &pulls::filled(&pods, &private)).unwrap();
     verb(&cluster, "wait --for condition=Ready pod/web --timeout 60s");
     verb(&cluster, "wait --for jsonpath={.status.phase}=Succeeded pod/batch --timeout 60s");
+    verb(&cluster, "wait --for jsonpath={.status.phase}=Succeeded pod/private --timeout 60s");
     assert_eq!(verb(&cluster, "get pod web -o jsonpath={.status.hostIP}"), "127.0.0.2");
     // A Linux pod, as it were: it asks for no class, and stays away.
     until("the other pod is told why it waits", || {

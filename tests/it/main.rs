@@ -28,6 +28,7 @@ mod manifests;
 mod masters;
 mod net;
 mod objects;
+mod pulls;
 mod sandboxes;
 mod servers;
 mod services;

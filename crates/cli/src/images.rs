@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use wherry_client::Https;
 use wherry_image::{Blob, Reference, RegistryClient, Saved, inspect};
 
@@ -28,7 +28,7 @@ pub async fn run(verb: ImageVerb) -> anyhow::Result<()> {
 }
 
 async fn load(file: &Path, name: &str, registry: &RegistryArgs) -> anyhow::Result<()> {
-    let reference: Reference = name.parse()?;
+    let reference = own_name(name)?;
     let mut opened = File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
     let mut magic = [0; WASM_MAGIC.len()];
     let is_module = opened.read(&mut magic)? < magic.len() || magic == *WASM_MAGIC;
@@ -73,10 +73,20 @@ async fn list(registry: &RegistryArgs) -> anyhow::Result<()> {
 }
 
 async fn remove(name: &str, registry: &RegistryArgs) -> anyhow::Result<()> {
-    let reference: Reference = name.parse()?;
+    let reference = own_name(name)?;
     open(registry)?.remove(&reference).await.with_context(|| format!("cannot remove {reference}"))?;
     sayln!("{reference} removed");
     Ok(())
+}
+
+/// A name in the cluster's registry: pods look for all others where their names say.
+fn own_name(name: &str) -> anyhow::Result<Reference> {
+    let reference: Reference = name.parse()?;
+    let Reference { registry, repository, version } = &reference;
+    if !registry.is_empty() {
+        bail!("{name} is a name of the registry {registry}; in the cluster's it has none: {repository}:{version}");
+    }
+    Ok(reference)
 }
 
 /// The registry is where the API is, and takes the same certificates.

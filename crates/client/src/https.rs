@@ -182,7 +182,8 @@ fn until(
     chunks.boxed()
 }
 
-fn tls_config(kubeconfig: &Kubeconfig) -> Result<rustls::ClientConfig, ConnectError> {
+/// Whom a kubeconfig trusts, and what is presented there.
+pub fn tls_config(kubeconfig: &Kubeconfig) -> Result<rustls::ClientConfig, ConnectError> {
     let unreadable = |e: &dyn std::fmt::Display| ConnectError::Certificate(e.to_string());
     let mut roots = rustls::RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(kubeconfig.authority.as_bytes()) {

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use http::{HeaderMap, Method, StatusCode, header};
 use serde::Deserialize;
+use wherry_api::Login;
 use wherry_client::Https;
 
 use crate::artifact::{Artifact, MANIFEST_TYPE, digest};
@@ -183,12 +184,12 @@ impl RegistryClient {
 
 #[async_trait]
 impl ImageSource for RegistryClient {
-    async fn resolve(&self, reference: &Reference) -> Result<String, FetchError> {
+    async fn resolve(&self, reference: &Reference, _: &[Login]) -> Result<String, FetchError> {
         let (_, manifest) = self.exchange(Method::GET, &manifest_path(reference), None, Bytes::new()).await?;
         Artifact::layer_of(&manifest).ok_or_else(|| FetchError::NotAModule(reference.to_string()))
     }
 
-    async fn fetch(&self, reference: &Reference, digest: &str) -> Result<Bytes, FetchError> {
+    async fn fetch(&self, reference: &Reference, digest: &str, _: &[Login]) -> Result<Bytes, FetchError> {
         let path = format!("/v2/{}/blobs/{digest}", reference.repository);
         Ok(self.exchange(Method::GET, &path, None, Bytes::new()).await?.1)
     }

@@ -10,6 +10,7 @@ mod inspect;
 mod linux;
 mod reference;
 mod registries;
+mod sources;
 
 pub use artifact::{Artifact, CONFIG_TYPE, LAYER_TYPE, MANIFEST_TYPE};
 pub use client::{Blob, Listed, RegistryClient};
@@ -17,21 +18,23 @@ pub use inspect::{InspectError, Inspected, ModuleKind, inspect};
 pub use linux::{ArchiveError, Content, Descriptor, LinuxImage, Part, Place, Saved, tar_of};
 pub use reference::{Reference, ReferenceError};
 pub use registries::Registries;
+pub use sources::Sources;
 
 use std::io;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
+use wherry_api::Login;
 
 /// Where modules come from.
 #[async_trait]
 pub trait ImageSource: Send + Sync + 'static {
-    /// The digest (`sha256:…`) of the module that a name stands for now.
-    async fn resolve(&self, reference: &Reference) -> Result<String, FetchError>;
+    /// The digest (`sha256:…`) of the module that a name stands for now, for who has these logins.
+    async fn resolve(&self, reference: &Reference, logins: &[Login]) -> Result<String, FetchError>;
 
     /// The module of that digest.
-    async fn fetch(&self, reference: &Reference, digest: &str) -> Result<Bytes, FetchError>;
+    async fn fetch(&self, reference: &Reference, digest: &str, logins: &[Login]) -> Result<Bytes, FetchError>;
 }
 
 /// Where Linux images come from that no engine has: the cluster's registry.
@@ -56,7 +59,10 @@ pub enum FetchError {
     /// There, but no module.
     #[error("{0}: not a wasm artifact")]
     NotAModule(String),
-    /// The registry cannot be reached or refuses.
+    /// There, perhaps, but not for who asks.
+    #[error("access denied: {0}")]
+    Denied(String),
+    /// The registry cannot be reached, or does not do what was asked.
     #[error("{0}")]
     Unavailable(String),
 }

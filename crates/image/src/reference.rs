@@ -3,6 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use wherry_api::Login;
+use wherry_api::image_name::split_registry;
+
 /// The longest name, as distributions have it.
 const NAME_CHARS_MAX: usize = 255;
 const TAG_CHARS_MAX: usize = 128;
@@ -29,10 +32,7 @@ impl FromStr for Reference {
     fn from_str(text: &str) -> Result<Self, ReferenceError> {
         let wrong = || ReferenceError(text.to_owned());
         let (name, digest) = text.split_once('@').map_or((text, None), |(name, digest)| (name, Some(digest)));
-        let (registry, rest) = match name.split_once('/') {
-            Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => (first, rest),
-            _ => ("", name),
-        };
+        let (registry, rest) = split_registry(name);
         let (repository, tag) = rest.split_once(':').unwrap_or((rest, "latest"));
         let parts_fit = !repository.is_empty() && repository.split('/').all(is_part);
         let digest_fits = digest.is_none_or(is_digest);
@@ -40,7 +40,14 @@ impl FromStr for Reference {
             return Err(wrong());
         }
         let version = digest.unwrap_or(tag).to_owned();
-        Ok(Self { registry: registry.to_owned(), repository: repository.to_owned(), version })
+        Ok(Self { registry: registry.unwrap_or_default().to_owned(), repository: repository.to_owned(), version })
+    }
+}
+
+impl Reference {
+    /// Those of the logins that it is pulled with, in the order in which they are tried.
+    pub fn logins<'a>(&self, all: &'a [Login]) -> Vec<&'a Login> {
+        Login::fitting(all, &self.registry, &self.repository)
     }
 }
 

@@ -1,38 +1,40 @@
-//! Images of any registry, by the registry that their names name, over HTTPS: where the node of another cluster gets its modules.
+//! Images of any registry, by the registry that their names name: where a node gets modules that are not in its cluster's.
 //!
 //! Whom it trusts, beside the authorities of the machine, and what it presents lies where Docker and Podman look for it:
-//! `DIRECTORY/HOST[:PORT]/ca.crt`, `client.cert` and `client.key`. A token that a registry gives to anybody is asked for
-//! (the distribution project's token authentication); there are no passwords, and no `imagePullSecrets`.
+//! `DIRECTORY/HOST[:PORT]/ca.crt`, `client.cert` and `client.key`. A registry that asks for a login, or for a token
+//! (`challenge`), gets those of the pod that fit it, in turn; where none does, it is asked as anybody. Follows the OCI
+//! distribution specification 1.1.
+
+mod challenge;
+mod exchange;
 
 use std::path::PathBuf;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use serde::Deserialize;
-use wherry_client::{Https, Kubeconfig};
+use wherry_api::Login;
 
-use crate::artifact::{Artifact, MANIFEST_TYPE};
+use crate::artifact::{Artifact, digest};
 use crate::{FetchError, ImageSource, Reference};
+use challenge::{Challenge, basic, bearer};
+use exchange::{Answer, get, may_lead, scheme, unavailable};
 
-/// Where a name without a registry is looked up, and that registry's address.
+/// Docker's own registry: its name, and its address.
 const DOCKER_HUB: (&str, &str) = ("docker.io", "registry-1.docker.io");
-/// How often an answer may lead elsewhere.
-const REDIRECTS_MAX: usize = 5;
-/// Where Linux distributions keep the authorities that they trust: Debian, Fedora, Alpine.
-const AUTHORITIES: [&str; 3] =
-    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
+/// How many answers may ask for something, or lead elsewhere, before there is one that does not.
+const STEPS_MAX: usize = 6;
+/// The largest manifest, and what a registry says when it gives none: as large as most registries have it.
+const MANIFEST_BYTES_MAX: usize = 4 << 20;
+/// The largest module.
+const MODULE_BYTES_MAX: usize = 512 << 20;
+/// How much is told of what a registry says.
+const REASON_CHARS_MAX: usize = 300;
 
 /// All registries.
 pub struct Registries {
     certificates: PathBuf,
-}
-
-/// How a registry asks for a token: `WWW-Authenticate: Bearer realm="…",service="…",scope="…"`.
-#[derive(Debug, PartialEq, Eq)]
-struct Challenge {
-    realm: String,
-    query: String,
 }
 
 #[derive(Deserialize)]
@@ -41,85 +43,124 @@ struct Granted {
     token: String,
 }
 
+/// What a registry says when it refuses.
+#[derive(Deserialize)]
+struct Refusal {
+    errors: Vec<Fault>,
+}
+
+#[derive(Deserialize)]
+struct Fault {
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    message: String,
+}
+
 impl Registries {
     /// `certificates` is the directory that has a directory for each registry.
     pub const fn new(certificates: PathBuf) -> Self {
         Self { certificates }
     }
 
-    /// Reads what a registry has at a path.
-    async fn get(&self, reference: &Reference, rest: &str) -> Result<Bytes, FetchError> {
+    /// Reads what a registry has at a path of a repository, with each login that fits it.
+    async fn read(
+        &self,
+        reference: &Reference,
+        rest: &str,
+        logins: &[Login],
+        bytes_max: usize,
+    ) -> Result<Bytes, FetchError> {
+        let fitting = reference.logins(logins);
+        let Some((last, others)) = fitting.split_last() else {
+            return self.read_as(reference, rest, None, bytes_max).await;
+        };
+        for login in others {
+            match self.read_as(reference, rest, Some(login), bytes_max).await {
+                Err(FetchError::Denied(_)) => {}
+                read => return read,
+            }
+        }
+        self.read_as(reference, rest, Some(last), bytes_max).await
+    }
+
+    async fn read_as(
+        &self,
+        reference: &Reference,
+        rest: &str,
+        login: Option<&Login>,
+        bytes_max: usize,
+    ) -> Result<Bytes, FetchError> {
         let (host, repository) = place(reference);
-        let mut at: Uri = format!("https://{host}/v2/{repository}/{rest}").parse().map_err(|e| unavailable(&e))?;
-        let mut token = String::new();
-        for _ in 0..REDIRECTS_MAX {
-            let (status, headers, body) = self.ask(&at, &token).await?;
-            match status {
-                StatusCode::UNAUTHORIZED if token.is_empty() => {
-                    let asked = challenge(&headers).ok_or_else(|| unavailable(&"401 Unauthorized"))?;
-                    token = self.token(&asked).await?;
+        let scheme = scheme(&self.certificates, host).await;
+        let address = format!("{scheme}://{host}/v2/{repository}/{rest}");
+        let mut at: Uri = address.parse().map_err(|e: http::uri::InvalidUri| FetchError::Unavailable(e.to_string()))?;
+        let registry = at.authority().cloned();
+        let mut shown: Option<HeaderValue> = None;
+        for _ in 0..STEPS_MAX {
+            let answer = get(&self.certificates, &at, shown.as_ref(), bytes_max).await?;
+            match answer.status {
+                StatusCode::UNAUTHORIZED if shown.is_none() && at.authority() == registry.as_ref() => {
+                    shown = Some(self.credential(&at, &answer, &repository, login).await?);
                 }
                 status if status.is_redirection() => {
-                    at = elsewhere(&at, &headers).ok_or_else(|| unavailable(&"it leads nowhere"))?;
-                    // The other place has its own ways; a token is for the registry alone.
-                    token = String::new();
+                    let to = elsewhere(&at, &answer.headers).ok_or_else(|| unavailable(&at, "it leads nowhere"))?;
+                    // The other place has its own ways; what is shown is for the registry alone.
+                    shown = shown.filter(|_| to.authority() == at.authority());
+                    at = to;
                 }
                 StatusCode::NOT_FOUND => return Err(FetchError::NotFound(reference.to_string())),
-                status if status.is_success() => return Ok(body),
-                status => return Err(unavailable(&format!("{status}: {}", String::from_utf8_lossy(&body)))),
+                status if status.is_success() => return Ok(answer.body),
+                _ => return Err(refused(&at, &answer)),
             }
         }
-        Err(unavailable(&"it leads from one place to the next"))
+        Err(unavailable(&at, "it leads from one place to the next"))
     }
 
-    async fn ask(&self, at: &Uri, token: &str) -> Result<(StatusCode, HeaderMap, Bytes), FetchError> {
-        let host = at.authority().map(ToString::to_string).unwrap_or_default();
-        let https = self.https(&host, token).await?;
-        let path = at.path_and_query().map_or("/", |path| path.as_str());
-        https.call(Method::GET, path, MANIFEST_TYPE, None, Bytes::new()).await.map_err(|e| unavailable(&e))
+    /// What a registry asks to be shown.
+    async fn credential(
+        &self,
+        at: &Uri,
+        asked: &Answer,
+        repository: &str,
+        login: Option<&Login>,
+    ) -> Result<HeaderValue, FetchError> {
+        let shown = match Challenge::of(&asked.headers, repository) {
+            Some(Challenge::Basic) => login.and_then(basic),
+            Some(Challenge::Bearer(realm)) => bearer(&self.token(at, &realm, login).await?),
+            None => None,
+        };
+        shown.ok_or_else(|| refused(at, asked))
     }
 
-    async fn https(&self, host: &str, token: &str) -> Result<Https, FetchError> {
-        let directory = self.certificates.join(host);
-        let read = async |name: &str| tokio::fs::read_to_string(directory.join(name)).await.unwrap_or_default();
-        let mut authority = read("ca.crt").await;
-        for bundle in AUTHORITIES {
-            if let Ok(text) = tokio::fs::read_to_string(bundle).await {
-                authority.push_str(&text);
-                break;
-            }
+    async fn token(&self, at: &Uri, realm: &str, login: Option<&Login>) -> Result<String, FetchError> {
+        let service = realm.parse().ok().filter(|to| may_lead(at, to));
+        let service: Uri =
+            service.ok_or_else(|| unavailable(at, "it sends elsewhere for a token, where it is not safe"))?;
+        let shown = login.and_then(basic);
+        let answer = get(&self.certificates, &service, shown.as_ref(), MANIFEST_BYTES_MAX).await?;
+        if !answer.status.is_success() {
+            return Err(refused(&service, &answer));
         }
-        let (certificate, key) = (read("client.cert").await, read("client.key").await);
-        let (servers, token) = (vec![format!("https://{host}")], token.to_owned());
-        let whole = Kubeconfig { servers, authority, certificate, key, token };
-        Https::new(&whole).map_err(|e| unavailable(&e))
-    }
-
-    /// A token that anybody gets.
-    async fn token(&self, asked: &Challenge) -> Result<String, FetchError> {
-        let at: Uri = format!("{}?{}", asked.realm, asked.query).parse().map_err(|e| unavailable(&e))?;
-        let (status, _, body) = self.ask(&at, "").await?;
-        if !status.is_success() {
-            return Err(unavailable(&format!("no token: {status}")));
-        }
-        serde_json::from_slice::<Granted>(&body).map(|granted| granted.token).map_err(|e| unavailable(&e))
+        let granted = serde_json::from_slice::<Granted>(&answer.body);
+        granted.map(|granted| granted.token).map_err(|e| unavailable(&service, &e))
     }
 }
 
 #[async_trait]
 impl ImageSource for Registries {
-    async fn resolve(&self, reference: &Reference) -> Result<String, FetchError> {
-        let manifest = self.get(reference, &format!("manifests/{}", reference.version)).await?;
+    async fn resolve(&self, reference: &Reference, logins: &[Login]) -> Result<String, FetchError> {
+        let version = &reference.version;
+        let manifest = self.read(reference, &format!("manifests/{version}"), logins, MANIFEST_BYTES_MAX).await?;
+        if version.contains(':') && digest(&manifest) != *version {
+            return Err(FetchError::Unavailable(format!("the registry sent something other than {version}")));
+        }
         Artifact::layer_of(&manifest).ok_or_else(|| FetchError::NotAModule(reference.to_string()))
     }
 
-    async fn fetch(&self, reference: &Reference, digest: &str) -> Result<Bytes, FetchError> {
-        self.get(reference, &format!("blobs/{digest}")).await
+    async fn fetch(&self, reference: &Reference, digest: &str, logins: &[Login]) -> Result<Bytes, FetchError> {
+        self.read(reference, &format!("blobs/{digest}"), logins, MODULE_BYTES_MAX).await
     }
-}
-
-fn unavailable(why: &(impl ToString + ?Sized)) -> FetchError {
-    FetchError::Unavailable(format!("the registry: {}", why.to_string()))
 }
 
 /// The host of an image's registry, and the repository there.
@@ -134,69 +175,25 @@ fn place(reference: &Reference) -> (&str, String) {
 
 const DOCKER_HUB_NAME: &str = DOCKER_HUB.0;
 
-fn challenge(headers: &HeaderMap) -> Option<Challenge> {
-    let asked = headers.get(header::WWW_AUTHENTICATE)?.to_str().ok()?.strip_prefix("Bearer ")?;
-    let field = |name: &str| {
-        let (_, rest) = asked.split_once(&format!("{name}=\""))?;
-        rest.split_once('"').map(|(value, _)| value)
-    };
-    let realm = field("realm").filter(|realm| realm.starts_with("https://"))?.to_owned();
-    let query = ["service", "scope"].iter().filter_map(|name| Some(format!("{name}={}", field(name)?)));
-    Some(Challenge { realm, query: query.collect::<Vec<_>>().join("&") })
-}
-
-/// Where an answer leads: another HTTPS address, or a path of the same server.
+/// Where an answer leads.
 fn elsewhere(from: &Uri, headers: &HeaderMap) -> Option<Uri> {
     let location = headers.get(header::LOCATION)?.to_str().ok()?;
     if location.starts_with('/') {
-        return format!("https://{}{location}", from.authority()?).parse().ok();
+        return format!("{}://{}{location}", from.scheme_str()?, from.authority()?).parse().ok();
     }
-    location.parse().ok().filter(|to: &Uri| to.scheme_str() == Some("https"))
+    location.parse().ok().filter(|to| may_lead(from, to))
+}
+
+fn refused(at: &Uri, answer: &Answer) -> FetchError {
+    let Answer { status, body, .. } = answer;
+    let faults = serde_json::from_slice(body).map(|refusal: Refusal| refusal.errors).unwrap_or_default();
+    let said = faults.first().map(|Fault { code, message }| format!(": {code}: {message}")).unwrap_or_default();
+    let said: String = said.chars().take(REASON_CHARS_MAX).collect();
+    if matches!(*status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        return FetchError::Denied(format!("the registry at {} answers {status}{said}", at.host().unwrap_or_default()));
+    }
+    unavailable(at, &format!("{status}{said}"))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_lead_to_registries() {
-        let check = |name: &str, expected: (&str, &str)| {
-            let reference: Reference = name.parse().unwrap();
-            let (host, repository) = place(&reference);
-            assert_eq!((host, repository.as_str()), expected, "{name}");
-        };
-        check("hello:v1", ("registry-1.docker.io", "library/hello"));
-        check("team/hello", ("registry-1.docker.io", "team/hello"));
-        check("docker.io/team/hello", ("registry-1.docker.io", "team/hello"));
-        check("ghcr.io/team/hello:v1", ("ghcr.io", "team/hello"));
-        check("127.0.0.1:5000/hello:v1", ("127.0.0.1:5000", "hello"));
-    }
-
-    #[test]
-    fn a_registry_asks_for_a_token() {
-        let check = |text: &str, expected: Option<(&str, &str)>| {
-            let headers = HeaderMap::from_iter([(header::WWW_AUTHENTICATE, text.parse().unwrap())]);
-            let found = challenge(&headers).map(|found| (found.realm, found.query));
-            assert_eq!(found, expected.map(|(realm, query)| (realm.to_owned(), query.to_owned())), "{text}");
-        };
-        check(
-            r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:library/a:pull""#,
-            Some(("https://auth.docker.io/token", "service=registry.docker.io&scope=repository:library/a:pull")),
-        );
-        check(r#"Bearer realm="http://plain.example/token""#, None);
-        check(r#"Basic realm="https://a.example""#, None);
-    }
-
-    #[test]
-    fn an_answer_leads_elsewhere_over_https_only() {
-        let from: Uri = "https://a.example:5000/v2/x".parse().unwrap();
-        let check = |location: &str, expected: Option<&str>| {
-            let headers = HeaderMap::from_iter([(header::LOCATION, location.parse().unwrap())]);
-            let found = elsewhere(&from, &headers).map(|to| to.to_string());
-            assert_eq!(found.as_deref(), expected, "{location}");
-        };
-        check("/y?z=1", Some("https://a.example:5000/y?z=1"));
-        check("https://b.example/y", Some("https://b.example/y"));
-        check("http://b.example/y", None);
-    }
-}
+mod tests;

@@ -10,17 +10,14 @@ use wherry_api::k8s_openapi::api::core::v1::Taint;
 use wherry_api::taint::NO_SCHEDULE;
 use wherry_apiserver::RegistryConfig;
 use wherry_client::{Client, Kubeconfig};
-use wherry_image::Registries;
 
 use crate::config::{CommonArgs, JoinFlags};
 use crate::data_dir::DataDir;
-use crate::node::Surroundings;
+use crate::node::{Surroundings, registries};
 use crate::node_credentials::{NodeCredentials, Own};
 
 /// Keeps pods away that do not ask for a runtime of ours: Linux containers cannot run here.
 const TAINT: (&str, &str) = ("wherry.dev/runtime", "wasm");
-/// Below the data directory: whom to trust as an image registry, and what to present there.
-const CERTIFICATES: &str = "certs.d";
 
 /// That cluster, as far as a node is concerned, and the node's credentials there.
 pub fn enter(
@@ -42,7 +39,7 @@ pub fn enter(
     };
     let surroundings = Surroundings {
         client,
-        images: Arc::new(Registries::new(data.join(CERTIFICATES))),
+        images: Arc::new(registries(data)),
         linux_images: None,
         cluster_cidr: args.cluster_cidr,
         service_cidr: args.service_cidr.unwrap_or(RegistryConfig::SERVICE_CIDR),

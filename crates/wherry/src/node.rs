@@ -16,7 +16,7 @@ use wherry_api::k8s_openapi::api::core::v1::Taint;
 use wherry_api::kinds::Node as NodeObject;
 use wherry_base::{Backoff, Clock, Trigger};
 use wherry_client::{Client, Https};
-use wherry_image::{ImageSource, LinuxSource, RegistryClient};
+use wherry_image::{ImageSource, LinuxSource, Registries, RegistryClient, Sources};
 use wherry_proxy::{Proxy, Table};
 use wherry_sandbox::{Processes, SandboxConfig, Sandboxes};
 use wherry_tunnel::{OFFER, TunnelServer, Tunnels};
@@ -32,6 +32,8 @@ use crate::runtimes::{Linux, Modules};
 const REGISTER_MOST: Duration = Duration::from_secs(3);
 /// The first and the longest wait before a node asks again for a range of its pods.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+/// Below the data directory: whom to trust as an image registry, and what to present there.
+const CERTIFICATES: &str = "certs.d";
 const STOP_MORE: Duration = Duration::from_secs(5);
 
 /// A running node.
@@ -85,12 +87,18 @@ pub struct Surroundings {
 
 impl Surroundings {
     /// A cluster of Wherry's own, which says it all.
-    pub fn of(info: ClusterInfo, client: Client, images: Arc<Https>) -> Self {
-        let images = Arc::new(RegistryClient::new(images));
-        let linux_images = Some(Arc::clone(&images) as _);
+    pub fn of(info: ClusterInfo, client: Client, images: Arc<Https>, data: &DataDir) -> Self {
+        let cluster = Arc::new(RegistryClient::new(images));
+        let linux_images = Some(Arc::clone(&cluster) as _);
+        let images = Arc::new(Sources { cluster, others: registries(data) });
         let (cluster_cidr, service_cidr) = (Some(info.cluster_cidr), info.service_cidr);
         Self { client, images, linux_images, cluster_cidr, service_cidr, pod_cidr: None, taints: Vec::new() }
     }
+}
+
+/// All registries, by their names.
+pub fn registries(data: &DataDir) -> Registries {
+    Registries::new(data.join(CERTIFICATES))
 }
 
 /// What a node is started from.

@@ -251,7 +251,7 @@ impl Setting {
         info.check(&self.common)?;
         let kept = authority.is_none().then(|| Arc::clone(&self.data));
         let servers = Servers { node: name.to_owned(), given, users: vec![api, Arc::clone(&images)], kept };
-        let surroundings = Surroundings::of(info, client, images);
+        let surroundings = Surroundings::of(info, client, images, &self.data);
         Ok(Entered { surroundings, credentials, upkeep: Upkeep::Own { servers, authority } })
     }
 

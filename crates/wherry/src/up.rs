@@ -34,7 +34,7 @@ pub async fn up(args: UpArgs) -> anyhow::Result<()> {
     let client = master.client(Identity::node(name));
     let kubeconfig = setting.data().join(KUBECONFIG);
     let images = Https::with_tls(&Kubeconfig::load(&kubeconfig)?.servers, node_credentials.client_tls()?)?;
-    let surroundings = Surroundings::of(info, client, Arc::new(images));
+    let surroundings = Surroundings::of(info, client, Arc::new(images), setting.data());
     let node = setting.start_node(&args.node, &node_credentials, surroundings, of_node).await?;
     setting.keep(&node_credentials, authority, &master.drain());
     let admin = master.client(Identity::admin());

@@ -11,7 +11,6 @@ mod env;
 mod events;
 mod fence;
 mod lease;
-mod logins;
 pub mod logs;
 mod node;
 mod objects;

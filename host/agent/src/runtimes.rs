@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
+use wherry_api::image_name;
 use wherry_api::kinds::Pod;
-use wherry_runtime::{Availability, Image, ImageError, ImageRequest, Runtime, Survivor};
+use wherry_runtime::{Availability, Image, ImageError, ImageRequest, PullPolicy, Runtime, Survivor};
 
 /// How many images are remembered with the runtime that takes them.
 const REMEMBERED_MAX: usize = 4096;
@@ -43,13 +44,31 @@ impl Runtimes {
         self.all.iter().find(|runtime| runtime.name() == survivor.runtime)
     }
 
-    /// Makes an image of a pod ready in the runtime that takes it.
+    /// Makes an image of a pod ready in the runtime that takes it. An image of another registry than the cluster's that one of
+    /// them has is not looked for elsewhere, where the policy allows that.
     pub async fn prepare(
         &self,
         pod: &Pod,
         wanted: &ImageRequest<'_>,
     ) -> Result<(&Arc<dyn Runtime>, Image), ImageError> {
         let offered = self.of(pod).map_err(ImageError::Unusable)?;
+        let is_far = image_name::split_registry(wanted.reference).0.is_some();
+        if is_far && offered.len() > 1 && wanted.policy == PullPolicy::IfNotPresent {
+            let here = ImageRequest { policy: PullPolicy::Never, ..*wanted };
+            match self.offer(pod, offered, &here).await {
+                Err(ImageError::NeverPull(_)) => {}
+                found => return found,
+            }
+        }
+        self.offer(pod, offered, wanted).await
+    }
+
+    async fn offer<'a>(
+        &self,
+        pod: &Pod,
+        offered: &'a [Arc<dyn Runtime>],
+        wanted: &ImageRequest<'_>,
+    ) -> Result<(&'a Arc<dyn Runtime>, Image), ImageError> {
         let mut refusals = Vec::new();
         for runtime in self.in_order(offered, wanted.reference) {
             match runtime.prepare(wanted).await {

@@ -4,6 +4,7 @@
 //! that waits for its exit. The pod's object is kept as the bytes in which it came.
 
 mod adopt;
+mod image;
 mod last_words;
 mod report;
 mod set_up;

@@ -61,6 +61,9 @@ pub enum EngineError {
     /// No answer in time, or none that can be read.
     #[error("the container engine does not answer: {0}")]
     Silent(String),
+    /// What it does has not gone on for too long.
+    #[error("{0}")]
+    Stalled(String),
     /// There is no such container or image.
     #[error("{0}")]
     NotFound(String),
@@ -193,8 +196,8 @@ pub async fn next_step<T>(
     steps: &mut (impl Stream<Item = Result<T, ApiError>> + Unpin),
     what: &str,
 ) -> Result<Option<T>, EngineError> {
-    let silent = |_| EngineError::Silent(format!("{what} has stood still for {} s", STEP_MAX.as_secs()));
-    Ok(tokio::time::timeout(STEP_MAX, steps.next()).await.map_err(silent)?.transpose()?)
+    let stalled = |_| EngineError::Stalled(format!("{what} has stood still for {} s", STEP_MAX.as_secs()));
+    Ok(tokio::time::timeout(STEP_MAX, steps.next()).await.map_err(stalled)?.transpose()?)
 }
 
 /// `DOCKER_HOST` goes before all; an engine of another machine is of no use, for its containers have no network here.
@@ -226,6 +229,13 @@ mod tests {
         assert!(usual_sockets(Some("tcp://other:2375")).is_empty());
         assert_eq!(usual_sockets(None).len(), SOCKETS.len());
         assert_eq!(usual_sockets(Some("")).len(), SOCKETS.len());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_stands_still_is_ended() {
+        let mut steps = futures::stream::pending::<Result<(), ApiError>>();
+        let why = next_step(&mut steps, "the pull").await.unwrap_err();
+        assert_eq!(why.to_string(), "the pull has stood still for 60 s");
     }
 
     #[tokio::test]

@@ -4,15 +4,13 @@ use bollard::auth::DockerCredentials;
 use bollard::models::{CreateImageInfo, ImageInspect};
 use bollard::query_parameters::CreateImageOptions;
 use wherry_image::{Content, Reference};
-use wherry_runtime::{Image, ImageError, ImageKind, ImageRequest, Login, PullPolicy};
+use wherry_runtime::{Fetch, Image, ImageError, ImageKind, ImageRequest, Login, PullPolicy};
 
 use crate::engine::{ASK_MAX, Connected, EngineError, next_step, within};
 use crate::inner::Inner;
 use crate::load::load;
 use crate::progress::Progress;
 
-/// What the secrets of Docker's own registry name it.
-const DOCKER_HUB: [&str; 3] = ["docker.io", "index.docker.io", "registry-1.docker.io"];
 /// What engines say of a manifest that is of no Linux image.
 const OF_NO_LINUX_IMAGE: [&str; 3] = ["application/vnd.wasm", "unsupported media type", "mediaType in manifest"];
 
@@ -26,15 +24,20 @@ impl Inner {
         match (known, wanted.policy) {
             (Some(known), PullPolicy::IfNotPresent | PullPolicy::Never) => checked(name, known),
             (None, PullPolicy::Never) => Err(ImageError::NeverPull(name.to_owned())),
-            (known, _) => {
+            (known, PullPolicy::Always | PullPolicy::IfNotPresent) => {
+                (wanted.tell)(Fetch::Begun);
                 self.fetch(&engine, &reference, known, wanted).await?;
                 let fetched = find(&engine, &reference).await.map_err(|error| unusable(name, &error))?;
-                checked(name, fetched.ok_or_else(|| ImageError::Pull(format!("{name}: the engine has lost it again")))?)
+                let lost = || ImageError::Pull(format!("{name}: the engine has lost it again"));
+                let fetched = fetched.ok_or_else(lost)?;
+                let size_bytes = fetched.size.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or_default();
+                (wanted.tell)(Fetch::Done { size_bytes });
+                checked(name, fetched)
             }
         }
     }
 
-    /// From the cluster's registry, where that has it, or else by the engine from wherever its name says.
+    /// From the cluster's registry, where its name names no other and that has it, or else by the engine.
     async fn fetch(
         &self,
         engine: &Connected,
@@ -43,14 +46,15 @@ impl Inner {
         wanted: &ImageRequest<'_>,
     ) -> Result<(), ImageError> {
         let name = wanted.reference;
-        let Some(source) = &self.images else { return pull(engine, reference, wanted).await };
+        let own = self.images.as_ref().filter(|_| reference.registry.is_empty());
+        let Some(source) = own else { return pull(engine, reference, wanted).await };
         match source.content(reference).await {
             Ok(Content::Module) => Err(of_other_kind(name)),
             Ok(Content::Linux(image)) if known.is_some_and(|known| known.id.as_ref() == Some(&image.config.digest)) => {
                 Ok(())
             }
             Ok(Content::Linux(image)) => {
-                (wanted.progress)(format!("Loading image \"{name}\" from the cluster's registry"));
+                (wanted.tell)(Fetch::Underway(format!("Loading image \"{name}\" from the cluster's registry")));
                 let loaded = load(engine, source, reference, &image).await;
                 loaded.map_err(|error| ImageError::Pull(format!("failed to load image \"{name}\": {error}")))
             }
@@ -82,22 +86,22 @@ fn checked(name: &str, found: ImageInspect) -> Result<Image, ImageError> {
     Ok(Image { reference: name.to_owned(), digest, kind: ImageKind::Command })
 }
 
-/// Pulls an image, with each login that fits its registry, and last with none.
+/// Pulls an image, with each login that fits it in turn, or as anybody where none does.
 async fn pull(engine: &Connected, reference: &Reference, wanted: &ImageRequest<'_>) -> Result<(), ImageError> {
-    (wanted.progress)(format!("Pulling image \"{}\"", wanted.reference));
-    let logins = wanted.logins.iter().filter(|login| fits(login, reference));
-    let mut why = EngineError::Silent(String::new());
-    for login in logins.map(Some).chain([None]) {
+    let fitting = reference.logins(wanted.logins);
+    let logins: Vec<_> = if fitting.is_empty() { vec![None] } else { fitting.into_iter().map(Some).collect() };
+    let mut why = String::new();
+    for login in logins {
         match pull_as(engine, reference, login, wanted).await {
             Ok(()) => return Ok(()),
-            Err(error) => why = error,
+            Err(error) => why = error.to_string(),
         }
     }
-    let (name, text) = (wanted.reference, why.to_string());
-    if OF_NO_LINUX_IMAGE.iter().any(|words| text.contains(words)) {
+    let name = wanted.reference;
+    if OF_NO_LINUX_IMAGE.iter().any(|words| why.contains(words)) {
         return Err(of_other_kind(name));
     }
-    Err(ImageError::Pull(format!("failed to pull image \"{name}\": {text}")))
+    Err(ImageError::Pull(format!("failed to pull image \"{name}\": {why}")))
 }
 
 async fn pull_as(
@@ -117,7 +121,7 @@ async fn pull_as(
     let mut progress = Progress::new(wanted.reference);
     while let Some(step) = next_step(&mut steps, "the pull").await? {
         if let Some(told) = note(&mut progress, step) {
-            (wanted.progress)(told);
+            (wanted.tell)(Fetch::Underway(told));
         }
     }
     Ok(())
@@ -129,35 +133,6 @@ fn note(progress: &mut Progress, step: CreateImageInfo) -> Option<String> {
     progress.note(step.id?, bytes(detail.current)?, bytes(detail.total)?)
 }
 
-/// Whether a login is for the registry that an image comes from.
-fn fits(login: &Login, reference: &Reference) -> bool {
-    let place = login.registry.split_once("://").map_or(login.registry.as_str(), |(_, place)| place);
-    let host = place.split('/').next().unwrap_or_default();
-    match reference.registry.as_str() {
-        "" | "docker.io" => DOCKER_HUB.contains(&host),
-        registry => host == registry,
-    }
-}
-
 fn unusable(name: &str, error: &EngineError) -> ImageError {
     ImageError::Unusable(format!("failed to inspect image \"{name}\": {error}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn logins_are_for_their_registry() {
-        let check = |registry: &str, image: &str, expected: bool| {
-            let login = Login { registry: registry.into(), user: String::new(), password: String::new() };
-            assert_eq!(fits(&login, &image.parse().unwrap()), expected, "{registry} {image}");
-        };
-        check("https://index.docker.io/v1/", "nginx:1", true);
-        check("docker.io", "docker.io/team/web", true);
-        check("ghcr.io", "nginx:1", false);
-        check("ghcr.io", "ghcr.io/team/web", true);
-        check("https://ghcr.io/v2/", "ghcr.io/team/web", true);
-        check("ghcr.io:5000", "ghcr.io/team/web", false);
-    }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 /// How many layers of an image are counted.
 const LAYERS_MAX: usize = 512;
-/// A pull is told of at each further tenth that has come.
-const PARTS: u64 = 10;
+/// A pull is told of at each further quarter that has come: a few times.
+const PARTS: u64 = 4;
 
 /// The layers of an image, and how much of each has come.
 pub struct Progress {
@@ -42,15 +42,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_tenth_is_told_once() {
+    fn each_quarter_is_told_once() {
         let mut progress = Progress::new("i");
         assert_eq!(progress.note("a".into(), 0, 10_000_000), None);
-        assert_eq!(progress.note("a".into(), 2_000_000, 10_000_000).unwrap(), "Pulling image \"i\": 2 of 10 MB");
-        assert_eq!(progress.note("a".into(), 2_500_000, 10_000_000), None);
+        assert_eq!(progress.note("a".into(), 3_000_000, 10_000_000).unwrap(), "Pulling image \"i\": 3 of 10 MB");
+        assert_eq!(progress.note("a".into(), 4_500_000, 10_000_000), None);
         // Another layer makes the whole larger.
         assert_eq!(progress.note("b".into(), 0, 10_000_000), None);
-        assert_eq!(progress.note("b".into(), 9_000_000, 10_000_000).unwrap(), "Pulling image \"i\": 12 of 20 MB");
-        assert_eq!(progress.note("a".into(), 10_000_000, 10_000_000).unwrap(), "Pulling image \"i\": 19 of 20 MB");
+        assert_eq!(progress.note("b".into(), 9_000_000, 10_000_000).unwrap(), "Pulling image \"i\": 14 of 20 MB");
+        assert_eq!(progress.note("a".into(), 9_500_000, 10_000_000).unwrap(), "Pulling image \"i\": 19 of 20 MB");
+        assert_eq!(progress.note("a".into(), 10_000_000, 10_000_000), None);
         assert_eq!(progress.note("b".into(), 10_000_000, 10_000_000), None);
         assert_eq!(Progress::new("i").note("a".into(), 0, 0), None);
     }

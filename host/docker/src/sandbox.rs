@@ -246,7 +246,7 @@ pub fn pid_of(found: &ContainerInspectResponse) -> Option<i32> {
 pub fn failed(error: &EngineError) -> StartError {
     let reason = match error {
         EngineError::Absent(_) | EngineError::Silent(_) | EngineError::NotRoot => "ContainerCreating",
-        EngineError::NotFound(_) | EngineError::Refused(_) => "RunContainerError",
+        EngineError::NotFound(_) | EngineError::Refused(_) | EngineError::Stalled(_) => "RunContainerError",
     };
     StartError { reason, message: error.to_string() }
 }

@@ -6,7 +6,7 @@ use std::io;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{Image, ImageError, PullPolicy, Runtime};
+use crate::{Image, ImageError, ImageRequest, Runtime};
 
 /// A module's compiled code.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub trait Codegen: Send + Sync + 'static {
 #[async_trait]
 pub trait Compiler: Send + Sync + 'static {
     /// Present, checked, compiled. The pull policy means what it means in Kubernetes.
-    async fn prepare(&self, reference: &str, policy: PullPolicy) -> Result<Image, ImageError>;
+    async fn prepare(&self, wanted: &ImageRequest<'_>) -> Result<Image, ImageError>;
 
     /// The code of an image that was prepared, its signature checked.
     fn code(&self, digest: &str) -> io::Result<Code>;

@@ -1,5 +1,7 @@
 //! Images, as far as the agent sees them.
 
+use wherry_api::Login;
+
 /// When an image is fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PullPolicy {
@@ -20,32 +22,29 @@ pub struct ImageRequest<'a> {
     pub policy: PullPolicy,
     /// The pod's logins at registries, in their order.
     pub logins: &'a [Login],
-    /// Is told, in sentences, that the image is fetched and how far that is.
-    pub progress: &'a (dyn Fn(String) + Send + Sync),
+    /// Is told how it goes.
+    pub tell: &'a (dyn Fn(Fetch) + Send + Sync),
 }
 
 impl<'a> ImageRequest<'a> {
     /// A request by nobody in particular.
     pub fn new(reference: &'a str, policy: PullPolicy) -> Self {
-        Self { reference, policy, logins: &[], progress: &|_| {} }
+        Self { reference, policy, logins: &[], tell: &|_| {} }
     }
 }
 
-/// A login at a registry, of an `imagePullSecret`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Login {
-    /// The registry, as the secret names it: a host, or a URL.
-    pub registry: String,
-    /// Who.
-    pub user: String,
-    /// The password.
-    pub password: String,
-}
-
-impl std::fmt::Debug for Login {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Login").field("registry", &self.registry).field("user", &self.user).finish_non_exhaustive()
-    }
+/// How it goes to make an image ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fetch {
+    /// It is being fetched; said once or more often.
+    Begun,
+    /// How far that is, in a sentence.
+    Underway(String),
+    /// The image is ready, whether or not it had to be fetched; its size.
+    Done {
+        /// In bytes.
+        size_bytes: u64,
+    },
 }
 
 /// An image that is ready to start.

@@ -20,12 +20,13 @@ pub use buffer::LogBuffer;
 pub use code::{Code, Codegen, Compiler, GivenCode};
 pub use container::{Container, ContainerSpec, Exit, ExitReason, Limits, Mount, PodRef, Usage};
 pub use exec::{AttachSpec, Attached, ExecError, ExecSpec, Process, TerminalSize};
-pub use image::{Image, ImageError, ImageKind, ImageRequest, Login, PullPolicy};
+pub use image::{Fetch, Image, ImageError, ImageKind, ImageRequest, PullPolicy};
 pub use lines::LogLines;
 pub use logs::{LOG_FILE_BYTES_MAX, LOG_FILES_MAX, LogSink, StdStream};
 pub use mounts::{Staged, stage};
 pub use security::Security;
 pub use survivor::{Adoption, Survivor};
+pub use wherry_api::Login;
 
 use std::path::PathBuf;
 use std::sync::Arc;

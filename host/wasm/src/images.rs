@@ -17,7 +17,7 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tokio::sync::{OnceCell, Semaphore};
 use wherry_image::{FetchError, ImageSource, ModuleKind, Reference};
-use wherry_runtime::{Code, Codegen, Compiler, Image, ImageError, ImageKind, PullPolicy};
+use wherry_runtime::{Code, Codegen, Compiler, Fetch, Image, ImageError, ImageKind, ImageRequest, PullPolicy};
 
 use crate::codes::Form;
 use crate::compile::parse;
@@ -83,13 +83,16 @@ impl Images {
     }
 
     /// Makes a module ready: found or fetched by the policy, checked, compiled.
-    pub(crate) async fn prepare(&self, name: &str, policy: PullPolicy, epochs: bool) -> Result<Image, ImageError> {
+    pub(crate) async fn prepare(&self, wanted: &ImageRequest<'_>, epochs: bool) -> Result<Image, ImageError> {
+        let name = wanted.reference;
         let reference: Reference = name.parse().map_err(|_| ImageError::BadName(name.to_owned()))?;
-        let digest = self.digest(&reference, policy).await?;
-        let kind = match self.form(&reference, &digest, policy, epochs).await?.kind {
+        let digest = self.digest(&reference, wanted).await?;
+        let kind = match self.form(&reference, &digest, wanted, epochs).await?.kind {
             ModuleKind::Http2 | ModuleKind::Http3 => ImageKind::Http,
             _ => ImageKind::Command,
         };
+        let size_bytes = fs::metadata(self.module_file(&digest)).map_or(0, |file| file.len());
+        (wanted.tell)(Fetch::Done { size_bytes });
         Ok(Image { reference: name.to_owned(), digest, kind })
     }
 
@@ -105,18 +108,18 @@ impl Images {
         Arc::clone(compiled.entry((digest.to_owned(), epochs)).or_default())
     }
 
-    async fn digest(&self, reference: &Reference, policy: PullPolicy) -> Result<String, ImageError> {
+    async fn digest(&self, reference: &Reference, wanted: &ImageRequest<'_>) -> Result<String, ImageError> {
         let name = reference.to_string();
-        let known = self.known_digest(&name);
-        match (policy, known) {
-            (PullPolicy::IfNotPresent | PullPolicy::Never, Some(digest)) => Ok(digest),
-            (PullPolicy::Never, None) => Err(ImageError::NeverPull(name)),
-            (_, _) => {
-                let digest = self.source.resolve(reference).await.map_err(|e| pull_error(&name, &e))?;
-                self.remember(&name, &digest);
-                Ok(digest)
-            }
+        match (wanted.policy, self.known_digest(&name)) {
+            (PullPolicy::IfNotPresent | PullPolicy::Never, Some(digest)) => return Ok(digest),
+            (PullPolicy::Never, None) => return Err(ImageError::NeverPull(name)),
+            // What the cluster's registry has not may be a Linux image that is here: fetching begins with the module then.
+            (PullPolicy::IfNotPresent, None) if reference.registry.is_empty() => {}
+            (PullPolicy::Always | PullPolicy::IfNotPresent, _) => (wanted.tell)(Fetch::Begun),
         }
+        let digest = self.source.resolve(reference, wanted.logins).await.map_err(|e| pull_error(&name, &e))?;
+        self.remember(&name, &digest);
+        Ok(digest)
     }
 
     fn known_digest(&self, name: &str) -> Option<String> {
@@ -147,7 +150,7 @@ impl Images {
         &self,
         reference: &Reference,
         digest: &str,
-        policy: PullPolicy,
+        wanted: &ImageRequest<'_>,
         epochs: bool,
     ) -> Result<Form, ImageError> {
         let cell = self.cell(digest, epochs);
@@ -158,7 +161,7 @@ impl Images {
             if let Some(kept) = blocking(move || Ok(kept(&its_key, &its_place))).await.map_err(unusable)? {
                 return Ok(kept);
             }
-            let module = self.module(reference, digest, policy).await?;
+            let module = self.module(reference, digest, wanted).await?;
             let _turn = self.compiling.acquire().await;
             let answer = self.codegen.generate(module, epochs).await.map_err(unusable)?;
             blocking(move || keep(&key, &place, &answer, epochs)).await.map_err(unusable)
@@ -166,7 +169,12 @@ impl Images {
         Ok(compiled.await?.form)
     }
 
-    async fn module(&self, reference: &Reference, digest: &str, policy: PullPolicy) -> Result<Bytes, ImageError> {
+    async fn module(
+        &self,
+        reference: &Reference,
+        digest: &str,
+        wanted: &ImageRequest<'_>,
+    ) -> Result<Bytes, ImageError> {
         let file = self.module_file(digest);
         if let Ok(bytes) = fs::read(&file)
             && digest_of(&bytes) == digest
@@ -174,10 +182,12 @@ impl Images {
             return Ok(bytes.into());
         }
         let name = reference.to_string();
-        if policy == PullPolicy::Never {
+        if wanted.policy == PullPolicy::Never {
             return Err(ImageError::NeverPull(name));
         }
-        let bytes = self.source.fetch(reference, digest).await.map_err(|e| pull_error(&name, &e))?;
+        (wanted.tell)(Fetch::Begun);
+        let bytes = self.source.fetch(reference, digest, wanted.logins).await;
+        let bytes = bytes.map_err(|e| pull_error(&name, &e))?;
         if digest_of(&bytes) != digest {
             return Err(ImageError::Pull(format!("{name}: the registry sent something other than {digest}")));
         }
@@ -210,8 +220,8 @@ fn pull_error(name: &str, error: &FetchError) -> ImageError {
 
 #[async_trait]
 impl Compiler for ImageCompiler {
-    async fn prepare(&self, reference: &str, policy: PullPolicy) -> Result<Image, ImageError> {
-        self.images.prepare(reference, policy, self.epochs).await
+    async fn prepare(&self, wanted: &ImageRequest<'_>) -> Result<Image, ImageError> {
+        self.images.prepare(wanted, self.epochs).await
     }
 
     fn code(&self, digest: &str) -> io::Result<Code> {

@@ -198,7 +198,7 @@ impl Runtime for WasmRuntime {
     async fn prepare(&self, wanted: &ImageRequest<'_>) -> Result<Image, ImageError> {
         let reference = wanted.reference;
         let images = self.images.as_ref().ok_or_else(|| ImageError::NeverPull(reference.to_owned()))?;
-        let image = images.prepare(reference, wanted.policy, true).await?;
+        let image = images.prepare(wanted, true).await?;
         if self.codes.get(&image.digest).is_none() {
             let unusable = |why: String| ImageError::Unusable(format!("{reference}: {why}"));
             let code = images.code(&image.digest, true).map_err(|error| unusable(error.to_string()))?;

@@ -19,6 +19,7 @@ mod pod_security;
 mod read;
 mod runtime_class;
 mod service;
+mod service_account;
 mod subresource;
 mod tolerations;
 mod transport;

@@ -66,7 +66,7 @@ pub fn scene(stage: &Stage<'_>) {
                 "  ContainersReady             True",
                 "    SecretName:  hidden",
                 "QoS Class:       Burstable",
-                "Container image \"hello-http:v1\" already present on machine",
+                "image \"hello-http:v1\"",
                 "Created container: web",
                 "Started container web",
             ],

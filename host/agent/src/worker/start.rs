@@ -5,13 +5,12 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::{Container as ContainerFields, PodSpec};
 use wherry_api::kinds::Pod;
 use wherry_api::{References, quantity};
-use wherry_runtime::{Container, ContainerSpec, Image, ImageRequest, Limits, Login, PullPolicy, Runtime, StartError};
+use wherry_runtime::{Container, ContainerSpec, Image, Limits, StartError};
 
 use super::Worker;
 use crate::context::random_id;
 use crate::downward::Facts;
 use crate::env::{self, Words};
-use crate::logins::logins;
 use crate::logs::ContainerLog;
 use crate::objects;
 use crate::pod::{Event, Hindrance};
@@ -94,7 +93,8 @@ impl Worker {
         let config = |message| failed(CONFIG_ERROR, message);
         let words = self.words(pod, spec, fields).await.map_err(config)?;
         let (id, log) = (random_id(&self.context.rng), self.open_log(index, fields));
-        let spec = self.container_spec(spec, fields, image, words, (&id, &log)).map_err(config)?;
+        let spec =
+            self.container_spec(spec, fields, image, words, (&id, &log)).map_err(config)?;
         let container = runtime.start(spec).await.map_err(|error| {
             log.end();
             let is_hindrance = error.is_hindrance();
@@ -102,45 +102,6 @@ impl Worker {
             if is_hindrance { failed(reason, message) } else { Event::StartFailed { index, reason, message } }
         })?;
         Ok(Started { container, log, id: format!("{}://{id}", runtime.name()), digest })
-    }
-
-    /// The container's image, made ready, and the runtime that took it.
-    async fn image(
-        &self,
-        pod: &Pod,
-        index: usize,
-        fields: &ContainerFields,
-    ) -> Result<(Arc<dyn Runtime>, Image), Hindrance> {
-        let reference = fields.image.as_deref().unwrap_or_default();
-        let policy = match fields.image_pull_policy.as_deref() {
-            Some("Always") => PullPolicy::Always,
-            Some("Never") => PullPolicy::Never,
-            _ => PullPolicy::IfNotPresent,
-        };
-        let init =
-            self.inspect(|state| state.outline.containers.get(index).is_some_and(|o| o.role != crate::pod::Role::Main));
-        let tell = |reason, message| {
-            self.context.recorder.pod(&self.pod, Some((&fields.name, init)), false, reason, message);
-        };
-        let logins = self.logins(pod).await.map_err(|message| Hindrance { reason: CONFIG_ERROR, message })?;
-        if policy == PullPolicy::Always {
-            tell("Pulling", format!("Pulling image \"{reference}\""));
-        }
-        let progress = |message| tell("Pulling", message);
-        let wanted = ImageRequest { reference, policy, logins: &logins, progress: &progress };
-        let ready = self.context.runtimes.prepare(pod, &wanted).await;
-        let (runtime, image) =
-            ready.map_err(|error| Hindrance { reason: error.reason(), message: error.to_string() })?;
-        tell("Pulled", format!("Container image \"{reference}\" already present on machine"));
-        Ok((Arc::clone(runtime), image))
-    }
-
-    async fn logins(&self, pod: &Pod) -> Result<Vec<Login>, String> {
-        let named = pod.spec.iter().flat_map(|spec| spec.image_pull_secrets.iter().flatten());
-        let secrets = named.map(|secret| secret.name.clone()).collect();
-        let names = References { secrets, ..References::default() };
-        let found = objects::fetch(&self.context.client, &self.pod.namespace, &names).await;
-        found.map(|found| logins(found.secrets.values())).map_err(|error| error.to_string())
     }
 
     async fn words(&self, pod: &Pod, spec: &PodSpec, fields: &ContainerFields) -> Result<Words, String> {

@@ -153,7 +153,7 @@ impl Runtime for SandboxRuntime {
     }
 
     async fn prepare(&self, wanted: &ImageRequest<'_>) -> Result<Image, ImageError> {
-        self.config.compiler.prepare(wanted.reference, wanted.policy).await
+        self.config.compiler.prepare(wanted).await
     }
 
     async fn start(&self, mut spec: ContainerSpec) -> Result<Arc<dyn Container>, StartError> {

@@ -381,7 +381,8 @@ struct Given;
 
 #[async_trait]
 impl Compiler for Given {
-    async fn prepare(&self, reference: &str, _: PullPolicy) -> Result<Image, ImageError> {
+    async fn prepare(&self, wanted: &ImageRequest<'_>) -> Result<Image, ImageError> {
+        let reference = wanted.reference;
         Ok(Image { reference: reference.into(), digest: reference.into(), kind: ImageKind::Command })
     }
 

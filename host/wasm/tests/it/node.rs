@@ -14,7 +14,7 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use wherry_image::{FetchError, ImageSource, Reference};
 use wherry_runtime::{
-    Codegen, Container, ContainerSpec, Exit, ImageRequest, Limits, LogSink, Mount, PodRef, PullPolicy, Runtime,
+    Codegen, Container, ContainerSpec, Exit, ImageRequest, Limits, LogSink, Login, Mount, PodRef, PullPolicy, Runtime,
     Security, StartError, StdStream,
 };
 use wherry_vnet::{
@@ -122,12 +122,12 @@ impl Codegen for InProcess {
 
 #[async_trait]
 impl ImageSource for Examples {
-    async fn resolve(&self, reference: &Reference) -> Result<String, FetchError> {
+    async fn resolve(&self, reference: &Reference, _: &[Login]) -> Result<String, FetchError> {
         let hash = Sha256::digest(module(reference)?);
         Ok(hash.iter().fold("sha256:".to_owned(), |text, byte| text + &format!("{byte:02x}")))
     }
 
-    async fn fetch(&self, reference: &Reference, _: &str) -> Result<Bytes, FetchError> {
+    async fn fetch(&self, reference: &Reference, _: &str, _: &[Login]) -> Result<Bytes, FetchError> {
         module(reference).map(Bytes::from_static)
     }
 }

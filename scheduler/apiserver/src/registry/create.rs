@@ -9,7 +9,7 @@ use wherry_store::{Command, Conflict, Expect, ProposeError};
 use super::object::{check_type, is_deleting, meta, refused, set_meta};
 use super::{
     Registry, Target, WRITE_TRIES_MAX, WriteOptions, Written, addresses, encoded, ingress, pod_security, runtime_class,
-    unwritten,
+    service_account, unwritten,
 };
 use crate::restriction;
 
@@ -57,6 +57,7 @@ impl Registry {
     ) -> Result<Written, Error> {
         let name = meta(&object, "name").to_owned();
         runtime_class::add(self, resource, &mut object)?;
+        service_account::add(self, resource, &mut object)?;
         self.inner.config.tolerations.add(resource, &mut object);
         let admitted = (resource.admit)(Write::Create, options.field_validation, None, object);
         let mut admitted = admitted.map_err(|e| refused(resource, &name, e))?;
