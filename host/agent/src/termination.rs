@@ -1,10 +1,12 @@
 //! A container's last words: `terminationMessagePath` and `terminationMessagePolicy`.
 //!
-//! A module sees a directory for its message only where its pod names a path of its own: no default gives a guest a file.
-//! What a guest leaves there is not trusted: no link is followed, and only its end is read.
+//! A Linux container has a file there, as a kubelet gives it one. A module has nothing but what is mounted, and no default gives a guest
+//! a file: it sees a directory for its message, and only where its pod names a path of its own. What a guest leaves there is not
+//! trusted: no link is followed, and only its end is read.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use futures::StreamExt;
@@ -17,37 +19,51 @@ use crate::logs::ReadOptions;
 
 /// What Kubernetes fills in where a pod names no path.
 const PATH_DEFAULT: &str = "/dev/termination-log";
+const MESSAGE_MODE: u32 = 0o666;
 /// How much of a message is kept, from its end.
 const MESSAGE_BYTES_MAX: u64 = 4096;
 /// How much of a log stands in for a message.
 const LOG_LINES_MAX: u64 = 80;
 const LOG_BYTES_MAX: usize = 2048;
 
-/// The directory that a container writes its message in, made and empty; none where its pod names no path, or a volume
-/// is mounted there. Does blocking I/O.
-pub fn mount(folder: &Path, fields: &Container, mounts: &[Mount]) -> Result<Option<Mount>, String> {
-    let Some((guest, name)) = own_path(fields).and_then(|path| path.rsplit_once('/')) else { return Ok(None) };
-    let guest = if guest.is_empty() { "/" } else { guest };
-    if name.is_empty() || mounts.iter().any(|mount| mount.guest.trim_end_matches('/') == guest) {
+/// What a container's message is written into, made and empty; none where a volume is mounted there, and for what has no root of its
+/// own (`has_root`) where the pod names no path. Does blocking I/O.
+pub fn mount(folder: &Path, fields: &Container, mounts: &[Mount], has_root: bool) -> Result<Option<Mount>, String> {
+    let Some((path, directory, name)) = place(fields).filter(|(path, ..)| has_root || *path != PATH_DEFAULT) else {
+        return Ok(None);
+    };
+    let guest = if has_root { path } else { directory };
+    if mounts.iter().any(|mount| mount.guest.trim_end_matches('/') == guest.trim_end_matches('/')) {
         return Ok(None);
     }
     let host = folder.join(&fields.name);
+    let file = host.join(name);
     let fresh = || {
         let _absent = fs::remove_dir_all(&host);
-        fs::create_dir_all(&host)
+        fs::create_dir_all(&host)?;
+        if has_root {
+            fs::write(&file, "")?;
+            // Whoever the container runs as.
+            fs::set_permissions(&file, fs::Permissions::from_mode(MESSAGE_MODE))?;
+        }
+        io::Result::Ok(())
     };
     fresh().map_err(|error| format!("terminationMessagePath: {}: {error}", host.display()))?;
+    let host = if has_root { file } else { host };
     Ok(Some(Mount { host, guest: guest.to_owned(), read_only: false }))
 }
 
 /// Where a container's message is read from.
 pub fn file(folder: &Path, fields: &Container) -> Option<PathBuf> {
-    let (_, name) = own_path(fields)?.rsplit_once('/')?;
+    let (_, _, name) = place(fields)?;
     Some(folder.join(&fields.name).join(name))
 }
 
-fn own_path(fields: &Container) -> Option<&str> {
-    fields.termination_message_path.as_deref().filter(|path| *path != PATH_DEFAULT && path.starts_with('/'))
+/// The message's path, its directory and its name there.
+fn place(fields: &Container) -> Option<(&str, &str, &str)> {
+    let path = fields.termination_message_path.as_deref().unwrap_or(PATH_DEFAULT);
+    let (directory, name) = path.rsplit_once('/').filter(|_| path.starts_with('/'))?;
+    (!matches!(name, "" | "." | "..")).then_some((path, if directory.is_empty() { "/" } else { directory }, name))
 }
 
 /// Whether the end of the log stands in for a message that there is not.
@@ -109,19 +125,25 @@ mod tests {
     }
 
     #[test]
-    fn only_a_path_of_ones_own_has_a_directory() {
+    fn a_message_has_a_file_or_for_a_module_a_directory() {
         let folder = tempfile::tempdir().unwrap();
         let volume = Mount { host: "/v".into(), guest: "/var/log/".into(), read_only: false };
-        for (path, guest) in [
-            (PATH_DEFAULT, None),
-            ("/run/message", Some("/run")),
-            ("/message", Some("/")),
-            ("/var/log/message", None),
-            ("/run/", None),
-            ("message", None),
+        for (path, module, linux) in [
+            (PATH_DEFAULT, None, Some(PATH_DEFAULT)),
+            ("/run/message", Some("/run"), Some("/run/message")),
+            ("/message", Some("/"), Some("/message")),
+            ("/var/log/message", None, Some("/var/log/message")),
+            ("/var/log", Some("/var"), None),
+            ("/run/", None, None),
+            ("/run/..", None, None),
+            ("message", None, None),
         ] {
-            let mounted = mount(folder.path(), &container(path), std::slice::from_ref(&volume)).unwrap();
-            assert_eq!(mounted.map(|mount| mount.guest).as_deref(), guest, "{path}");
+            for (has_root, guest) in [(false, module), (true, linux)] {
+                let mounted = mount(folder.path(), &container(path), std::slice::from_ref(&volume), has_root).unwrap();
+                let is_file = mounted.as_ref().is_some_and(|mount| mount.host.is_file());
+                assert_eq!(is_file, has_root && guest.is_some(), "{path}");
+                assert_eq!(mounted.map(|mount| mount.guest).as_deref(), guest, "{path}");
+            }
         }
     }
 
@@ -131,11 +153,11 @@ mod tests {
         let fields = container("/run/message");
         let path = file(folder.path(), &fields).unwrap();
         assert_eq!(read(&path), "");
-        mount(folder.path(), &fields, &[]).unwrap();
+        mount(folder.path(), &fields, &[], false).unwrap();
         fs::write(&path, "x".repeat(5000) + "end").unwrap();
         let text = read(&path);
         assert!(text.len() == 4096 && text.ends_with("end"));
-        mount(folder.path(), &fields, &[]).unwrap();
+        mount(folder.path(), &fields, &[], false).unwrap();
         assert_eq!(read(&path), "", "each run begins with none");
         symlink("/etc/hostname", &path).unwrap();
         assert_eq!(read(&path), "");

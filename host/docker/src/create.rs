@@ -36,13 +36,16 @@ pub struct Resolver {
 pub fn sandbox(spec: &ContainerSpec, resolver: &Resolver, owner: &Owner) -> ContainerCreateBody {
     let Resolver { address, domain } = resolver;
     let search = [format!("{}.svc.{domain}", spec.pod.namespace), format!("svc.{domain}"), (*domain).to_owned()];
+    let hosts = spec.network.hosts().iter().map(|(name, address)| format!("{name}:{address}"));
+    let own = format!("{}:{}", spec.hostname, spec.network.address());
     let host = HostConfig {
         network_mode: Some("none".to_owned()),
         ipc_mode: Some("shareable".to_owned()),
         dns: Some(vec![address.to_string()]),
         dns_search: Some(search.to_vec()),
         dns_options: Some(vec!["ndots:5".to_owned()]),
-        extra_hosts: Some(vec![format!("{}:{}", spec.hostname, spec.network.address())]),
+        // One file for all of the pod's containers.
+        extra_hosts: Some(std::iter::once(own).chain(hosts).collect()),
         readonly_rootfs: Some(true),
         cap_drop: Some(vec!["ALL".to_owned()]),
         security_opt: Some(vec!["no-new-privileges".to_owned()]),

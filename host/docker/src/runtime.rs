@@ -109,6 +109,10 @@ impl Runtime for DockerRuntime {
         Some(self.0.engine.availability())
     }
 
+    fn has_root(&self) -> bool {
+        true
+    }
+
     async fn prepare(&self, wanted: &ImageRequest<'_>) -> Result<Image, ImageError> {
         self.0.prepare(wanted).await
     }

@@ -45,6 +45,11 @@ pub trait Runtime: Send + Sync + 'static {
         None
     }
 
+    /// Whether its containers have a file system of their own, which a file can be mounted into; else they have nothing but mounts.
+    fn has_root(&self) -> bool {
+        false
+    }
+
     /// Makes an image ready to start: present, checked, compiled.
     async fn prepare(&self, wanted: &ImageRequest<'_>) -> Result<Image, ImageError>;
 

@@ -6,7 +6,7 @@ mod ports;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -37,6 +37,8 @@ pub struct Namespace {
     address: IpAddr,
     egress: Egress,
     pub(crate) patience: Patience,
+    /// Names of the pod's own, and their addresses.
+    hosts: OnceLock<Vec<(String, IpAddr)>>,
     ports: Mutex<Ports>,
 }
 
@@ -50,7 +52,8 @@ enum At {
 
 impl Namespace {
     pub(crate) fn new(network: Arc<Network>, pod: PodIdentity, address: IpAddr, egress: Egress) -> Self {
-        Self { network, pod, address, egress, patience: Patience::default(), ports: Mutex::default() }
+        let (patience, hosts, ports) = (Patience::default(), OnceLock::new(), Mutex::default());
+        Self { network, pod, address, egress, patience, hosts, ports }
     }
 
     /// The pod's address.
@@ -66,6 +69,16 @@ impl Namespace {
     /// How much longer than the node's gate says the pod may be reached by others; for ever at first.
     pub fn set_patience(&self, patience: Duration) {
         self.patience.set(patience);
+    }
+
+    /// Names that mean something in this pod only, as in a hosts file. The first call counts.
+    pub fn set_hosts(&self, hosts: Vec<(String, IpAddr)>) {
+        let _known = self.hosts.set(hosts);
+    }
+
+    /// Those names, and their addresses.
+    pub fn hosts(&self) -> &[(String, IpAddr)] {
+        self.hosts.get().map_or(&[], Vec::as_slice)
     }
 
     /// Whether the pod may leave the cluster.
@@ -107,7 +120,7 @@ impl Namespace {
         }
     }
 
-    /// What a name means here: `localhost`, the pod's own name, Services; the world's names only with egress.
+    /// What a name means here: `localhost`, the pod's own name, those of its hosts, Services; the world's names only with egress.
     pub async fn resolve(&self, name: &str) -> Result<Vec<IpAddr>, Resolution> {
         if let Some(uplink) = self.network.uplink() {
             return match self.resolve_in_cluster(name) {
@@ -255,6 +268,11 @@ impl Namespace {
         }
         if plain.eq_ignore_ascii_case(&self.pod.name) {
             return Resolution::Addresses(vec![self.address]);
+        }
+        let own = self.hosts().iter().filter(|(host, _)| plain.eq_ignore_ascii_case(host));
+        let own: Vec<_> = own.map(|(_, address)| *address).collect();
+        if !own.is_empty() {
+            return Resolution::Addresses(own);
         }
         self.network.services().resolve(&self.pod.namespace, name)
     }

@@ -7,7 +7,7 @@ use wherry_runtime::{Adoption, Exit, ExitReason, PodRef, Survivor};
 use wherry_vnet::Namespace;
 
 use super::Worker;
-use super::set_up::{egress, identity};
+use super::set_up::{egress, hosts, identity};
 use super::start::{container_at, limits};
 use crate::context::Context;
 use crate::fence;
@@ -35,6 +35,7 @@ impl Inheritance {
         }
         let network = context.network.namespace_at(identity(name), egress(pod), address)?;
         network.set_patience(fence::patience(pod));
+        network.set_hosts(hosts(pod));
         Some(Self { network, survivors })
     }
 

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::HostAlias;
 use wherry_api::kinds::Pod;
 use wherry_api::{Error, References};
 use wherry_runtime::PodRef;
@@ -105,6 +106,7 @@ impl Worker {
             retry: true,
         })?;
         network.set_patience(fence::patience(pod));
+        network.set_hosts(hosts(pod));
         let address = network.address();
         live.network = Some(network);
         Ok(address)
@@ -150,6 +152,17 @@ pub(super) fn identity(pod: &PodRef) -> PodIdentity {
     PodIdentity { namespace, name, uid }
 }
 
+/// The pod's `hostAliases`; what is no address was refused with the pod.
+pub(super) fn hosts(pod: &Pod) -> Vec<(String, IpAddr)> {
+    let aliases = pod.spec.iter().flat_map(|spec| spec.host_aliases.iter().flatten());
+    let of_alias = |alias: &HostAlias| {
+        let address = alias.ip.parse().ok();
+        let names = alias.hostnames.clone().unwrap_or_default().into_iter();
+        names.filter_map(move |name| Some((name, address?))).collect::<Vec<_>>()
+    };
+    aliases.flat_map(of_alias).collect()
+}
+
 /// Whether the pod may leave the cluster.
 pub(super) fn egress(pod: &Pod) -> Egress {
     let annotations = pod.metadata.annotations.as_ref();
@@ -170,7 +183,8 @@ fn refuse(context: &Context, pod: &Pod) -> Result<(), Failure> {
         retry: false,
     };
     if pod.spec.as_ref().is_some_and(|spec| spec.host_network == Some(true)) {
-        let message = "hostNetwork: true is not supported: modules have the pod network, in user space";
+        let message = "hostNetwork: true is not supported: pods, of modules and of Linux images alike, have the pod network; \
+                       a NodePort or an Ingress reaches them at the node's address";
         return Err(refused("HostNetworkUnsupported", message.into()));
     }
     context.runtimes.of(pod).map(drop).map_err(|message| refused("RuntimeClassUnsupported", message))

@@ -94,7 +94,7 @@ impl Worker {
         let words = self.words(pod, spec, fields).await.map_err(config)?;
         let (id, log) = (random_id(&self.context.rng), self.open_log(index, fields));
         let spec =
-            self.container_spec(spec, fields, image, words, (&id, &log)).map_err(config)?;
+            self.container_spec(spec, fields, (image, runtime.has_root()), words, (&id, &log)).map_err(config)?;
         let container = runtime.start(spec).await.map_err(|error| {
             log.end();
             let is_hindrance = error.is_hindrance();
@@ -126,7 +126,7 @@ impl Worker {
         &self,
         spec: &PodSpec,
         fields: &ContainerFields,
-        image: Image,
+        (image, has_root): (Image, bool),
         words: Words,
         (id, log): (&str, &Arc<ContainerLog>),
     ) -> Result<ContainerSpec, String> {
@@ -134,7 +134,7 @@ impl Worker {
         let variable = |name: &str| words.env.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str());
         let expand = |text: &str| env::expand(text, variable);
         let mut mounts = volumes::mounts(&self.context.volumes_folder(&self.pod), spec, fields, expand)?;
-        mounts.extend(termination::mount(&self.context.messages_folder(&self.pod), fields, &mounts)?);
+        mounts.extend(termination::mount(&self.context.messages_folder(&self.pod), fields, &mounts, has_root)?);
         let first_port = fields.ports.iter().flatten().next().map(|port| port.container_port);
         Ok(ContainerSpec {
             id: id.to_owned(),

@@ -110,12 +110,14 @@ fn what_a_container_may_do_is_what_its_pod_says() {
 #[test]
 fn a_sandbox_has_the_pods_names_and_no_rights() {
     let resolver = Resolver { address: [10, 2, 0, 10].into(), domain: "cluster.local" };
-    let body = sandbox(&spec(), &resolver, &owner());
+    let spec = spec();
+    spec.network.set_hosts(vec![("db".into(), [192, 0, 2, 1].into())]);
+    let body = sandbox(&spec, &resolver, &owner());
     assert_eq!(body.hostname.as_deref(), Some("web-host"));
     let host = body.host_config.unwrap();
     assert_eq!(host.network_mode.as_deref(), Some("none"));
     assert_eq!(host.dns.unwrap(), ["10.2.0.10"]);
     assert_eq!(host.dns_search.unwrap(), ["shop.svc.cluster.local", "svc.cluster.local", "cluster.local"]);
-    assert_eq!(host.extra_hosts.unwrap()[0], format!("web-host:{}", spec().network.address()));
+    assert_eq!(host.extra_hosts.unwrap(), [&format!("web-host:{}", spec.network.address()), "db:192.0.2.1"]);
     assert_eq!((host.cap_drop, host.readonly_rootfs), (Some(vec!["ALL".into()]), Some(true)));
 }

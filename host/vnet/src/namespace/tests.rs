@@ -182,6 +182,10 @@ async fn names_are_resolved_here_and_foreign_ones_only_with_egress() {
     check("loop", Err(Resolution::Missing)).await;
     check("none", Err(Resolution::Missing)).await;
     check("example.com", Err(Resolution::Foreign)).await;
+    pod.set_hosts(vec![("db.example.com".into(), [192, 0, 2, 1].into()), ("web".into(), [192, 0, 2, 2].into())]);
+    check("DB.example.com.", Ok("192.0.2.1")).await;
+    check("web", Ok("192.0.2.2")).await;
+    check("example.com", Err(Resolution::Foreign)).await;
 }
 
 struct Hello;
