@@ -1,5 +1,5 @@
-//! A Docker Engine of a test's own: Debian's dockerd in a network and mount namespace of its own, without a bridge and without
-//! rules, so that the machine's network is left as it is. Its images are made here, of static programs.
+//! A container engine of a test's own: Debian's dockerd, or Podman's service, in a network and mount namespace of its own, without a
+//! bridge and without rules, so that the machine's network is left as it is. Its images are made here, of static programs.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -11,7 +11,8 @@ use anyhow::{Context, bail};
 use crate::cluster::{signal, until};
 use crate::kubectl::Printed;
 
-const DOCKERD: &str = "dockerd";
+/// Limits that any machine allows, whatever Podman's own are.
+const PODMAN_LIMITS: &str = "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=4096:4096\"]\n";
 /// The command line is another on machines that have a newer one of their own: any speaks to this engine.
 const DOCKER: &str = "docker";
 const BUSYBOX: &str = "/bin/busybox";
@@ -27,8 +28,25 @@ const IMAGES: [(&str, &[&str]); 2] = [
     ("tools:1", &[r#"CMD ["/bin/sh"]"#]),
 ];
 
+/// Whose engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Docker,
+    Podman,
+}
+
+impl Kind {
+    const fn program(self) -> &'static str {
+        match self {
+            Self::Docker => "dockerd",
+            Self::Podman => "podman",
+        }
+    }
+}
+
 /// A running engine. Ended, with all of its containers, when dropped.
 pub struct Engine {
+    kind: Kind,
     directory: tempfile::TempDir,
     process: Child,
     /// Holds the namespaces, which an engine that was killed leaves to the next; ends with its stdin.
@@ -37,16 +55,25 @@ pub struct Engine {
 
 impl Engine {
     /// Starts an engine that has the images; `None` where none can run, which is said loudly, with why.
-    #[expect(clippy::print_stderr, reason = "a test that is left out says so")]
     pub fn start(test: &str) -> Option<Self> {
-        match lacking() {
+        Self::start_of(Kind::Docker, test)
+    }
+
+    /// The same of Podman.
+    pub fn start_podman(test: &str) -> Option<Self> {
+        Self::start_of(Kind::Podman, test)
+    }
+
+    #[expect(clippy::print_stderr, reason = "a test that is left out says so")]
+    fn start_of(kind: Kind, test: &str) -> Option<Self> {
+        match lacking(kind) {
             None => {}
             Some(why) => {
-                eprintln!("SKIPPED: {test}: {why}; `apt-get install docker.io busybox-static`, and run as root");
+                eprintln!("SKIPPED: {test}: {why}; `apt-get install docker.io podman busybox-static`, and run as root");
                 return None;
             }
         }
-        match Self::try_start() {
+        match Self::try_start(kind) {
             Ok(engine) => Some(engine),
             Err(error) => {
                 eprintln!("SKIPPED: {test}: the engine does not start here: {error:#}");
@@ -55,16 +82,17 @@ impl Engine {
         }
     }
 
-    fn try_start() -> anyhow::Result<Self> {
+    fn try_start(kind: Kind) -> anyhow::Result<Self> {
         let directory = tempfile::tempdir()?;
+        fs::write(directory.path().join("containers.conf"), PODMAN_LIMITS)?;
         let holder = Command::new("unshare")
             .args(["--net", "--mount", "--propagation", "private", BUSYBOX, "sh", "-c", HOLD])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .spawn()?;
         until("the namespaces are there", || Ok(is_apart(holder.id())?.then_some(())))?;
-        let process = spawn(directory.path(), holder.id())?;
-        let mut engine = Self { directory, process, holder };
+        let process = spawn(kind, directory.path(), holder.id())?;
+        let mut engine = Self { kind, directory, process, holder };
         engine.await_answer()?;
         let archive = engine.layer()?.display().to_string();
         for (name, changes) in IMAGES {
@@ -104,7 +132,7 @@ impl Engine {
 
     /// Starts again on the same data.
     pub fn restart(&mut self) -> anyhow::Result<()> {
-        self.process = spawn(self.directory.path(), self.holder.id())?;
+        self.process = spawn(self.kind, self.directory.path(), self.holder.id())?;
         self.await_answer()
     }
 
@@ -127,7 +155,7 @@ impl Engine {
         until("the engine answers", || {
             if let Some(status) = self.process.try_wait()? {
                 let log = fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
-                bail!("dockerd ended with {status}: {log}");
+                bail!("{} ended with {status}: {log}", self.kind.program());
             }
             Ok(self.command(&["version"])?.status.success().then_some(()))
         })
@@ -153,10 +181,13 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        let all = self.docker(&["ps", "-aq"]).unwrap_or_default();
-        let words: Vec<&str> = ["rm", "-f"].into_iter().chain(all.lines()).collect();
-        if words.len() > 2 {
-            drop(self.docker(&words));
+        // Podman removes what others have joined only after those.
+        for _ in 0..2 {
+            let all = self.docker(&["ps", "-aq"]).unwrap_or_default();
+            let words: Vec<&str> = ["rm", "-f"].into_iter().chain(all.lines()).collect();
+            if words.len() > 2 {
+                drop(self.docker(&words));
+            }
         }
         signal(&self.process, libc::SIGTERM);
         drop(self.process.wait());
@@ -172,7 +203,7 @@ fn is_apart(pid: u32) -> anyhow::Result<bool> {
 }
 
 /// What this machine lacks.
-fn lacking() -> Option<String> {
+fn lacking(kind: Kind) -> Option<String> {
     let is_there = |program: &str| {
         let path = std::env::var_os("PATH").unwrap_or_default();
         std::env::split_paths(&path).any(|directory| directory.join(program).exists())
@@ -180,23 +211,27 @@ fn lacking() -> Option<String> {
     if !rustix::process::geteuid().is_root() {
         return Some("only root starts an engine".to_owned());
     }
-    let programs = [DOCKERD, DOCKER, "unshare", "nsenter"].into_iter().find(|program| !is_there(program));
+    let programs = [kind.program(), DOCKER, "unshare", "nsenter"].into_iter().find(|program| !is_there(program));
     let missing = programs.or_else(|| (!Path::new(BUSYBOX).exists()).then_some("busybox"));
     missing.map(|program| format!("{program} is not installed"))
 }
 
-fn spawn(directory: &Path, holder: u32) -> anyhow::Result<Child> {
+fn spawn(kind: Kind, directory: &Path, holder: u32) -> anyhow::Result<Child> {
     let log = fs::File::options().create(true).append(true).open(directory.join("log"))?;
     let place = |name: &str| directory.join(name).display().to_string();
     let socket = format!("unix://{}", place("engine.sock"));
     let (root, state, pid) = (place("root"), place("exec"), place("pid"));
-    Command::new("nsenter")
-        .args(["--net", "--mount", "--target", &holder.to_string(), DOCKERD])
-        .args(["--data-root", &root, "--exec-root", &state, "--pidfile", &pid, "--host", &socket])
-        .args(["--bridge", "none", "--iptables=false", "--ip-forward=false", "--ip-masq=false"])
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log)
-        .spawn()
-        .context("dockerd does not start")
+    let mut command = Command::new("nsenter");
+    command.args(["--net", "--mount", "--target", &holder.to_string(), kind.program()]);
+    match kind {
+        Kind::Docker => command
+            .args(["--data-root", &root, "--exec-root", &state, "--pidfile", &pid, "--host", &socket])
+            .args(["--bridge", "none", "--iptables=false", "--ip-forward=false", "--ip-masq=false"]),
+        Kind::Podman => command
+            .args(["--root", &root, "--runroot", &state, "--runtime", "runc", "--cgroup-manager", "cgroupfs"])
+            .args(["--events-backend", "file", "system", "service", "--time", "0", &socket])
+            .env("CONTAINERS_CONF", place("containers.conf")),
+    };
+    let command = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    command.spawn().with_context(|| format!("{} does not start", kind.program()))
 }

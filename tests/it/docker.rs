@@ -8,6 +8,7 @@ use crate::WHERRY;
 
 mod alike;
 mod names;
+mod podman;
 mod pods;
 mod pulls;
 mod survival;

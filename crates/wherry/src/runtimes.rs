@@ -21,6 +21,8 @@ use crate::data_dir::DataDir;
 /// gives a process by default.
 const REQUESTS_MAX: u32 = 4096;
 const COMMANDS_MAX: u32 = 3072;
+/// Where the agent has the pods' own directories.
+const PODS: &str = "node/pods";
 /// The cluster's domain, and which address of the Services' range answers for its names: as Kubernetes' installers choose.
 const DOMAIN: &str = "cluster.local";
 const DNS_NUMBER: usize = 10;
@@ -62,7 +64,7 @@ impl Modules<'_> {
     fn sandboxed(&self, name: &'static str, grouping: Grouping) -> anyhow::Result<Arc<SandboxRuntime>> {
         let compiler = self.images.compiler(grouping == Grouping::Namespace)?;
         let sandboxes = Arc::clone(self.sandboxes);
-        let (pods_directory, code_directory) = (self.data.join("node/pods"), self.data.join("wasm/compiled"));
+        let (pods_directory, code_directory) = (self.data.join(PODS), self.data.join("wasm/compiled"));
         let config = RuntimeConfig { name, grouping, sandboxes, compiler, pods_directory, code_directory };
         Ok(Arc::new(SandboxRuntime::new(config)))
     }
@@ -96,6 +98,7 @@ impl Linux<'_> {
             engine: self.flags.docker.clone(),
             node: self.flags.name.clone(),
             data_dir: absolute(&self.data.join(""))?,
+            pods_directory: absolute(&self.data.join(""))?.join(PODS),
             images: self.images,
             resolver: Resolver { address, domain: DOMAIN },
             clock: Arc::clone(self.clock),

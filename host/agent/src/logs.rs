@@ -142,7 +142,7 @@ impl LogSink for ContainerLog {
         }
     }
 
-    fn last(&self) -> Option<Timestamp> {
+    fn last(&self) -> Option<(Timestamp, usize)> {
         let _nobody_writes = locked(&self.file);
         last(&self.path).or_else(|| last(&numbered(&self.path, 1)))
     }

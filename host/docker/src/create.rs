@@ -8,6 +8,7 @@ use bollard::models::{
 };
 use wherry_runtime::{ContainerSpec, Mount, Security, StartError};
 
+use crate::engine::EngineKind;
 use crate::labels::{Identity, Owner};
 use crate::pause;
 
@@ -33,19 +34,10 @@ pub struct Resolver {
 }
 
 /// The container that holds a pod's namespaces.
-pub fn sandbox(spec: &ContainerSpec, resolver: &Resolver, owner: &Owner) -> ContainerCreateBody {
-    let Resolver { address, domain } = resolver;
-    let search = [format!("{}.svc.{domain}", spec.pod.namespace), format!("svc.{domain}"), (*domain).to_owned()];
-    let hosts = spec.network.hosts().iter().map(|(name, address)| format!("{name}:{address}"));
-    let own = format!("{}:{}", spec.hostname, spec.network.address());
+pub fn sandbox(spec: &ContainerSpec, owner: &Owner) -> ContainerCreateBody {
     let host = HostConfig {
         network_mode: Some("none".to_owned()),
         ipc_mode: Some("shareable".to_owned()),
-        dns: Some(vec![address.to_string()]),
-        dns_search: Some(search.to_vec()),
-        dns_options: Some(vec!["ndots:5".to_owned()]),
-        // One file for all of the pod's containers.
-        extra_hosts: Some(std::iter::once(own).chain(hosts).collect()),
         readonly_rootfs: Some(true),
         cap_drop: Some(vec!["ALL".to_owned()]),
         security_opt: Some(vec!["no-new-privileges".to_owned()]),
@@ -54,7 +46,7 @@ pub fn sandbox(spec: &ContainerSpec, resolver: &Resolver, owner: &Owner) -> Cont
         ..HostConfig::default()
     };
     ContainerCreateBody {
-        image: Some(format!("{}:{}", pause::IMAGE.0, pause::IMAGE.1)),
+        image: Some(pause::IMAGE.to_owned()),
         entrypoint: Some(vec![pause::PROGRAM.to_owned()]),
         hostname: Some(spec.hostname.clone()),
         user: Some(NOBODY.to_owned()),
@@ -65,7 +57,12 @@ pub fn sandbox(spec: &ContainerSpec, resolver: &Resolver, owner: &Owner) -> Cont
 }
 
 /// A container of a pod, in the namespaces of the pod's sandbox. The error is one for the pod's status.
-pub fn member(spec: &ContainerSpec, sandbox: &str, owner: &Owner) -> Result<ContainerCreateBody, StartError> {
+pub fn member(
+    spec: &ContainerSpec,
+    sandbox: &str,
+    owner: &Owner,
+    kind: EngineKind,
+) -> Result<ContainerCreateBody, StartError> {
     let some = |list: &[String]| Some(list.to_vec()).filter(|list| !list.is_empty());
     let joined = format!("container:{sandbox}");
     Ok(ContainerCreateBody {
@@ -74,6 +71,8 @@ pub fn member(spec: &ContainerSpec, sandbox: &str, owner: &Owner) -> Result<Cont
         entrypoint: some(&spec.command),
         cmd: some(&spec.args),
         env: Some(spec.env.iter().map(|(name, value)| format!("{name}={value}")).collect()),
+        // Docker has the sandbox's, and refuses another.
+        hostname: (kind == EngineKind::Podman).then(|| spec.hostname.clone()),
         working_dir: Some(spec.working_dir.clone()).filter(|path| !path.is_empty()),
         user: user(&spec.security)?,
         open_stdin: Some(spec.stdin),

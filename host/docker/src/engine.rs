@@ -90,6 +90,17 @@ pub struct Connected {
     pub api: Docker,
     /// The socket.
     pub socket: PathBuf,
+    /// Whose it is.
+    pub kind: EngineKind,
+}
+
+/// Whose engine it is: they differ in what they make of the same words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EngineKind {
+    /// Docker's, or one that does as it does.
+    Docker,
+    /// Podman's service.
+    Podman,
 }
 
 /// An engine that comes and goes.
@@ -126,7 +137,8 @@ impl Engine {
         let version = within(ASK_MAX, api.version()).await?;
         let component = version.components.iter().flatten().next().map(|component| component.name.clone());
         let name = component.unwrap_or_else(|| "Engine".to_owned());
-        let connected = Connected { api, socket };
+        let kind = if name.starts_with("Podman") { EngineKind::Podman } else { EngineKind::Docker };
+        let connected = Connected { api, socket, kind };
         self.hold(Some(connected.clone()));
         Ok((connected, format!("{name} {}", version.version.unwrap_or_default())))
     }

@@ -17,6 +17,8 @@ use crate::engine::{ASK_MAX, Connected, EngineError, within};
 use crate::inner::Inner;
 use crate::survivors::told;
 
+/// A container has ended, or is gone: Docker's words, and Podman's, which tells of `died` as `die`.
+const ENDS: [&str; 4] = ["die", "destroy", "died", "remove"];
 /// How often the engine is asked whether it is well.
 const PING_PERIOD: Duration = Duration::from_secs(5);
 /// The first and the longest wait before the engine is looked for again.
@@ -66,7 +68,7 @@ async fn listen(inner: &Arc<Inner>, engine: &Connected) -> EngineError {
     let since = inner.clock.now().as_second() - EVENTS_BEFORE_SECS;
     let mut filters = inner.filters();
     filters.insert("type".to_owned(), vec!["container".to_owned()]);
-    filters.insert("event".to_owned(), ["die", "destroy"].map(str::to_owned).to_vec());
+    filters.insert("event".to_owned(), ENDS.map(str::to_owned).to_vec());
     let options = EventsOptions { since: Some(since.to_string()), filters: Some(filters), ..EventsOptions::default() };
     let mut events = std::pin::pin!(engine.api.events(Some(options)));
     if let Err(error) = inner.reconcile().await {

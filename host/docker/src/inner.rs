@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
+use bollard::errors::Error as ApiError;
 use bollard::models::{ContainerInspectResponse, ContainerSummary};
 use bollard::query_parameters::{InspectContainerOptions, ListContainersOptions};
 use tokio::runtime::Handle;
@@ -22,6 +24,10 @@ use crate::survivors::Left;
 /// How much of a container's id its name has.
 const NAME_ID_CHARS: usize = 12;
 
+/// How an answer reads that Podman gives of a container in between, and how long that may take to be over.
+const IN_BETWEEN: &str = "unknown variant `stopped`";
+const IN_BETWEEN_PAUSE: Duration = Duration::from_millis(50);
+
 /// How a node's engine is used.
 pub struct DockerConfig {
     /// Which engine.
@@ -30,6 +36,8 @@ pub struct DockerConfig {
     pub node: String,
     /// The node's data directory: whose containers these are.
     pub data_dir: PathBuf,
+    /// The pods' own directories: `NAMESPACE/UID` below this.
+    pub pods_directory: PathBuf,
     /// Where images are that were loaded into the cluster.
     pub images: Option<Arc<dyn LinuxSource>>,
     /// Where pods ask for names.
@@ -43,6 +51,7 @@ pub struct DockerConfig {
 /// What all containers share.
 pub struct Inner {
     pub owner: Owner,
+    pub pods_directory: PathBuf,
     pub images: Option<Arc<dyn LinuxSource>>,
     pub resolver: Resolver,
     pub clock: Arc<dyn Clock>,
@@ -61,6 +70,7 @@ impl Inner {
         let owner = Owner { node: config.node, directory: config.data_dir.display().to_string() };
         Arc::new(Self {
             owner,
+            pods_directory: config.pods_directory,
             images: config.images,
             resolver: config.resolver,
             clock: config.clock,
@@ -87,20 +97,31 @@ impl Inner {
     /// All that the engine knows of a container.
     pub async fn inspect(&self, name: &str) -> Result<ContainerInspectResponse, EngineError> {
         let engine = self.engine.get()?;
-        within(ASK_MAX, engine.api.inspect_container(name, None::<InspectContainerOptions>)).await
+        within(ASK_MAX, settled(|| engine.api.inspect_container(name, None::<InspectContainerOptions>))).await
     }
 
     /// The containers of this node, running or not.
     pub async fn list(&self) -> Result<Vec<ContainerSummary>, EngineError> {
         let engine = self.engine.get()?;
         let options = ListContainersOptions { all: true, filters: Some(self.filters()), ..Default::default() };
-        within(ASK_MAX, engine.api.list_containers(Some(options))).await
+        within(ASK_MAX, settled(|| engine.api.list_containers(Some(options.clone())))).await
     }
 
     /// What tells this node's containers from others'.
     pub fn filters(&self) -> HashMap<String, Vec<String>> {
         let label = format!("{OWNER}={}", self.owner.directory);
         HashMap::from([("label".to_owned(), vec![label])])
+    }
+}
+
+/// Asks again while the answer is that a container is in between: Podman says `stopped` of one that has ended and is not tidied up
+/// yet, which is no state of Docker's API.
+async fn settled<T, F: Future<Output = Result<T, ApiError>>>(ask: impl Fn() -> F) -> Result<T, ApiError> {
+    loop {
+        match ask().await {
+            Err(error) if error.to_string().contains(IN_BETWEEN) => tokio::time::sleep(IN_BETWEEN_PAUSE).await,
+            answer => return answer,
+        }
     }
 }
 

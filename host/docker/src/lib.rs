@@ -14,6 +14,7 @@ mod inner;
 mod labels;
 mod load;
 mod logs;
+mod names;
 mod pause;
 mod progress;
 mod raw;

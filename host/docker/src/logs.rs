@@ -4,11 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::StreamExt;
 use jiff::Timestamp;
 use wherry_base::Backoff;
-use wherry_runtime::StdStream;
 
 use crate::container::DockerContainer;
 use crate::engine::EngineError;
@@ -19,15 +17,23 @@ use crate::sandbox::pid_of;
 /// The first and the longest wait before the output is asked for again.
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
+/// How far the output was taken: the time of the last piece, and how many of that time were taken. Podman's times are whole seconds.
+pub type Taken = Option<(Timestamp, usize)>;
+
 /// Takes all output that was printed after `last`, until the container has ended and nothing is left.
-pub async fn follow(inner: Arc<Inner>, container: std::sync::Weak<DockerContainer>, mut last: Option<Timestamp>) {
+pub async fn follow(inner: Arc<Inner>, container: std::sync::Weak<DockerContainer>, mut last: Taken) {
     let mut backoff = Backoff::new(RETRY.0, RETRY.1);
+    let mut has_ended = false;
     while let Some(name) = container.upgrade().map(|container| container.name.clone()) {
         let taken = take(&inner, &container, &name, &mut last).await;
-        if matches!(taken, Err(EngineError::NotFound(_))) || taken.is_ok() && !is_running(&inner, &name).await {
+        // A stream that began before the end may end without the last of it, Podman's at least.
+        if matches!(taken, Err(EngineError::NotFound(_))) || taken.is_ok() && has_ended {
             break;
         }
-        tokio::time::sleep(backoff.fail()).await;
+        has_ended = !is_running(&inner, &name).await;
+        if taken.is_err() || !has_ended {
+            tokio::time::sleep(backoff.fail()).await;
+        }
     }
     if let Some(container) = container.upgrade() {
         container.logged.cancel();
@@ -39,31 +45,47 @@ async fn take(
     inner: &Arc<Inner>,
     container: &std::sync::Weak<DockerContainer>,
     name: &str,
-    last: &mut Option<Timestamp>,
+    last: &mut Taken,
 ) -> Result<(), EngineError> {
     let engine = inner.engine.answers().await;
     let Some(tty) = container.upgrade().map(|container| container.tty) else { return Ok(()) };
-    let since = last.map_or(0, Timestamp::as_second);
+    let mut left_off = *last;
+    let since = last.map_or(0, |(at, _)| at.as_second());
     let path = format!("/containers/{name}/logs?follow=1&stdout=1&stderr=1&timestamps=1&since={since}");
     let framing = if tty { Framing::Lines } else { Framing::Framed };
     let mut pieces = raw::read(&engine, &path, framing, &inner.drain).await?;
     while let Some(piece) = pieces.next().await {
         let (stream, piece) = piece.map_err(|error| EngineError::Silent(error.to_string()))?;
         let Some(container) = container.upgrade() else { return Ok(()) };
-        pass_on(&container, stream, &piece, last);
+        match timed(&piece) {
+            Some((printed, _)) if was_taken(printed, &mut left_off) => {}
+            Some((printed, text)) => {
+                container.logs.write_of(stream, text, printed);
+                note(printed, last);
+            }
+            None => container.logs.write(stream, &piece),
+        }
     }
     Ok(())
 }
 
-/// A piece that was not taken before.
-fn pass_on(container: &DockerContainer, stream: StdStream, piece: &Bytes, last: &mut Option<Timestamp>) {
-    match timed(piece) {
-        Some((printed, _)) if last.is_some_and(|last| printed <= last) => {}
-        Some((printed, text)) => {
-            container.logs.write_of(stream, text, printed);
-            *last = Some(printed);
+/// Whether a piece is one of those that were taken before the stream began.
+fn was_taken(printed: Timestamp, left_off: &mut Taken) -> bool {
+    match left_off {
+        Some((at, _)) if printed < *at => true,
+        Some((at, pieces @ 1..)) if printed == *at => {
+            *pieces -= 1;
+            true
         }
-        None => container.logs.write(stream, piece),
+        _ => false,
+    }
+}
+
+fn note(printed: Timestamp, last: &mut Taken) {
+    match last {
+        Some((at, pieces)) if printed == *at => *pieces += 1,
+        Some((at, _)) if printed < *at => {}
+        _ => *last = Some((printed, 1)),
     }
 }
 
@@ -85,6 +107,18 @@ async fn is_running(inner: &Inner, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_piece_is_taken_once_however_coarse_its_time() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let mut last = None;
+        [1, 2, 2].into_iter().for_each(|second| note(at(second), &mut last));
+        assert_eq!(last, Some((at(2), 2)));
+        let mut left_off = last;
+        let again: Vec<_> = [1, 2, 2, 2, 3, 2].map(|second| was_taken(at(second), &mut left_off)).into();
+        assert_eq!(again, [true, true, true, false, false, false]);
+        assert!(!was_taken(at(1), &mut None));
+    }
 
     #[test]
     fn pieces_tell_their_time() {

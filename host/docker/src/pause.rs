@@ -4,8 +4,8 @@
 use bytes::Bytes;
 use wherry_image::tar_of;
 
-/// The image's name and tag in the engine.
-pub const IMAGE: (&str, &str) = ("wherry.dev/pause", "1");
+/// The image's name in the engine.
+pub const IMAGE: &str = "wherry.dev/pause:1";
 /// The program's place in the image.
 pub const PROGRAM: &str = "/pause";
 

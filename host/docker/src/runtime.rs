@@ -21,6 +21,7 @@ use crate::engine::{CHANGE_MAX, EngineError, within};
 use crate::follow;
 use crate::inner::{DockerConfig, Inner, container_name};
 use crate::logs;
+use crate::names;
 use crate::sandbox::{create, failed, pid_of};
 
 /// How long the node's start waits for the engine to tell what an earlier process has left there.
@@ -42,14 +43,19 @@ impl DockerRuntime {
         Arc::new(Self(inner))
     }
 
-    async fn try_start(&self, spec: ContainerSpec) -> Result<Arc<DockerContainer>, StartError> {
+    async fn try_start(&self, mut spec: ContainerSpec) -> Result<Arc<DockerContainer>, StartError> {
         let inner = &self.0;
         let engine = inner.engine.get().map_err(|error| failed(&error))?;
         let sandbox = inner.sandbox(&spec).await.map_err(|error| failed(&error))?;
         if spec.security.is_never_root && spec.security.user.is_none_or(|user| user == 0) {
             self.refuse_root(&spec).await?;
         }
-        let body = wanted::member(&spec, &sandbox, &inner.owner)?;
+        let names = names::files(&inner.pods_directory, &spec, &inner.resolver);
+        spec.mounts.extend(names.map_err(|error| StartError {
+            reason: "CreateContainerError",
+            message: format!("the pod's hosts and resolv.conf: {error}"),
+        })?);
+        let body = wanted::member(&spec, &sandbox, &inner.owner, engine.kind)?;
         let name = container_name(&spec.pod, &spec.name, &spec.id);
         // From here on it is known; where the start fails it is dropped, and so removed.
         let container = DockerContainer::new(inner, &spec.pod, name.clone(), Arc::clone(&spec.logs), spec.tty);

@@ -114,7 +114,7 @@ impl Inner {
     /// Makes and starts a sandbox container; gives its process.
     async fn make(&self, name: &str, spec: &ContainerSpec) -> Result<i32, EngineError> {
         let engine = self.engine.get()?;
-        let body = wanted::sandbox(spec, &self.resolver, &self.owner);
+        let body = wanted::sandbox(spec, &self.owner);
         match create(&engine.api, name, body.clone()).await {
             Err(EngineError::NotFound(_)) => {
                 import(&engine.api).await?;
@@ -228,8 +228,8 @@ pub async fn create(api: &Docker, name: &str, body: ContainerCreateBody) -> Resu
 async fn import(api: &Docker) -> Result<(), EngineError> {
     let options = CreateImageOptions {
         from_src: Some("-".to_owned()),
-        repo: Some(pause::IMAGE.0.to_owned()),
-        tag: Some(pause::IMAGE.1.to_owned()),
+        // With its tag: Podman heeds no other.
+        repo: Some(pause::IMAGE.to_owned()),
         ..CreateImageOptions::default()
     };
     let made = api.create_image(Some(options), Some(body_full(pause::layer())), None);

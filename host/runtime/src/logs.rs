@@ -29,8 +29,8 @@ pub trait LogSink: Send + Sync + 'static {
         self.write(stream, chunk);
     }
 
-    /// When the last thing was printed that is in the file; `None` where nothing is.
-    fn last(&self) -> Option<Timestamp> {
+    /// When the last thing was printed that is in the file, and how many of that time are there; `None` where nothing is.
+    fn last(&self) -> Option<(Timestamp, usize)> {
         None
     }
 

@@ -16,6 +16,9 @@ use super::{ContainerLog, Logs, locked};
 
 /// How much is read at once.
 const BLOCK_BYTES: usize = 64 << 10;
+/// How much of a log's end is looked at to find where it goes on.
+const RECORDS_COUNTED_MAX: u64 = 1000;
+const COUNTED_BYTES_MAX: u64 = 1 << 20;
 
 /// What of a log is wanted: the options of `kubectl logs`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -224,15 +227,18 @@ impl Reader {
     }
 }
 
-/// When the last record of a file was printed; `None` where there is none.
-pub fn last(path: &Path) -> Option<Timestamp> {
+/// When the last record of a file was printed, and how many of its last ones are of that time (engines may tell whole seconds
+/// only); `None` where there is none.
+pub fn last(path: &Path) -> Option<(Timestamp, usize)> {
     let mut file = File::open(path).ok()?;
-    let from = tail_offset(&mut file, 1).ok()?;
+    let from = tail_offset(&mut file, RECORDS_COUNTED_MAX).ok()?;
+    let from = from.max(file.metadata().ok()?.len().saturating_sub(COUNTED_BYTES_MAX));
     file.seek(SeekFrom::Start(from)).ok()?;
-    let mut block = vec![0; BLOCK_BYTES];
-    let count = file.read(&mut block).ok()?;
-    let line = block.get(..count)?.split(|&byte| byte == b'\n').next()?;
-    Record::parse(line)?.at()
+    let mut tail = Vec::new();
+    file.take(COUNTED_BYTES_MAX).read_to_end(&mut tail).ok()?;
+    let times: Vec<_> = tail.split(|&byte| byte == b'\n').filter_map(|line| Record::parse(line)?.at()).collect();
+    let last = *times.last()?;
+    Some((last, times.iter().rev().take_while(|time| **time == last).count()))
 }
 
 /// Where the last `lines` lines begin, found from the end.

@@ -50,12 +50,12 @@ fn owner() -> Owner {
 }
 
 fn host(spec: &ContainerSpec) -> HostConfig {
-    member(spec, "box", &owner()).unwrap().host_config.unwrap()
+    member(spec, "box", &owner(), EngineKind::Docker).unwrap().host_config.unwrap()
 }
 
 #[test]
 fn a_container_joins_its_pods_sandbox() {
-    let body = member(&spec(), "box", &owner()).unwrap();
+    let body = member(&spec(), "box", &owner(), EngineKind::Docker).unwrap();
     assert_eq!((body.image.as_deref(), body.entrypoint, body.cmd), (Some("sha256:d"), None, None));
     assert_eq!((body.env, body.working_dir, body.user), (Some(vec!["A=b=c".into()]), None, None));
     let host = body.host_config.unwrap();
@@ -67,7 +67,7 @@ fn a_container_joins_its_pods_sandbox() {
     assert_eq!((host.memory, host.cpu_quota, host.cpu_shares), (None, None, Some(2)));
     assert_eq!((host.privileged, host.security_opt), (Some(false), Some(vec![])));
     let given = ContainerSpec { command: vec!["/a".into()], args: vec!["b".into()], ..spec() };
-    let body = member(&given, "box", &owner()).unwrap();
+    let body = member(&given, "box", &owner(), EngineKind::Docker).unwrap();
     assert_eq!((body.entrypoint, body.cmd), (Some(vec!["/a".into()]), Some(vec!["b".into()])));
 }
 
@@ -97,27 +97,47 @@ fn what_a_container_may_do_is_what_its_pod_says() {
         is_unconfined: true,
         ..Security::default()
     };
-    let body = member(&ContainerSpec { security, ..spec() }, "box", &owner()).unwrap();
+    let body = member(&ContainerSpec { security, ..spec() }, "box", &owner(), EngineKind::Docker).unwrap();
     assert_eq!(body.user.as_deref(), Some("7:8"));
     let host = body.host_config.unwrap();
     assert_eq!(host.security_opt.unwrap(), ["no-new-privileges", "seccomp=unconfined"]);
     assert_eq!((host.cap_add, host.cap_drop), (Some(vec!["NET_ADMIN".into()]), Some(vec!["ALL".into()])));
     assert_eq!((host.readonly_rootfs, host.group_add), (Some(true), Some(vec!["9".into()])));
     let security = Security { group: Some(8), ..Security::default() };
-    assert!(member(&ContainerSpec { security, ..spec() }, "box", &owner()).is_err());
+    assert!(member(&ContainerSpec { security, ..spec() }, "box", &owner(), EngineKind::Docker).is_err());
 }
 
 #[test]
-fn a_sandbox_has_the_pods_names_and_no_rights() {
-    let resolver = Resolver { address: [10, 2, 0, 10].into(), domain: "cluster.local" };
-    let spec = spec();
-    spec.network.set_hosts(vec![("db".into(), [192, 0, 2, 1].into())]);
-    let body = sandbox(&spec, &resolver, &owner());
+fn a_sandbox_has_a_name_and_no_rights() {
+    let body = sandbox(&spec(), &owner());
     assert_eq!(body.hostname.as_deref(), Some("web-host"));
     let host = body.host_config.unwrap();
     assert_eq!(host.network_mode.as_deref(), Some("none"));
-    assert_eq!(host.dns.unwrap(), ["10.2.0.10"]);
-    assert_eq!(host.dns_search.unwrap(), ["shop.svc.cluster.local", "svc.cluster.local", "cluster.local"]);
-    assert_eq!(host.extra_hosts.unwrap(), [&format!("web-host:{}", spec.network.address()), "db:192.0.2.1"]);
     assert_eq!((host.cap_drop, host.readonly_rootfs), (Some(vec!["ALL".into()]), Some(true)));
+}
+
+#[test]
+fn podman_is_told_the_hostname_of_each_container() {
+    let hostname = |kind| member(&spec(), "box", &owner(), kind).unwrap().hostname;
+    assert_eq!((hostname(EngineKind::Docker), hostname(EngineKind::Podman)), (None, Some("web-host".into())));
+}
+
+#[test]
+fn a_pods_names_are_files_that_its_containers_share() {
+    let (scratch, resolver) =
+        (tempfile::tempdir().unwrap(), Resolver { address: [10, 2, 0, 10].into(), domain: "cluster.local" });
+    let mut spec = spec();
+    spec.network.set_hosts(vec![("db".into(), [192, 0, 2, 1].into())]);
+    let mounts = crate::names::files(scratch.path(), &spec, &resolver).unwrap();
+    let text = |mount: &Mount| std::fs::read_to_string(&mount.host).unwrap();
+    assert_eq!(mounts.iter().map(|mount| mount.guest.as_str()).collect::<Vec<_>>(), ["/etc/hosts", "/etc/resolv.conf"]);
+    assert!(text(&mounts[0]).ends_with(&format!("{}\tweb-host\n192.0.2.1\tdb\n", spec.network.address())));
+    let expected =
+        "search shop.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.2.0.10\noptions ndots:5\n";
+    assert_eq!(text(&mounts[1]), expected);
+    // What a container writes there is seen by all, and a mount of the pod's own goes before.
+    std::fs::write(&mounts[0].host, "changed").unwrap();
+    spec.mounts.push(Mount { host: "/x".into(), guest: "/etc/resolv.conf".into(), read_only: true });
+    let again = crate::names::files(scratch.path(), &spec, &resolver).unwrap();
+    assert_eq!((again.len(), text(&again[0])), (1, "changed".to_owned()));
 }
