@@ -15,6 +15,7 @@ mod placement;
 mod podnet;
 mod pods;
 mod process;
+mod recovery;
 mod sandboxes;
 mod server;
 mod start;
@@ -43,6 +44,7 @@ enum Measure {
     Api,
     Placement,
     Density,
+    Recovery,
     Sandboxes,
     Kills,
     Nodes,
@@ -62,6 +64,7 @@ impl Measure {
             Self::Api => &[api::measure],
             Self::Placement => &[placement::measure],
             Self::Density => &[density::measure],
+            Self::Recovery => &[recovery::measure],
             Self::Sandboxes => &sandboxes::PARTS,
             Self::Kills => &[kills::measure],
             Self::Nodes => &[nodes::patient, nodes::prompt],
