@@ -191,8 +191,24 @@ impl Drop for Engine {
         }
         signal(&self.process, libc::SIGTERM);
         drop(self.process.wait());
+        end_monitors(self.directory.path());
         drop(self.holder.stdin.take());
         drop(self.holder.wait());
+    }
+}
+
+/// Podman's monitors of programs that were executed stay for five minutes; those of this engine have its directory in their words.
+fn end_monitors(directory: &Path) {
+    let directory = directory.display().to_string();
+    let words = |pid: i32| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let all = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    for pid in pids.filter(|pid| words(*pid).split('\0').next().is_some_and(|program| program.ends_with("/conmon"))) {
+        if words(pid).contains(&directory)
+            && let Some(pid) = rustix::process::Pid::from_raw(pid)
+        {
+            let _gone_already = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
     }
 }
 
