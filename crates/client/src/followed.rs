@@ -39,6 +39,8 @@ pub struct Followed<K> {
 
 struct Shared<K> {
     client: Client,
+    /// What the objects must be besides, as a field selector; empty for nothing.
+    fields: &'static str,
     tell: Box<Tell<K>>,
     watches: Semaphore,
 }
@@ -46,7 +48,17 @@ struct Shared<K> {
 impl<K: Kind> Followed<K> {
     /// Follows nothing yet. `tell` is called with each state that is seen, the first one included.
     pub fn new(client: Client, drain: &Drain, tell: impl Fn(&ObjectKey, Option<K>) + Send + Sync + 'static) -> Self {
-        let shared = Arc::new(Shared { client, tell: Box::new(tell), watches: Semaphore::new(WATCHES_MAX) });
+        Self::only("", client, drain, tell)
+    }
+
+    /// The same, of objects that a field selector lets through: others are as if they were not there.
+    pub fn only(
+        fields: &'static str,
+        client: Client,
+        drain: &Drain,
+        tell: impl Fn(&ObjectKey, Option<K>) + Send + Sync + 'static,
+    ) -> Self {
+        let shared = Arc::new(Shared { client, fields, tell: Box::new(tell), watches: Semaphore::new(WATCHES_MAX) });
         Self { shared, drain: drain.clone(), followed: Mutex::default() }
     }
 
@@ -90,7 +102,11 @@ impl<K: Kind> Shared<K> {
     /// Looks at an object, and watches it until the watch breaks; where there are too many watches, a while.
     async fn look(&self, key: &ObjectKey, backoff: &mut Backoff) -> Result<(), Error> {
         let api = self.client.namespaced::<K>(&key.namespace);
-        let fields = format!("metadata.name={}", key.name);
+        let mut fields = format!("metadata.name={}", key.name);
+        if !self.fields.is_empty() {
+            fields.push(',');
+            fields.push_str(self.fields);
+        }
         let seen = api.list(ListOptions { fields: fields.clone(), ..ListOptions::default() }).await?;
         (self.tell)(key, seen.items.into_iter().next());
         let Ok(_place) = self.watches.try_acquire() else {

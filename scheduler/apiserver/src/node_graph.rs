@@ -28,6 +28,8 @@ const BUILD_TRIES: usize = 3;
 pub(crate) enum Referent {
     ConfigMap,
     Secret,
+    /// A Secret that is asked for on the condition that it is of the type for TLS.
+    TlsSecret,
 }
 
 /// The graph, and how far it has come.
@@ -89,8 +91,11 @@ impl Kept {
 
 impl Graph {
     fn refers(&self, node: &str, referent: Referent, key: &ObjectKey) -> bool {
-        let users = self.0.get(&(referent, key.clone()));
-        users.is_some_and(|users| users.contains_key(node) || users.contains_key(EVERY_NODE))
+        let is_used_as = |referent| {
+            let users = self.0.get(&(referent, key.clone()));
+            users.is_some_and(|users| users.contains_key(node) || users.contains_key(EVERY_NODE))
+        };
+        is_used_as(referent) || (referent == Referent::TlsSecret && is_used_as(Referent::Secret))
     }
 
     fn follow(&mut self, change: &Change, read: fn(&ObjectKey, &Entry) -> Option<User>) {
@@ -148,7 +153,7 @@ fn of_pod(key: &ObjectKey, entry: &Entry) -> Option<User> {
 fn of_ingress(key: &ObjectKey, entry: &Entry) -> Option<User> {
     let tls = spec::<IngressSpec>(entry)?.tls.unwrap_or_default();
     let secrets = tls.into_iter().filter_map(|tls| tls.secret_name);
-    let refers = secrets.map(|name| (Referent::Secret, ObjectKey::new(&key.namespace, &name))).collect();
+    let refers = secrets.map(|name| (Referent::TlsSecret, ObjectKey::new(&key.namespace, &name))).collect();
     Some(User { node: EVERY_NODE.into(), refers })
 }
 

@@ -1,8 +1,8 @@
 //! What a node may do: Kubernetes' Node authorizer, for a kubelet that is also the proxy and the ingress of its machine.
 //!
 //! Follows `k8s.io/kubernetes/plugin/pkg/auth/authorizer/node`, and `system:node` and `system:node-proxier` of its bootstrap
-//! policy. It differs in this: nodes read all Nodes (they open tunnels to each other), Ingresses and their classes, and the
-//! Secrets that Ingresses name; and they create no pods.
+//! policy. It differs in this: nodes read all Nodes (they open tunnels to each other), Ingresses and their classes, and of the
+//! Secrets that Ingresses name those for TLS; and they create no pods.
 
 use wherry_api::selector::Fields;
 use wherry_api::well_known::{CLUSTER_INFO, REVOKED_CERTIFICATES};
@@ -11,6 +11,8 @@ use wherry_api::{NodeLease, ObjectKey};
 use super::{Attributes, Ruling};
 use crate::node_graph::Referent;
 
+/// The type of Secrets for TLS.
+const TLS: &str = "kubernetes.io/tls";
 /// What each node reads of all namespaces.
 const READ: [&str; 7] = ["Node", "Service", "Endpoints", "EndpointSlice", "Ingress", "IngressClass", "RuntimeClass"];
 
@@ -53,6 +55,9 @@ fn named(wanted: &Attributes<'_>, referent: Referent) -> Ruling {
     match name {
         None => Ruling::Forbidden,
         Some(name) if referent == Referent::ConfigMap && is_for_all_nodes(namespace, &name) => Ruling::Allowed,
+        Some(name) if referent == Referent::Secret && selected(wanted, "type").as_deref() == Some(TLS) => {
+            Ruling::IfReferred(Referent::TlsSecret, key(wanted, &name))
+        }
         Some(name) => Ruling::IfReferred(referent, key(wanted, &name)),
     }
 }

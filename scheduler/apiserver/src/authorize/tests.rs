@@ -38,6 +38,8 @@ fn nodes_have_the_rights_of_a_kubelet() {
         get secrets a x -> if Secret a/x is referred to
         list secrets a -?metadata.name=x -> if Secret a/x is referred to
         watch secrets a -?metadata.name=x,type=Opaque -> if Secret a/x is referred to
+        watch secrets a -?metadata.name=x,type=kubernetes.io/tls -> if TlsSecret a/x is referred to
+        watch secrets a -?metadata.name=x,type!=kubernetes.io/tls -> if Secret a/x is referred to
         watch configmaps a x -> if ConfigMap a/x is referred to
         list secrets a - -> no
         list secrets a -?metadata.name!=x -> no

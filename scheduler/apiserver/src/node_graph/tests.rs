@@ -120,18 +120,34 @@ async fn a_node_reads_what_its_pods_refer_to() {
 }
 
 #[tokio::test]
-async fn every_node_reads_the_certificates_of_ingresses() {
+async fn every_node_reads_the_certificates_of_ingresses_and_no_other_secrets() {
     let cluster = Cluster::start().await;
-    cluster.create::<Secret>(json!({"metadata": {"name": "s"}})).await;
+    let data = json!({"tls.crt": "", "tls.key": ""});
+    let tls = json!({"metadata": {"name": "s"}, "type": "kubernetes.io/tls", "data": data});
+    cluster.create::<Secret>(tls).await;
+    cluster.create::<Secret>(json!({"metadata": {"name": "other"}})).await;
+    let secrets = cluster.node("n").namespaced::<Secret>("default");
+    let found = async |fields: &str| {
+        let listed = secrets.list(ListOptions { fields: fields.to_owned(), ..ListOptions::default() }).await;
+        listed.map_or_else(|error| format!("{:?}", error.reason), |list| list.items.len().to_string())
+    };
     let ingress = |secret: &str| {
         let backend = json!({"service": {"name": "s", "port": {"number": 80}}});
         json!({"metadata": {"name": "i"}, "spec": {"tls": [{"secretName": secret}], "defaultBackend": backend}})
     };
+    let of_tls = "metadata.name=s,type=kubernetes.io/tls";
+    assert_eq!(found(of_tls).await, "Forbidden");
     cluster.create::<Ingress>(ingress("s")).await;
-    assert_eq!(cluster.reads::<Secret>("n", "s").await, "yes");
+    assert_eq!(found(of_tls).await, "1");
+    assert_eq!(found("metadata.name=s").await, "Forbidden", "it might be of another type");
     let ingresses = cluster.admin.namespaced::<Ingress>("default");
     ingresses.merge("i", &ingress("other")).await.unwrap();
-    assert_eq!(cluster.reads::<Secret>("n", "s").await, "no");
+    assert_eq!(found(of_tls).await, "Forbidden");
+    assert_eq!(found("metadata.name=other,type=kubernetes.io/tls").await, "0", "it is of another type");
+    assert_eq!(found("metadata.name=other,type=Opaque").await, "Forbidden");
+    // What a pod refers to is read in either way.
+    cluster.pod("p", Some("n"), "s").await;
+    assert_eq!((found(of_tls).await, found("metadata.name=s").await), ("1".to_owned(), "1".to_owned()));
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The TLS Secrets that the served ingresses name: each is followed by its name, for a node may read no others.
+//! The TLS Secrets that the served ingresses name: each is followed by its name and type, for a node may read no others.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,6 +10,9 @@ use wherry_base::Drain;
 use wherry_client::{Client, Followed, Projection};
 
 use crate::ingress::facts::{IngressFacts, TlsSecret};
+
+/// What makes a Secret one for TLS.
+const TLS: &str = "type=kubernetes.io/tls";
 
 /// What is known of them.
 pub(super) struct TlsSecrets {
@@ -28,7 +31,7 @@ impl TlsSecrets {
     pub(super) fn new(client: Client, drain: &Drain) -> Self {
         let known = Arc::<Known>::default();
         let told = Arc::clone(&known);
-        let followed = Followed::new(client, drain, move |key, secret: Option<Secret>| {
+        let followed = Followed::only(TLS, client, drain, move |key, secret: Option<Secret>| {
             told.lock().insert(key.clone(), secret.map(TlsSecret::project));
             told.changed.notify_one();
         });
