@@ -159,6 +159,11 @@ impl Cluster {
         Ok(status.code())
     }
 
+    /// The exit code of a process that has ended by itself; the code of one that a signal ended is `None`.
+    pub fn ended(&mut self) -> anyhow::Result<Option<Option<i32>>> {
+        Ok(self.process.try_wait()?.map(|status| status.code()))
+    }
+
     /// SIGKILL, as a power cut would.
     pub fn kill(&mut self) -> anyhow::Result<()> {
         signal(&self.process, libc::SIGKILL);

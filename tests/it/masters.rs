@@ -15,7 +15,7 @@ use wherry_client::ListOptions;
 use wherry_tests::{Kubectl, play, until};
 
 use self::group::{Ack, Group};
-use crate::commands::verb;
+use crate::commands::{attempt, verb};
 
 #[test]
 fn each_of_three_masters_serves_everything() {
@@ -78,6 +78,20 @@ fn each_of_three_masters_serves_everything() {
             }
         }),
     ]);
+    restored_by_a_follower(group, (leader + 1) % 3);
+}
+
+/// A saved state is restored by way of any; it would take back what others are about.
+fn restored_by_a_follower(group: &Group, follower: usize) {
+    let follower = &group.masters[follower];
+    let file = follower.data().join("state.snapshot").display().to_string();
+    verb(follower, &format!("snapshot save {file}"));
+    verb(follower, "create configmap later");
+    assert!(verb(follower, &format!("snapshot restore {file}")).contains("restored"));
+    for master in &group.masters {
+        let found = attempt(master, "get configmap later").unwrap_err();
+        assert!(found.contains("not found"), "{found}");
+    }
 }
 
 /// The addresses of the API, as its own Service has them.

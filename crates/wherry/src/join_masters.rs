@@ -16,7 +16,7 @@ use wherry_api::routes::{KEYS, MASTERS};
 use wherry_base::Backoff;
 use wherry_client::Https;
 use wherry_pki::{Authority, JoinToken, PinnedAuthority};
-use wherry_store::{Leadership, Member, Store};
+use wherry_store::{Member, Store};
 
 use crate::cluster_info::ClusterInfo;
 use crate::config::{CommonArgs, MasterJoinFlags};
@@ -153,42 +153,6 @@ pub async fn admit(
     place.write(data)
 }
 
-/// Tells the leader where this master is now, if the others know another name or address of it: else nobody would reach it.
-/// The leader's own is known (see [`Store::open_member`]).
-pub async fn make_known(store: Store, credentials: Arc<Credentials>) {
-    let (me, mut members, mut leadership) = (store.me(), store.members(), store.leadership());
-    loop {
-        let known = members.borrow_and_update().clone();
-        let is_outdated = known.iter().any(|(member, _)| member.id == me.id && *member != me);
-        let is_leader = *leadership.borrow_and_update() == Leadership::Leader;
-        let told = async {
-            let others = known.iter().filter(|(member, _)| member.id != me.id);
-            let others: Vec<String> = others.map(|(member, _)| format!("https://{}", member.address)).collect();
-            let https = Https::with_tls(&others, Arc::unwrap_or_clone(credentials.peer_client()?))?;
-            let Member { id, name, address } = &me;
-            let moved = json!({"id": id, "name": name, "address": address, "moves": true});
-            ask(&https, moved.to_string().into()).await
-        };
-        if is_outdated && !is_leader && known.len() > 1 {
-            match told.await {
-                Ok(()) => tracing::info!(me.address, "the other masters know where this one is now"),
-                Err(error) => {
-                    tracing::warn!(error = format!("{error:#}"), "the masters do not know where this one is now")
-                }
-            }
-        }
-        let news = async {
-            tokio::select! {
-                changed = members.changed() => changed.is_ok(),
-                changed = leadership.changed() => changed.is_ok(),
-            }
-        };
-        if !news.await {
-            return;
-        }
-    }
-}
-
 async fn ask(https: &Https, admission: Bytes) -> anyhow::Result<()> {
     let mut backoff = Backoff::new(ASK_AGAIN.0, ASK_AGAIN.1);
     let mut why = String::new();
@@ -208,7 +172,7 @@ async fn ask(https: &Https, admission: Bytes) -> anyhow::Result<()> {
 }
 
 /// The sentence of a `Status`.
-fn told(body: &[u8]) -> String {
+pub fn told(body: &[u8]) -> String {
     let status: Value = serde_json::from_slice(body).unwrap_or_default();
     let message = status.get("message").and_then(Value::as_str);
     message.map_or_else(|| String::from_utf8_lossy(body).into_owned(), str::to_owned)

@@ -16,6 +16,7 @@ mod join_masters;
 mod leader;
 mod listeners;
 mod master;
+mod membership;
 mod node;
 mod node_credentials;
 mod renewal;

@@ -20,8 +20,9 @@ use crate::config::ClusterFlags;
 use crate::credentials::Credentials;
 use crate::data_dir::DataDir;
 use crate::image_peers;
-use crate::join_masters::{self, Shared};
+use crate::join_masters::Shared;
 use crate::leader::Leader;
+use crate::membership;
 use crate::serve_tls::{for_those_who_may, serve_tls};
 
 const STOP_MOST: Duration = Duration::from_secs(10);
@@ -34,6 +35,7 @@ pub struct Master {
     registry: Registry,
     /// What `/readyz` says.
     pub readiness: Readiness,
+    removed: watch::Receiver<bool>,
     tasks: Trigger,
 }
 
@@ -111,10 +113,16 @@ impl Master {
             ingress_address: advertise.ip(),
             nodes: flags.failure.monitor(),
         };
-        drain.vital().spawn(join_masters::make_known(store.clone(), Arc::clone(credentials)));
+        let (is_removed, removed) = watch::channel(false);
+        let kept = membership::keep(store.clone(), Arc::clone(credentials));
+        drain.vital().spawn(async move {
+            kept.await;
+            is_removed.send_replace(true);
+            std::future::pending().await
+        });
         let leader = Leader { store: store.clone(), registry: registry.clone(), config, clock };
         drain.vital().spawn_graceful(leader.run(drain.clone()));
-        Ok(Self { store, registry, readiness, tasks })
+        Ok(Self { store, registry, readiness, removed, tasks })
     }
 
     /// This master among the masters.
@@ -125,6 +133,16 @@ impl Master {
     /// All masters, as they come and go.
     pub fn members(&self) -> watch::Receiver<Vec<(Member, Role)>> {
         self.store.members()
+    }
+
+    /// Resolves when the others say that this master is none of them any more: why it has to end.
+    pub async fn removed(&self) -> anyhow::Error {
+        if self.removed.clone().wait_for(|is_removed| *is_removed).await.is_err() {
+            std::future::pending().await
+        }
+        anyhow::anyhow!(
+            "this master was removed from its cluster; its data directory is of no use any more: remove it, and join anew with an empty one"
+        )
     }
 
     /// Under which the master's tasks run.

@@ -60,14 +60,14 @@ pub async fn master(args: MasterArgs) -> anyhow::Result<()> {
     let master = setting.start_master(member, &credentials, listeners).await?;
     eprintln!("ready for nodes: API on port {}", ports.api);
     let admin = master.client(Identity::admin());
-    until_stopped(async {
+    let ready = async {
         await_node(&admin, None).await;
         master.readiness.set(true);
         Ok(())
-    })
-    .await?;
+    };
+    let ended = until_stopped(ready, master.removed()).await;
     master.stop().await;
-    Ok(())
+    ended
 }
 
 /// Runs a node until SIGINT or SIGTERM: of the cluster that it joins or has joined, or else of the master of the same data
@@ -85,15 +85,15 @@ pub async fn node(args: NodeArgs) -> anyhow::Result<()> {
     let node = setting.start_node(&args.node, &credentials, surroundings, listeners).await?;
     let renewals = Trigger::new();
     setting.keep_up(upkeep, &credentials, &client, &renewals.drain());
-    until_stopped(async {
+    let ready = async {
         await_node(&client, Some(name)).await;
         eprintln!("ready: ingress on {} (https {})", ports.http, ports.https);
         Ok(())
-    })
-    .await?;
+    };
+    let ended = until_stopped(ready, std::future::pending()).await;
     node.stop().await;
     renewals.stop(STOP_MOST).await;
-    Ok(())
+    ended
 }
 
 /// A cluster, with a node in it.
@@ -367,8 +367,11 @@ async fn cluster_info(data: &DataDir, client: &Client) -> anyhow::Result<Cluster
     }
 }
 
-/// Does its work, tells what went wrong in it, and resolves on SIGINT or SIGTERM.
-pub async fn until_stopped(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+/// Does its work, tells what went wrong in it, and resolves on SIGINT or SIGTERM; or with the reason `why` it cannot go on.
+pub async fn until_stopped(
+    work: impl Future<Output = anyhow::Result<()>>,
+    why: impl Future<Output = anyhow::Error>,
+) -> anyhow::Result<()> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let stopped = async {
         tokio::select! {
@@ -376,18 +379,20 @@ pub async fn until_stopped(work: impl Future<Output = anyhow::Result<()>>) -> an
             _ = terminate.recv() => {}
         }
     };
-    tokio::pin!(stopped);
-    tokio::select! {
-        outcome = work => {
-            if let Err(error) = outcome {
-                eprintln!("error: {error:#}");
-            }
-            (&mut stopped).await;
+    let work = async {
+        if let Err(error) = work.await {
+            eprintln!("error: {error:#}");
         }
-        () = &mut stopped => {}
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = work => Ok(()),
+        () = stopped => {
+            eprintln!("stopping; the pods come back at the next start");
+            Ok(())
+        }
+        error = why => Err(error),
     }
-    eprintln!("stopping; the pods come back at the next start");
-    Ok(())
 }
 
 /// Waits until a node is ready: the one of that name, or any.

@@ -38,7 +38,7 @@ pub async fn up(args: UpArgs) -> anyhow::Result<()> {
     let node = setting.start_node(&args.node, &node_credentials, surroundings, of_node).await?;
     setting.keep(&node_credentials, authority, &master.drain());
     let admin = master.client(Identity::admin());
-    until_stopped(async {
+    let work = async {
         await_node(&admin, Some(name)).await;
         master.readiness.set(true);
         let (api, http, https) = (master_ports.api, node_ports.http, node_ports.https);
@@ -54,11 +54,11 @@ pub async fn up(args: UpArgs) -> anyhow::Result<()> {
             demo::hints(node_ports, &kubeconfig.display().to_string());
         }
         Ok(())
-    })
-    .await?;
+    };
+    let ended = until_stopped(work, master.removed()).await;
     node.stop().await;
     master.stop().await;
-    Ok(())
+    ended
 }
 
 /// The image registry, as any person reaches it.

@@ -79,6 +79,10 @@ fn masters_leave_and_others_come() {
     verb(&group.masters[rest], &format!("masters remove {}", name(rest)));
     let list = verb(&group.masters[leader], "masters list");
     assert!(list.lines().count() == 3 && !list.contains(&format!("\n{} ", name(rest))), "{list}");
+    // It hears of it, and ends.
+    assert_eq!(until("the removed master ends", || group.masters[rest].ended()).unwrap(), Some(1));
+    let says_why = || group.masters[rest].errors().contains("was removed from its cluster").then_some(());
+    until("it says why", || Ok(says_why())).unwrap();
     // The majority is lost for good: one is enough.
     group.masters[leader].kill().unwrap();
     group.masters[3].kill().unwrap();

@@ -34,7 +34,7 @@ struct Admission {
     /// The name of the master in whose place it comes; empty for none.
     #[serde(default)]
     replaces: String,
-    /// It is a member already, which has another name or address now.
+    /// It is a member already, which may have another name or address now.
     #[serde(default)]
     moves: bool,
 }
@@ -131,6 +131,9 @@ async fn admit(context: &Context, admission: &Admission) -> Result<Response, Err
     let store = context.registry.store();
     let members = store.members().borrow().clone();
     let replaced = check(&members, admission)?;
+    if admission.moves && members.iter().any(|(member, _)| *member == admission.member) {
+        return done();
+    }
     let member = admission.member.clone();
     let outcome = match replaced {
         Some(id) => store.replace_member(id, member).await,
@@ -144,7 +147,8 @@ async fn admit(context: &Context, admission: &Admission) -> Result<Response, Err
 fn check(members: &[(Member, Role)], admission: &Admission) -> Result<Option<u64>, Error> {
     let Admission { member, replaces, moves } = admission;
     if *moves && !members.iter().any(|(other, _)| other.id == member.id) {
-        return Err(conflict(format!("the master \"{}\" is no member any more", member.name)));
+        let message = format!("the master \"{}\" is no member any more", member.name);
+        return Err(Error::new(Reason::NotFound, message));
     }
     let others = || members.iter().map(|(other, _)| other).filter(|other| other.id != member.id);
     let is_member = members.iter().any(|(other, role)| other.id == member.id && *role == Role::Voter);
