@@ -8,14 +8,21 @@ use wherry_api::kinds::{Pod, Service};
 use wherry_tests::{Cluster, Machine, get, play, tcp_exchange, udp_exchange, until};
 
 use crate::WHERRY;
+use crate::commands::verb;
 use crate::load::Load;
+use crate::masters::group::Group;
 use crate::objects::{endpoints_ready, ingress, service};
 
-/// The nodes: that of the master's process, and two more.
+/// The nodes that every scene has: that of the master's process, and two more.
 const NODES: [&str; 3] = ["wherry", "n2", "n3"];
+/// Another, which nobody connects to either.
+const FOURTH: &str = "n4";
+/// What such nodes are started with. The address of both is the same: they are at home in different networks.
+const HIDDEN: [&str; 3] = ["--behind-nat", "--advertise-address", "192.0.2.2"];
 
 struct Nodes {
     cluster: Cluster,
+    token: String,
     second: Machine,
     _third: Machine,
 }
@@ -28,11 +35,11 @@ impl Nodes {
             cluster.load_guest(guest).unwrap();
         }
         let token = cluster.wherry(&["token", "create"]).unwrap().stdout;
-        let token = String::from_utf8(token).unwrap();
-        let join = |name, address, more: &[&str]| Machine::join(&cluster, name, address, token.trim(), more).unwrap();
+        let token = String::from_utf8(token).unwrap().trim().to_owned();
+        let join = |name, address, more: &[&str]| Machine::join(&cluster, name, address, &token, more).unwrap();
         let second = join("n2", "127.0.0.2", &["--isolation", "namespace"]);
-        let third = join("n3", "127.0.0.3", &["--isolation", "shared", "--behind-nat"]);
-        Self { cluster, second, _third: third }
+        let third = join("n3", "127.0.0.3", &[&["--isolation", "shared"][..], &HIDDEN].concat());
+        Self { cluster, token, second, _third: third }
     }
 
     fn node_port(&self, namespace: &str, service: &str) -> u16 {
@@ -83,8 +90,9 @@ spec:
 #[test]
 fn every_pod_is_reached_from_every_node() {
     let nodes = Nodes::start(&["echo-tcp", "echo-udp", "call-service", "hello-http"]);
+    let _fourth = Machine::join(&nodes.cluster, FOURTH, "127.0.0.4", &nodes.token, &HIDDEN).unwrap();
     play(&[
-        ("pods reach pods by address, Service and name", &|| pods(&nodes)),
+        ("pods reach pods by address, Service and name, from and to nodes behind NAT too", &|| pods(&nodes)),
         ("node ports of one node lead to pods of another", &|| node_ports(&nodes)),
         ("the ingress of one node serves pods of others", &|| served_by_ingress(&nodes.cluster)),
         ("traffic keeps to the node where that is wished", &|| preference(&nodes)),
@@ -93,11 +101,12 @@ fn every_pod_is_reached_from_every_node() {
 
 fn pods(nodes: &Nodes) {
     let cluster = &nodes.cluster;
-    let servers: String = NODES.iter().map(|node| server(node, "echo", "echo-tcp", 7000)).collect();
+    let all = [&NODES[..], &[FOURTH]].concat();
+    let servers: String = all.iter().map(|node| server(node, "echo", "echo-tcp", 7000)).collect();
     let one =
         |node: &&str| service("SERVICE", 7000).replace("SERVICE", &format!("echo-{node}")).replace("app: ", "on: ");
-    cluster.apply("pods", &(servers + &NODES.iter().map(one).collect::<String>())).unwrap();
-    let addresses: Vec<String> = NODES
+    cluster.apply("pods", &(servers + &all.iter().map(one).collect::<String>())).unwrap();
+    let addresses: Vec<String> = all
         .iter()
         .map(|node| {
             endpoints_ready(cluster, "pods", &format!("echo-{node}"), 1);
@@ -105,8 +114,8 @@ fn pods(nodes: &Nodes) {
         })
         .collect();
     let mut callers = Vec::new();
-    for from in NODES {
-        for (to, address) in NODES.iter().zip(&addresses) {
+    for &from in &all {
+        for (to, address) in all.iter().zip(&addresses) {
             callers.push((from, format!("{from}-{to}-address"), format!("{address}:7000"), *to));
             callers.push((from, format!("{from}-{to}-name"), format!("echo-{to}.pods:80"), *to));
         }
@@ -219,6 +228,19 @@ fn a_node_that_is_killed_under_requests_costs_none() {
     until("both answer", || Ok((answering(&nodes.cluster, "web.localhost").len() == 2).then_some(()))).unwrap();
 }
 
+#[test]
+fn each_master_reaches_a_node_behind_nat() {
+    let group = Group::of(2);
+    let first = &group.masters[0];
+    first.load_guest("echo-tcp").unwrap();
+    let _hidden = Machine::join(first, "n2", "127.0.0.3", &verb(first, "token create"), &HIDDEN).unwrap();
+    first.apply("default", &server("n2", "echo", "echo-tcp", 7000)).unwrap();
+    verb(first, "wait --for condition=Ready pod/echo-n2 --timeout 60s");
+    for master in &group.masters {
+        assert!(verb(master, "logs echo-n2").contains("listening on"));
+    }
+}
+
 fn pod(cluster: &Cluster, namespace: &str, name: &str) -> Pod {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(cluster.client().unwrap().namespaced::<Pod>(namespace).get(name)).unwrap()
@@ -231,5 +253,5 @@ fn outcome(cluster: &Cluster, namespace: &str, name: &str) -> String {
         Ok(matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")).then_some(()))
     })
     .unwrap();
-    String::from_utf8(cluster.wherry(&["logs", "-n", namespace, name]).unwrap().stdout).unwrap()
+    verb(cluster, &format!("logs -n {namespace} {name}"))
 }

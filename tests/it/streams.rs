@@ -1,11 +1,11 @@
 //! Connections to containers: exec, attach and port-forward, and what `top` says, by stock kubectl in all the forms that it speaks,
-//! and by the binary's own verbs.
+//! and by the binary's own verbs; on a node beside the master, and on one behind NAT.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::process::{Command, Stdio};
 
-use wherry_tests::{Cluster, Following, Kubectl, Printed, until};
+use wherry_tests::{Cluster, Following, Kubectl, Machine, Printed, until};
 
 use crate::WHERRY;
 
@@ -82,6 +82,11 @@ impl Client<'_> {
 /// One cluster with the pods of all scenes, ready.
 fn cluster() -> Cluster {
     let cluster = Cluster::start(WHERRY).unwrap();
+    fill(&cluster);
+    cluster
+}
+
+fn fill(cluster: &Cluster) {
     for guest in ["hello-http", "echo-tcp", "misbehave", "batch"] {
         cluster.load_guest(guest).unwrap();
     }
@@ -89,7 +94,6 @@ fn cluster() -> Cluster {
     let words = ["wait", "--for=condition=Ready", "pod/web", "pod/echo", "pod/spin", "pod/reader", "--timeout=60s"];
     let ready: Printed = cluster.wherry(&words).unwrap().into();
     assert!(ready.ok, "{ready:?}");
-    cluster
 }
 
 fn scenes(client: &Client<'_>) {
@@ -198,7 +202,32 @@ fn own_verbs_connect_to_containers() {
     let cluster = cluster();
     let client = Client { cluster: &cluster, kubectl: None, variable: None };
     scenes(&client);
-    topped(&client);
+    topped(&client, 1);
+}
+
+#[test]
+fn containers_of_a_node_behind_nat_are_connected_to_all_the_same() {
+    let cluster = Cluster::start(WHERRY).unwrap();
+    let client = Client { cluster: &cluster, kubectl: None, variable: None };
+    let token = client.run(&["token", "create"]).out;
+    // At its address there is nobody: it is for documentation (RFC 5737).
+    let hidden = ["--behind-nat", "--advertise-address", "192.0.2.2"];
+    let mut hidden = Machine::join(&cluster, "hidden", "127.0.0.2", token.trim(), &hidden).unwrap();
+    assert!(client.run(&["cordon", "wherry"]).ok);
+    fill(&cluster);
+    let log = client.run(&["logs", "echo"]);
+    assert!(log.ok && log.out.contains("listening on"), "{log:?}");
+    scenes(&client);
+    topped(&client, 2);
+    hidden.kill().unwrap();
+    let told = until("its connection is given up", || {
+        let log = client.run(&["logs", "echo"]);
+        Ok(log.err.contains("keeps no connection").then_some(log))
+    });
+    assert!(!told.unwrap().ok);
+    hidden.restart().unwrap();
+    let log = until("it is connected to again", || Ok(Some(client.run(&["logs", "echo"])).filter(|log| log.ok)));
+    assert!(log.unwrap().out.contains("listening on"));
 }
 
 #[test]
@@ -214,7 +243,7 @@ fn kubectl_connects_to_containers_in_every_form() {
         scenes(&client(Some(variable)));
     }
     run_and_remove(&client(None));
-    topped(&client(None));
+    topped(&client(None), 1);
 }
 
 /// A pod for one command: what it prints is heard, whether or not the client is there in time to attach.
@@ -229,7 +258,7 @@ fn run_and_remove(client: &Client<'_>) {
 }
 
 /// The figures are those of the present, and an idle pod uses nothing.
-fn topped(client: &Client<'_>) {
+fn topped(client: &Client<'_>, nodes: usize) {
     // A container that has just been started, on a busy machine, is not known yet.
     let pods = until("metrics are available", || {
         let pods = client.run(&["top", "pod"]);
@@ -246,7 +275,7 @@ fn topped(client: &Client<'_>) {
     assert!(web[0] <= 10, "{pods:?}");
     let chosen = client.run(&["top", "pod", "-l", "app=spin", "--containers"]);
     assert!(chosen.out.lines().count() == 2 && chosen.out.contains("POD"), "{chosen:?}");
-    let nodes = client.run(&["top", "node"]);
-    assert!(nodes.out.lines().count() == 2 && nodes.out.contains('%'), "{nodes:?}");
+    let listed = client.run(&["top", "node"]);
+    assert!(listed.out.lines().count() == nodes + 1 && listed.out.contains('%'), "{listed:?}");
     assert!(!client.run(&["top", "pod", "none"]).ok);
 }

@@ -28,7 +28,7 @@ use wherry_api::{Error, Resource};
 use crate::api::Client;
 use crate::kubeconfig::Kubeconfig;
 use crate::transport::{RawWatch, Request, Transport, WatchOptions};
-pub use connect::{TlsConnector, causes, pools};
+pub use connect::{Carried, TlsConnector, Way, causes, pools};
 pub use exchange::refusal;
 use exchange::{Call, broken};
 pub use route::{Route, escape, of as route_of, watch as watch_route};
@@ -74,13 +74,27 @@ impl Https {
 
     /// The same, for servers (`https://host:port`, one at least) and certificates that no kubeconfig names. The first is
     /// in use until it fails.
-    pub fn with_tls<S: AsRef<str>>(servers: &[S], mut tls: rustls::ClientConfig) -> Result<Self, ConnectError> {
+    pub fn with_tls<S: AsRef<str>>(servers: &[S], tls: rustls::ClientConfig) -> Result<Self, ConnectError> {
+        Self::by(servers, tls, None)
+    }
+
+    /// The same, for one server that is reached by a way of its own; its certificate is for the host of `url` nonetheless.
+    pub fn by_way(url: &str, tls: rustls::ClientConfig, way: Arc<dyn Way>) -> Result<Self, ConnectError> {
+        Self::by(&[url], tls, Some(way))
+    }
+
+    fn by<S: AsRef<str>>(
+        servers: &[S],
+        mut tls: rustls::ClientConfig,
+        way: Option<Arc<dyn Way>>,
+    ) -> Result<Self, ConnectError> {
         let servers = servers.iter().map(|url| Server::new(url.as_ref())).collect::<Result<Vec<_>, _>>()?;
         // HTTP/2 has no upgrades.
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let upgrades = TlsConnector::new(tls.clone());
+        let upgrades = TlsConnector::by(tls.clone(), way.clone());
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Self { servers: Arc::new(Servers::new(servers, tls)?), upgrades, token: String::new(), strict: false })
+        let servers = Servers::new(servers, TlsConnector::by(tls, way))?;
+        Ok(Self { servers: Arc::new(servers), upgrades, token: String::new(), strict: false })
     }
 
     /// The same, with a bearer token.

@@ -15,8 +15,8 @@ mod transport;
 pub use api::{Api, Client, Event, List};
 pub use followed::Followed;
 pub use https::{
-    ConnectError, Https, Route, TlsConnector, Upgraded, causes, escape, pools, refusal, route_of, tls_config,
-    watch_events, watch_route,
+    Carried, ConnectError, Https, Route, TlsConnector, Upgraded, Way, causes, escape, pools, refusal, route_of,
+    tls_config, watch_events, watch_route,
 };
 pub use informer::{Informer, Picture, Projection};
 pub use kubeconfig::{Kubeconfig, KubeconfigError, SERVERS_EXTENSION};

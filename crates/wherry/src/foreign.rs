@@ -45,6 +45,7 @@ pub fn enter(
         service_cidr: args.service_cidr.unwrap_or(RegistryConfig::SERVICE_CIDR),
         pod_cidr: flags.pod_cidr,
         taints: vec![taint],
+        takes_offers: false,
     };
     Ok((surroundings, credentials))
 }

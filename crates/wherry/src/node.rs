@@ -1,6 +1,6 @@
 //! The node's role: pod network, tunnels, proxy, wasm runtime, agent. Speaks to the master through the API alone.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,18 +8,19 @@ use anyhow::Context;
 use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Handle, Runtime};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio_rustls::server::TlsStream;
 use wherry_agent::server::OtherNodes;
 use wherry_agent::{Agent, AgentConfig, PODS_MAX_DEFAULT, SHUTDOWN_GRACE_MAX};
 use wherry_api::k8s_openapi::api::core::v1::Taint;
 use wherry_api::kinds::Node as NodeObject;
+use wherry_api::routes::OFFER;
 use wherry_base::{Backoff, Clock, Trigger};
 use wherry_client::{Client, Https};
 use wherry_image::{ImageSource, LinuxSource, Registries, RegistryClient, Sources};
 use wherry_proxy::{Proxy, Table};
 use wherry_sandbox::{Processes, SandboxConfig, Sandboxes};
-use wherry_tunnel::{OFFER, TunnelServer, Tunnels};
+use wherry_tunnel::{TunnelServer, Tunnels};
 use wherry_vnet::{Network, NetworkConfig};
 use wherry_wasm::Images;
 
@@ -27,6 +28,7 @@ use crate::cluster_info::{ClusterInfo, remember_range, remembered_range};
 use crate::config::{CommonArgs, Isolation, NodeFlags};
 use crate::data_dir::DataDir;
 use crate::runtimes::{Linux, Modules};
+use crate::servers;
 
 /// How long a master may take to register a node that has a range of before.
 const REGISTER_MOST: Duration = Duration::from_secs(3);
@@ -35,6 +37,9 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 /// Below the data directory: whom to trust as an image registry, and what to present there.
 const CERTIFICATES: &str = "certs.d";
 const STOP_MORE: Duration = Duration::from_secs(5);
+
+/// Where masters are at present.
+type Masters = watch::Receiver<Vec<SocketAddr>>;
 
 /// A running node.
 pub struct Node {
@@ -83,6 +88,8 @@ pub struct Surroundings {
     pub pod_cidr: Option<IpNet>,
     /// The taints that the Node is created with.
     pub taints: Vec<Taint>,
+    /// Whether its masters ask a node that they cannot connect to over connections that it makes.
+    pub takes_offers: bool,
 }
 
 impl Surroundings {
@@ -92,7 +99,8 @@ impl Surroundings {
         let linux_images = Some(Arc::clone(&cluster) as _);
         let images = Arc::new(Sources { cluster, others: registries(data) });
         let (cluster_cidr, service_cidr) = (Some(info.cluster_cidr), info.service_cidr);
-        Self { client, images, linux_images, cluster_cidr, service_cidr, pod_cidr: None, taints: Vec::new() }
+        let (pod_cidr, taints, takes_offers) = (None, Vec::new(), true);
+        Self { client, images, linux_images, cluster_cidr, service_cidr, pod_cidr, taints, takes_offers }
     }
 }
 
@@ -131,7 +139,8 @@ impl Node {
     /// Starts everything, and adopts the sandboxes of an earlier process; the agent registers the node by itself.
     pub async fn start(parts: Parts<'_>) -> anyhow::Result<Self> {
         let Parts { args, flags, surroundings, data, clock, tls, peers, address, kubelet, http, https } = parts;
-        let Surroundings { client, images, linux_images, cluster_cidr, service_cidr, pod_cidr, taints } = surroundings;
+        let Surroundings { client, images, linux_images, cluster_cidr, service_cidr, pod_cidr, taints, takes_offers } =
+            surroundings;
         let config = AgentConfig {
             node_name: flags.name.clone(),
             node_ip: address,
@@ -178,8 +187,8 @@ impl Node {
         let modules =
             Modules { isolation: args.isolation, data, threads: &threads, images: &images, sandboxes: &sandboxes };
         let runtimes = modules.runtimes(docker)?;
-        let endpoints = kubelet.local_addr()?;
-        let peers = Arc::new(PeersServer(TunnelServer::new(tunnels, Arc::clone(&network), endpoints)));
+        let masters = (flags.behind_nat && takes_offers).then(|| servers::masters(&client, &tunnel_tasks.drain()));
+        let peers = Arc::new(PeersServer::new(tunnels, Arc::clone(&network), kubelet.local_addr()?, masters));
         let agent = Agent::new(config, client, runtimes, network, clock)?;
         let agent_tasks = Trigger::new();
         let drain = agent_tasks.drain();
@@ -214,6 +223,17 @@ impl Node {
 
 /// Other nodes' connections, as the agent hands them over.
 struct PeersServer(TunnelServer);
+
+impl PeersServer {
+    /// `masters` are those that cannot connect to the node's `endpoints` themselves.
+    fn new(tunnels: Arc<Tunnels>, network: Arc<Network>, endpoints: SocketAddr, masters: Option<Masters>) -> Self {
+        let server = TunnelServer::new(tunnels, network, endpoints);
+        if let Some(masters) = masters {
+            server.offer_to_masters(masters);
+        }
+        Self(server)
+    }
+}
 
 impl OtherNodes for PeersServer {
     fn take(&self, node: String, connection: TlsStream<TcpStream>, place: OwnedSemaphorePermit) {

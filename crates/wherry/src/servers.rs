@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::watch;
 use wherry_api::kinds::EndpointSlice;
 use wherry_base::Drain;
 use wherry_client::{Client, Https, Informer};
@@ -47,27 +48,38 @@ pub fn remembered(data: &DataDir) -> anyhow::Result<Option<(String, Vec<String>)
     Ok(Some((given, all)))
 }
 
+/// Where the cluster's masters are, as it names them, until the drain; nowhere until it has.
+pub fn masters(client: &Client, drain: &Drain) -> watch::Receiver<Vec<SocketAddr>> {
+    let slices = Informer::spawn(client.namespaced::<EndpointSlice>(NAMESPACE), LABELS, "", drain);
+    let mut changes = slices.changes();
+    let (told, masters) = watch::channel(Vec::new());
+    drain.vital().spawn(async move {
+        // One that lags has missed nothing: the whole picture is taken.
+        while !matches!(changes.recv().await, Err(RecvError::Closed)) {
+            let named: Vec<SocketAddr> =
+                slices.snapshot().values().flat_map(|slice: &Arc<EndpointSlice>| named(slice)).collect();
+            if !named.is_empty() {
+                told.send_replace(named);
+            }
+        }
+    });
+    masters
+}
+
 impl Servers {
     /// Follows the cluster's masters until the drain.
     pub fn follow(self, client: &Client, drain: &Drain) {
-        let slices = Informer::spawn(client.namespaced::<EndpointSlice>(NAMESPACE), LABELS, "", drain);
-        let mut changes = slices.changes();
+        let mut masters = masters(client, drain);
         drain.vital().spawn(async move {
-            loop {
-                // One that lags has missed nothing: the whole picture is taken.
-                if matches!(changes.recv().await, Err(RecvError::Closed)) {
-                    return;
-                }
-                self.take(&slices);
+            while masters.changed().await.is_ok() {
+                let present = masters.borrow_and_update().clone();
+                self.take(&present);
             }
         });
     }
 
-    fn take(&self, slices: &Informer<Arc<EndpointSlice>>) {
-        let mut servers: Vec<String> = slices.snapshot().values().flat_map(|slice| named(slice)).collect();
-        if servers.is_empty() {
-            return;
-        }
+    fn take(&self, masters: &[SocketAddr]) {
+        let mut servers: Vec<String> = masters.iter().map(|at| format!("https://{at}")).collect();
         servers.sort_by_key(|server| self.rank(server));
         if let Some(data) = &self.kept
             && let Err(error) = data.write(NAMED, &servers.join("\n"))
@@ -92,11 +104,11 @@ impl Servers {
     }
 }
 
-/// The addresses in a slice, as URLs.
-fn named(slice: &EndpointSlice) -> Vec<String> {
+/// The addresses in a slice.
+fn named(slice: &EndpointSlice) -> Vec<SocketAddr> {
     let port = slice.ports.iter().flatten().find(|port| port.name.as_deref() == Some("https"));
     let port = port.and_then(|port| u16::try_from(port.port?).ok());
     let addresses = slice.endpoints.iter().flatten().flat_map(|endpoint| &endpoint.addresses);
-    let url = |address: &String| Some(format!("https://{}", SocketAddr::new(address.parse::<IpAddr>().ok()?, port?)));
-    addresses.filter_map(url).collect()
+    let at = |address: &String| Some(SocketAddr::new(address.parse::<IpAddr>().ok()?, port?));
+    addresses.filter_map(at).collect()
 }

@@ -3,14 +3,13 @@
 use std::net::SocketAddr;
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use wherry_api::routes::{RELAY, RELAY_TO};
 use wherry_vnet::DialError;
 
 /// The header that names the client: the address of a pod of the node that asks, or of that node itself.
 const CLIENT: &str = "wherry-client";
 /// The authority under which datagrams are carried, of whatever pods.
 const DATAGRAMS: &str = "datagrams:0";
-/// The authority under which connections of nodes are, and the header that names whom they lead to.
-const RELAY: (&str, &str) = ("relay:0", "wherry-relay-to");
 
 /// What a stream is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +36,7 @@ impl Ask {
                 request.uri(Uri::builder().authority(to.to_string()).build()?).header(CLIENT, from.to_string())
             }
             Self::Datagrams => request.uri(Uri::builder().authority(DATAGRAMS).build()?),
-            Self::Relay(node) => request.uri(Uri::builder().authority(RELAY.0).build()?).header(RELAY.1, node),
+            Self::Relay(node) => request.uri(Uri::builder().authority(RELAY).build()?).header(RELAY_TO, node),
         }
         .body(())
     }
@@ -52,8 +51,8 @@ impl Ask {
             return Ok(Self::Datagrams);
         }
         let header = |name| request.headers().get(name).map(HeaderValue::to_str);
-        if authority == RELAY.0 {
-            let Some(Ok(node)) = header(RELAY.1) else { return Err(StatusCode::BAD_REQUEST) };
+        if authority == RELAY {
+            let Some(Ok(node)) = header(RELAY_TO) else { return Err(StatusCode::BAD_REQUEST) };
             return Ok(Self::Relay(node.to_owned()));
         }
         let (Some(Ok(client)), Ok(to)) = (header(CLIENT), authority.parse()) else {

@@ -17,6 +17,9 @@ const LISTEN: Duration = Duration::from_millis(150);
 /// After how many of these times without hearing anything, an answer or other, the other end counts as dead.
 const SILENCES_MAX: u32 = 4;
 
+/// The same where streams cannot go elsewhere, so that to give a connection up costs more than to wait: a master may be busy.
+const SILENCES_BORNE_MAX: u32 = 64;
+
 /// Why a connection is given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -33,6 +36,8 @@ pub(crate) enum Idle {
     EndAfter(Duration),
     /// It is kept, and tried as often as that.
     TryEvery(Duration),
+    /// It is kept and tried as often as that, with streams as without, and given up for longer silence only.
+    BearWith(Duration),
 }
 
 /// Counts the streams of a connection.
@@ -67,23 +72,35 @@ impl Drop for Counting {
 /// Resolves when the connection is to be given up: its other end is dead, or it had no streams for too long.
 pub(crate) async fn watch(mut pings: PingPong, load: &Load, heard: &Heard, idle: Idle) -> Verdict {
     let mut streams = load.0.subscribe();
-    let (Idle::EndAfter(most) | Idle::TryEvery(most)) = idle;
+    let most = match idle {
+        Idle::EndAfter(most) | Idle::TryEvery(most) => most,
+        Idle::BearWith(every) => return bear_with(pings, heard, every).await,
+    };
     loop {
         match (timeout(most, streams.wait_for(|streams| *streams > 0)).await, idle) {
             (Ok(Ok(_)), _) | (Err(_), Idle::TryEvery(_)) => {}
-            (Ok(Err(_)), _) | (Err(_), Idle::EndAfter(_)) => return Verdict::Idle,
+            (Ok(Err(_)), _) | (Err(_), Idle::EndAfter(_) | Idle::BearWith(_)) => return Verdict::Idle,
         }
-        if pings.send_ping(Ping::opaque()).is_err() || !is_answered(&mut pings, heard).await {
+        if pings.send_ping(Ping::opaque()).is_err() || !is_answered(&mut pings, heard, SILENCES_MAX).await {
             return Verdict::Dead;
         }
         sleep(PING_EVERY).await;
     }
 }
 
-async fn is_answered(pings: &mut PingPong, heard: &Heard) -> bool {
+async fn bear_with(mut pings: PingPong, heard: &Heard, every: Duration) -> Verdict {
+    loop {
+        sleep(every).await;
+        if pings.send_ping(Ping::opaque()).is_err() || !is_answered(&mut pings, heard, SILENCES_BORNE_MAX).await {
+            return Verdict::Dead;
+        }
+    }
+}
+
+async fn is_answered(pings: &mut PingPong, heard: &Heard, silences_max: u32) -> bool {
     let mut pong = pin!(poll_fn(|context| pings.poll_pong(context)));
     let mut silences = 0;
-    while silences < SILENCES_MAX {
+    while silences < silences_max {
         let before = heard.times();
         if let Ok(answer) = timeout(LISTEN, &mut pong).await {
             return answer.is_ok();

@@ -30,7 +30,6 @@ mod table;
 mod tunnels;
 
 pub use node::Reach;
-pub use offer::OFFER;
 pub use server::TunnelServer;
 pub use tunnels::Tunnels;
 

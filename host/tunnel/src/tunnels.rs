@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use wherry_api::Revocations;
 use wherry_api::kinds::Node;
+use wherry_api::routes::{MASTER_NAME, OFFER};
 use wherry_api::well_known::NODE_USER;
 use wherry_base::Drain;
 use wherry_client::{Client, Informer};
@@ -23,7 +24,6 @@ use crate::ask::Ask;
 use crate::dial::ALPN;
 use crate::link::Open;
 use crate::node::{NodeFacts, Reach};
-use crate::offer::OFFER;
 use crate::peer::{Means, Peer};
 use crate::pump;
 use crate::relay::Relays;
@@ -114,6 +114,11 @@ impl Tunnels {
     pub(crate) fn peers(&self) -> (Arc<Table>, watch::Receiver<u64>) {
         let versions = self.version.subscribe();
         (self.table.load_full(), versions)
+    }
+
+    /// A master, which has no pods.
+    pub(crate) fn master(&self, at: SocketAddr) -> Arc<Peer> {
+        Peer::new(MASTER_NAME, Reach { ranges: Vec::new(), endpoint: Some(at) }, self.means.clone())
     }
 
     pub(crate) fn own_name(&self) -> &str {

@@ -11,6 +11,7 @@ mod list;
 mod logs;
 mod masters;
 mod metrics;
+mod offers;
 mod parameters;
 mod path;
 mod relay;
@@ -39,6 +40,7 @@ use crate::identity::Identity;
 use crate::masters::Asker;
 use crate::registry::Registry;
 use crate::serve::ServeConfig;
+pub(crate) use offers::Offers;
 
 /// How many requests are worked on at once, watches not counted; more are told to come again.
 const REQUESTS_MAX: usize = 2048;

@@ -1,4 +1,4 @@
-//! HTTPS: connections, client certificates, graceful end.
+//! HTTPS: connections, client certificates, graceful end. A connection that a node offers is taken for asking that node.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +12,11 @@ use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use wherry_api::routes::OFFER;
 use wherry_base::{Accepted, Acceptor, Drain};
 
 use crate::authenticate::Peer;
-use crate::http::{Context, Readiness, call, router};
+use crate::http::{Context, Offers, Readiness, call, router};
 use crate::identity::Identity;
 use crate::registry::Registry;
 
@@ -56,21 +57,58 @@ pub struct ServeConfig {
 
 /// Serves the API on `listener` until the drain; resolves when the last connection has ended.
 pub async fn serve(listener: TcpListener, registry: Registry, config: ServeConfig, drain: Drain) {
-    let router = router(Context::new(registry, &config, drain.clone()));
-    let tls = TlsAcceptor::from(config.tls);
+    let context = Context::new(registry.clone(), &config, drain.clone());
+    let (offers, router) = (context.kubelets.offers.clone(), router(context));
+    let server = Server { tls: with_offers(config.tls), router, offers, registry, drain: drain.clone() };
     let acceptor = Acceptor::new(listener, CONNECTIONS_MAX, drain.clone());
     while let Some(Accepted { stream, place, .. }) = acceptor.next().await {
-        let (router, tls, ending) = (router.clone(), tls.clone(), drain.clone());
+        let server = server.clone();
         drain.spawn_graceful(async move {
-            connection(stream, tls, router, ending).await;
+            server.take(stream).await;
             drop(place);
         });
     }
 }
 
-async fn connection(stream: TcpStream, tls: TlsAcceptor, router: Router, drain: Drain) {
-    let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_MOST, tls.accept(stream)).await else { return };
-    let peer = Peer { certificate: certificate(&stream) };
+/// The same, for nodes that cannot be connected to as well.
+fn with_offers(tls: Arc<rustls::ServerConfig>) -> TlsAcceptor {
+    let mut tls = Arc::unwrap_or_clone(tls);
+    tls.alpn_protocols.push(OFFER.to_vec());
+    TlsAcceptor::from(Arc::new(tls))
+}
+
+/// What all connections need.
+#[derive(Clone)]
+struct Server {
+    tls: TlsAcceptor,
+    router: Router,
+    offers: Offers,
+    registry: Registry,
+    drain: Drain,
+}
+
+impl Server {
+    async fn take(self, stream: TcpStream) {
+        let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_MOST, self.tls.accept(stream)).await else { return };
+        let peer = Peer { certificate: certificate(&stream) };
+        if stream.get_ref().1.alpn_protocol() == Some(OFFER) {
+            return self.take_offer(&peer, stream).await;
+        }
+        connection(stream, peer, self.router, self.drain).await;
+    }
+
+    async fn take_offer(&self, peer: &Peer, stream: TlsStream<TcpStream>) {
+        let Some((identity, serial)) = &peer.certificate else { return };
+        let node = identity.node_name().filter(|_| !self.registry.is_revoked(&identity.user, serial));
+        let Some(node) = node else { return tracing::debug!(identity.user, "an offer of who is no node") };
+        tokio::select! {
+            () = self.offers.take(node, stream) => {}
+            () = self.drain.ended() => {}
+        }
+    }
+}
+
+async fn connection(stream: TlsStream<TcpStream>, peer: Peer, router: Router, drain: Drain) {
     let is_stranger = peer.certificate.is_none();
     let is_master = peer.certificate.as_ref().is_some_and(|(identity, _)| identity.is_master());
     let streams_max = if is_master { STREAMS_OF_A_MASTER_MAX } else { STREAMS_A_CONNECTION_MAX };

@@ -1,4 +1,4 @@
-//! New connections for the pool: TCP, then TLS; the server's choice decides between HTTP/2 and HTTP/1.1.
+//! New connections for the pool: TCP or another way, then TLS; the server's choice decides between HTTP/2 and HTTP/1.1.
 
 use std::future::Future;
 use std::io;
@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::client::legacy::{Builder, Client};
@@ -14,6 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
 
 const CONNECT_MOST: Duration = Duration::from_secs(10);
 
@@ -36,19 +38,35 @@ pub fn causes(error: &(dyn std::error::Error + 'static)) -> String {
     all.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
+/// A connection that another one carries: what was asked for with CONNECT.
+pub type Carried = TokioIo<hyper::upgrade::Upgraded>;
+
+/// A way to a server that cannot be connected to at its address.
+#[async_trait]
+pub trait Way: Send + Sync + 'static {
+    /// A new connection to it, on which nothing was said yet.
+    async fn open(&self) -> io::Result<Carried>;
+}
+
 /// Makes connections.
 #[derive(Clone)]
 pub struct TlsConnector {
     tls: tokio_rustls::TlsConnector,
+    /// In the place of TCP.
+    way: Option<Arc<dyn Way>>,
 }
 
 /// A connection as the pool wants it.
-pub struct Secured(TokioIo<TlsStream<TcpStream>>);
+pub struct Secured(TokioIo<TlsStream<Either<TcpStream, Carried>>>);
 
 impl TlsConnector {
     /// The protocols that the configuration offers are for the server to choose from.
     pub fn new(config: rustls::ClientConfig) -> Self {
-        Self { tls: tokio_rustls::TlsConnector::from(Arc::new(config)) }
+        Self::by(config, None)
+    }
+
+    pub(super) fn by(config: rustls::ClientConfig, way: Option<Arc<dyn Way>>) -> Self {
+        Self { tls: tokio_rustls::TlsConnector::from(Arc::new(config)), way }
     }
 
     /// A connection of its own, which no pool keeps.
@@ -59,10 +77,16 @@ impl TlsConnector {
 
     async fn connect(self, uri: http::Uri) -> io::Result<Secured> {
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-        let tcp = TcpStream::connect((host.as_str(), uri.port_u16().unwrap_or(443))).await?;
-        tcp.set_nodelay(true)?;
+        let connection = match &self.way {
+            Some(way) => Either::Right(way.open().await?),
+            None => {
+                let tcp = TcpStream::connect((host.as_str(), uri.port_u16().unwrap_or(443))).await?;
+                tcp.set_nodelay(true)?;
+                Either::Left(tcp)
+            }
+        };
         let name = ServerName::try_from(host).map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
-        Ok(Secured(TokioIo::new(self.tls.connect(name, tcp).await?)))
+        Ok(Secured(TokioIo::new(self.tls.connect(name, connection).await?)))
     }
 }
 

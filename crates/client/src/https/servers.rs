@@ -67,9 +67,9 @@ impl Server {
 }
 
 impl Servers {
-    pub(super) fn new(all: Vec<Arc<Server>>, tls: rustls::ClientConfig) -> Result<Self, ConnectError> {
+    pub(super) fn new(all: Vec<Arc<Server>>, connector: TlsConnector) -> Result<Self, ConnectError> {
         let first = all.first().cloned().ok_or_else(|| ConnectError::Server(String::new()))?;
-        let pool = pools().build(TlsConnector::new(tls));
+        let pool = pools().build(connector);
         Ok(Self { pool, all: ArcSwap::from_pointee(all), in_use: watch::Sender::new(first) })
     }
 

@@ -5,6 +5,7 @@
 mod datagrams;
 mod death;
 mod identity;
+mod masters;
 mod offer;
 mod streams;
 mod world;

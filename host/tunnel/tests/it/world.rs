@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
+use wherry_api::routes::OFFER;
 use wherry_base::{Drain, Trigger};
 use wherry_pki::{Authority, LiveCertificate, Subject, Validity};
-use wherry_tunnel::{OFFER, Reach, TunnelServer, Tunnels};
+use wherry_tunnel::{Reach, TunnelServer, Tunnels};
 use wherry_vnet::{Egress, Listener, Namespace, Network, NetworkConfig, NoServices, PodIdentity, Stream};
 
 /// Nodes `a`, `b`, `c`: pods of the first have addresses 10.128.x.x, of the second 10.129.x.x, and so on.
@@ -22,6 +23,7 @@ pub struct Node {
     pub name: &'static str,
     pub network: Arc<Network>,
     pub tunnels: Arc<Tunnels>,
+    pub server: TunnelServer,
     pub reach: Reach,
     /// How many connections were made to it.
     pub accepted: Arc<AtomicUsize>,
@@ -112,8 +114,8 @@ impl Node {
         let mut tls = wherry_pki::server_config(&own, &authority.certificate(), false).unwrap();
         tls.alpn_protocols.push(OFFER.to_vec());
         let tls = TlsAcceptor::from(Arc::new(tls));
-        drain.spawn(serve(listener, tls, server, Arc::clone(&accepted), drain.clone()));
-        Self { name, network, tunnels, reach, accepted, client }
+        drain.spawn(serve(listener, tls, server.clone(), Arc::clone(&accepted), drain.clone()));
+        Self { name, network, tunnels, server, reach, accepted, client }
     }
 }
 
@@ -171,7 +173,7 @@ pub async fn passage(to: SocketAddr, drain: &Drain) -> (SocketAddr, tokio_util::
     (at, cut)
 }
 
-fn now() -> jiff::Timestamp {
+pub fn now() -> jiff::Timestamp {
     use wherry_base::Clock;
     wherry_base::SystemClock.now()
 }

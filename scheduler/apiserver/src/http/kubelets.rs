@@ -5,50 +5,75 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 use wherry_api::kinds::{Kind, Node};
+use wherry_api::well_known::BEHIND_NAT;
 use wherry_api::{Error, Reason};
-use wherry_client::Https;
+use wherry_client::{Https, Way};
 
 use super::Context;
+use super::offers::Offers;
 use crate::registry::Target;
 
 /// How many nodes' connections are kept.
 const KUBELETS_MAX: usize = 1024;
 
-/// Connections to kubelets, by address.
+/// Connections to kubelets.
 #[derive(Clone)]
 pub(crate) struct Kubelets {
     tls: Arc<rustls::ClientConfig>,
-    known: Arc<Mutex<HashMap<String, Arc<Https>>>>,
+    /// The ways to those that cannot be connected to.
+    pub(crate) offers: Offers,
+    known: Arc<Mutex<HashMap<Place, Arc<Https>>>>,
 }
+
+/// An address; behind NAT it is that of the node of this name only.
+type Place = (Option<String>, String);
 
 impl Kubelets {
     pub(super) fn new(tls: Arc<rustls::ClientConfig>) -> Self {
-        Self { tls, known: Arc::default() }
+        Self { tls, offers: Offers::default(), known: Arc::default() }
     }
 
-    pub(super) fn at(&self, server: &str) -> Result<Arc<Https>, Error> {
+    /// The endpoints of a node.
+    pub(super) async fn of(&self, node: &Value) -> Result<Arc<Https>, Error> {
+        let place = (hidden(node).map(str::to_owned), kubelet_url(node)?);
+        let way = match place.0.as_deref() {
+            Some(name) => Some(self.way_to(name).await?),
+            None => None,
+        };
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(https) = known.get(server) {
+        if let Some(https) = known.get(&place) {
             return Ok(https.clone());
         }
-        let https = Https::with_tls(&[server], (*self.tls).clone());
+        let tls = (*self.tls).clone();
+        let https = match way {
+            Some(way) => Https::by_way(&place.1, tls, way),
+            None => Https::with_tls(&[&place.1], tls),
+        };
         let https = Arc::new(https.map_err(|e| Error::new(Reason::InternalError, e.to_string()))?);
         if known.len() >= KUBELETS_MAX {
             known.clear();
         }
-        known.insert(server.to_owned(), https.clone());
+        known.insert(place, https.clone());
         Ok(https)
+    }
+
+    async fn way_to(&self, name: &str) -> Result<Arc<dyn Way>, Error> {
+        let missing = || {
+            let message = format!("the node {name} is behind NAT, and keeps no connection to this master at present");
+            Error::new(Reason::ServiceUnavailable, message)
+        };
+        Ok(Arc::new(self.offers.way_to(name).await.ok_or_else(missing)?))
     }
 }
 
 /// The endpoints of the node that has a pod of this name.
-pub(super) fn kubelet_of(context: &Context, pod: &Value, name: &str) -> Result<Arc<Https>, Error> {
+pub(super) async fn kubelet_of(context: &Context, pod: &Value, name: &str) -> Result<Arc<Https>, Error> {
     let node = pod.pointer("/spec/nodeName").and_then(Value::as_str).unwrap_or_default();
     if node.is_empty() {
         return Err(Error::new(Reason::BadRequest, format!("pod {name} does not have a host assigned")));
     }
     let node = read(context, &Target::new(Node::resource(), None, node))?;
-    context.kubelets.at(&kubelet_url(&node)?)
+    context.kubelets.of(&node).await
 }
 
 /// The object itself.
@@ -80,8 +105,15 @@ pub(super) fn container_of(pod: &Value, name: &str, wanted: &str) -> Result<Stri
     Err(Error::new(Reason::BadRequest, message))
 }
 
+/// The name of a node that cannot be connected to.
+fn hidden(node: &Value) -> Option<&str> {
+    let metadata = node.get("metadata")?;
+    metadata.get("labels")?.get(BEHIND_NAT).filter(|value| *value == "true")?;
+    metadata.get("name")?.as_str()
+}
+
 /// Where a node's endpoints are.
-pub(super) fn kubelet_url(node: &Value) -> Result<String, Error> {
+fn kubelet_url(node: &Value) -> Result<String, Error> {
     let addresses = node.pointer("/status/addresses").and_then(Value::as_array);
     let internal =
         addresses.into_iter().flatten().find(|a| a.get("type").and_then(Value::as_str) == Some("InternalIP"));

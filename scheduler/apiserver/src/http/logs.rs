@@ -19,7 +19,7 @@ pub(super) async fn answer(
     let pod = read(context, target)?;
     let name = &target.key.name;
     let container = container_of(&pod, name, container)?;
-    let kubelet = kubelet_of(context, &pod, name)?;
+    let kubelet = kubelet_of(context, &pod, name).await?;
     let path = format!("/containerLogs/{}/{name}/{container}?{query}", target.key.namespace);
     let chunks = kubelet.stream(&path).await?;
     Ok(text(StatusCode::OK, "text/plain", Body::from_stream(chunks)))

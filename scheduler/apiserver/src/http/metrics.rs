@@ -18,7 +18,6 @@ use wherry_api::kinds::{Kind, Node, Pod};
 use wherry_api::{Error, Reason, Resource};
 use wherry_client::ListOptions;
 
-use super::kubelets::kubelet_url;
 use super::parameters::Parameters;
 use super::verbs::not_allowed;
 use super::{Context, encode};
@@ -164,7 +163,7 @@ impl Context {
         {
             return Ok(Arc::clone(sample));
         }
-        let kubelet = self.kubelets.at(&kubelet_url(node)?)?;
+        let kubelet = self.kubelets.of(node).await?;
         let sample = Arc::new(Sample::read(kubelet.stream("/stats/summary").await?).await?);
         *known = Some((Instant::now(), Arc::clone(&sample)));
         Ok(sample)

@@ -80,7 +80,7 @@ pub(super) async fn answer(
     let place = context.streams.clone().try_acquire_owned().map_err(|_| super::busy())?;
     let client = parts.extensions.remove::<OnUpgrade>();
     let client = client.ok_or_else(|| bad("the connection cannot be upgraded: use HTTP/1.1"))?;
-    let kubelet = kubelet_of(context, &pod, name)?;
+    let kubelet = kubelet_of(context, &pod, name).await?;
     let agreed = kubelet.upgrade(parts.method.clone(), &path, chosen(&parts.headers)).await?;
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
