@@ -3,9 +3,12 @@
 use std::collections::BTreeSet;
 use std::fs;
 
+use futures::StreamExt;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use serde_json::Value;
 use wherry_api::kinds::{ConfigMap, Node, Pod, Secret};
-use wherry_client::{Client, DeleteOptions, Https, Kubeconfig, ListOptions};
+use wherry_client::{Client, DeleteOptions, Https, Kubeconfig, ListOptions, WatchOptions};
 use wherry_tests::{Cluster, Machine, play, until};
 
 use crate::WHERRY;
@@ -131,20 +134,35 @@ fn a_revoked_certificate_is_worth_nothing() {
     assert_eq!(registry(), Some(200));
     let read = || runtime.block_on(as_node.all::<Node>().list(ListOptions::default()));
     assert!(read().is_ok());
-    cluster
-        .apply(
-            "kube-system",
-            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: revoked-certificates}\ndata: {n2: 'system:node:n2'}",
-        )
-        .unwrap();
+    let watch = || {
+        let mut watch = runtime.block_on(as_node.all::<Node>().watch(WatchOptions::default())).unwrap();
+        assert!(runtime.block_on(watch.next()).unwrap().is_ok());
+        watch
+    };
+    let mut watching = watch();
+    let revoke = |what: &str| {
+        let metadata = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: revoked-certificates}";
+        cluster.apply("kube-system", &format!("{metadata}\ndata: {{n2: '{what}'}}")).unwrap();
+    };
+    revoke("system:node:n2");
     assert_eq!(read().unwrap_err().to_string(), "the certificate is revoked");
     assert_eq!(registry(), Some(401));
+    // What went on ends, too.
+    runtime.block_on(async { while let Some(Ok(_)) = watching.next().await {} });
     until("n3 ends what n2 asks", || Ok(peer().is_none().then_some(()))).unwrap();
     let maps = cluster.client().unwrap().namespaced::<ConfigMap>("kube-system");
     runtime.block_on(maps.delete("revoked-certificates", DeleteOptions::default())).unwrap();
     assert!(read().is_ok());
     assert_eq!(registry(), Some(200));
     until("n3 answers n2 again", || Ok(peer().map(drop))).unwrap();
+    // The same by a serial number.
+    let mut watching = watch();
+    let certificate = kubeconfig_of(&cluster, &second).certificate;
+    let serial = wherry_pki::serial_of(&CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()).unwrap();
+    revoke(&serial);
+    assert_eq!(read().unwrap_err().to_string(), "the certificate is revoked");
+    runtime.block_on(async { while let Some(Ok(_)) = watching.next().await {} });
+    until("n3 ends what n2 asks", || Ok(peer().is_none().then_some(()))).unwrap();
 }
 
 fn registry_of(cluster: &Cluster) -> String {

@@ -10,6 +10,7 @@ mod informer;
 mod kubeconfig;
 mod queue;
 mod resume;
+mod revocations;
 mod transport;
 
 pub use api::{Api, Client, Event, List};
@@ -22,6 +23,7 @@ pub use informer::{Informer, Picture, Projection};
 pub use kubeconfig::{Kubeconfig, KubeconfigError, SERVERS_EXTENSION};
 pub use queue::WorkQueue;
 pub use resume::resumed;
+pub use revocations::{revocations, revoked};
 pub use transport::{
     DeleteOptions, EventKind, ListOptions, PatchKind, Precondition, Propagation, RawEvent, RawWatch, Request,
     Transport, Verb, WatchOptions,

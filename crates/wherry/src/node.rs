@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio_rustls::server::TlsStream;
-use wherry_agent::server::OtherNodes;
+use wherry_agent::server::{OtherNodes, Until};
 use wherry_agent::{Agent, AgentConfig, PODS_MAX_DEFAULT, SHUTDOWN_GRACE_MAX};
 use wherry_api::k8s_openapi::api::core::v1::Taint;
 use wherry_api::kinds::Node as NodeObject;
@@ -155,7 +155,7 @@ impl Node {
         let (guests, threads) = Guests::start()?;
         let table = Table::new();
         let tunnel_tasks = Trigger::new();
-        let revocations = wherry_agent::revocations(&client, &tunnel_tasks.drain());
+        let revocations = wherry_client::revocations(&client, &tunnel_tasks.drain());
         let tunnels = Tunnels::new(&flags.name, peers, flags.behind_nat, tunnel_tasks.drain());
         let ranges = network_config(range, cluster_cidr, service_cidr)?;
         let network = Network::among(ranges, Arc::clone(&table) as _, Arc::clone(&tunnels) as _);
@@ -236,11 +236,11 @@ impl PeersServer {
 }
 
 impl OtherNodes for PeersServer {
-    fn take(&self, node: String, connection: TlsStream<TcpStream>, place: OwnedSemaphorePermit) {
+    fn take(&self, node: String, connection: TlsStream<TcpStream>, place: OwnedSemaphorePermit, until: Until) {
         if connection.get_ref().1.alpn_protocol() == Some(OFFER) {
-            self.0.take_offer(node, connection, place);
+            self.0.take_offer(node, connection, place, until);
         } else {
-            self.0.take(node, connection, place);
+            self.0.take(node, connection, place, until);
         }
     }
 }

@@ -1,5 +1,5 @@
 //! The kubelet's HTTPS endpoints: logs, pods, usage, health, and connections to containers. A client certificate of the API
-//! server or an administrator is required, one that the cluster has not revoked. Connections that other nodes make to this
+//! server or an administrator is required, one that the cluster has not revoked; the connection ends once it has. Connections that other nodes make to this
 //! port, unless for HTTP/1.1, are handed to [`OtherNodes`] as they are.
 
 mod logs;
@@ -7,6 +7,7 @@ mod stats;
 mod streams;
 
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ use tower::ServiceExt;
 use wherry_api::Revocations;
 use wherry_api::well_known::{ADMINISTRATORS, NODE_USER, NODES};
 use wherry_base::{Accepted, Acceptor, Drain};
+use wherry_client::revoked;
 
 use crate::agent::AgentHandle;
 
@@ -39,11 +41,14 @@ const HTTP_1: &[u8] = b"http/1.1";
 /// Names under which API servers call.
 const API_SERVERS: [&str; 3] = ["kube-apiserver-kubelet-client", "system:apiserver", "kube-apiserver"];
 
+/// What resolves when a connection is to end.
+pub type Until = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// Takes the connections of other nodes.
 pub trait OtherNodes: Send + Sync + 'static {
-    /// Takes a connection of the node of that name, which its certificate has proved; `place` is held as long as
-    /// the connection is there.
-    fn take(&self, node: String, connection: TlsStream<TcpStream>, place: OwnedSemaphorePermit);
+    /// Takes a connection of the node of that name, which its certificate has proved, until that is revoked; `place` is held as
+    /// long as the connection is there.
+    fn take(&self, node: String, connection: TlsStream<TcpStream>, place: OwnedSemaphorePermit, until: Until);
 }
 
 /// A certificate that the TLS layer has verified.
@@ -83,13 +88,18 @@ pub async fn serve(
             if presented.is_revoked(&revocations.borrow()) {
                 return tracing::debug!(user = presented.user, "a certificate that is revoked was presented");
             }
-            match presented.caller() {
+            let caller = presented.caller();
+            let until = async move { revoked(revocations, &presented.user, &presented.serial).await };
+            match caller {
                 Caller::Node(name) if stream.get_ref().1.alpn_protocol().is_some_and(|name| name != HTTP_1) => {
-                    nodes.take(name, stream, place);
+                    nodes.take(name, stream, place, Box::pin(until));
                 }
                 caller => {
-                    let is_welcome = move || caller == Caller::Master && !presented.is_revoked(&revocations.borrow());
-                    connection(stream, is_welcome, router).await;
+                    tokio::select! {
+                        biased;
+                        () = until => {}
+                        () = connection(stream, caller == Caller::Master, router) => {}
+                    }
                     drop(place);
                 }
             }
@@ -97,9 +107,9 @@ pub async fn serve(
     }
 }
 
-async fn connection(stream: TlsStream<TcpStream>, is_welcome: impl Fn() -> bool, router: Router) {
+async fn connection(stream: TlsStream<TcpStream>, is_welcome: bool, router: Router) {
     let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-        let (router, is_welcome) = (router.clone(), is_welcome());
+        let router = router.clone();
         async move {
             if !is_welcome {
                 let text = "Forbidden: a client certificate of the API server or of group system:masters is needed\n";

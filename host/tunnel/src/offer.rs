@@ -76,14 +76,23 @@ impl TunnelServer {
         });
     }
 
-    /// Asks over a connection that the node of that name, which TLS has verified, has made for it. `place` is held meanwhile.
-    pub fn take_offer<T>(&self, node: String, io: T, place: impl Send + 'static)
-    where
+    /// Asks over a connection that the node of that name, which TLS has verified, has made for it, until `until` resolves. `place` is held
+    /// meanwhile.
+    pub fn take_offer<T>(
+        &self,
+        node: String,
+        io: T,
+        place: impl Send + 'static,
+        until: impl Future<Output = ()> + Send + 'static,
+    ) where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let server = self.clone();
         self.tunnels.tasks().spawn(async move {
-            server.ask_over(&node, io).await;
+            tokio::select! {
+                () = server.ask_over(&node, io) => {}
+                () = until => {}
+            }
             drop(place);
         });
     }

@@ -52,15 +52,23 @@ impl TunnelServer {
         server
     }
 
-    /// Serves a connection of the node of that name, which TLS has verified, until it ends or the node is no peer any more.
-    /// `place` is held meanwhile.
-    pub fn take<T>(&self, node: String, io: T, place: impl Send + 'static)
-    where
+    /// Serves a connection of the node of that name, which TLS has verified, until it ends, the node is no peer any more, or
+    /// `until` resolves. `place` is held meanwhile.
+    pub fn take<T>(
+        &self,
+        node: String,
+        io: T,
+        place: impl Send + 'static,
+        until: impl Future<Output = ()> + Send + 'static,
+    ) where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let server = self.clone();
         self.tunnels.tasks().spawn(async move {
-            server.serve(&node, io).await;
+            tokio::select! {
+                () = server.serve(&node, io) => {}
+                () = until => {}
+            }
             drop(place);
         });
     }

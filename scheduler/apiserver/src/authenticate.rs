@@ -1,5 +1,5 @@
 //! Who asks: by a client certificate, or by a bootstrap token. Whom the ConfigMap `kube-system/revoked-certificates`
-//! names is refused, from the next request on.
+//! names is refused, from the next request on; its connections end.
 //!
 //! Bootstrap tokens are Secrets of type `bootstrap.kubernetes.io/token`, as Kubernetes has them
 //! (`k8s.io/cluster-bootstrap`). Other bearer tokens are not served yet.
@@ -10,12 +10,14 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
 use serde_json::Value;
+use tokio::sync::watch;
 use wherry_api::kinds::{ConfigMap, Kind, Secret};
 use wherry_api::well_known::{
     BOOTSTRAP_TOKEN, BOOTSTRAP_TOKEN_PREFIX, BOOTSTRAPPERS, MASTER_BOOTSTRAPPERS, MASTER_USAGE, REVOKED_CERTIFICATES,
     TOKEN_USAGE_PREFIX,
 };
 use wherry_api::{Error, Reason, Revision, Revocations};
+use wherry_client::revoked;
 
 use crate::identity::Identity;
 use crate::registry::{Registry, Target};
@@ -27,6 +29,16 @@ const NAMESPACE: &str = "kube-system";
 pub(crate) struct Peer {
     /// The certificate's subject and serial number; nothing of a stranger.
     pub(crate) certificate: Option<(Identity, String)>,
+}
+
+impl Peer {
+    /// Resolves once the certificate is revoked; never of a stranger.
+    pub(crate) async fn revoked(&self, revocations: watch::Receiver<Revocations>) {
+        match &self.certificate {
+            Some((identity, serial)) => revoked(revocations, &identity.user, serial).await,
+            None => std::future::pending().await,
+        }
+    }
 }
 
 /// What is revoked, as the ConfigMap of that revision says.

@@ -31,8 +31,9 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use tokio::sync::Semaphore;
+use tokio::sync::watch::{Receiver, channel};
 use tower::ServiceExt;
-use wherry_api::{Error, Reason};
+use wherry_api::{Error, Reason, Revocations};
 use wherry_base::Drain;
 
 use crate::authenticate::{Peer, identify};
@@ -79,13 +80,20 @@ pub(crate) struct Context {
     requests: Arc<Semaphore>,
     large: Arc<Semaphore>,
     streams: Arc<Semaphore>,
+    /// What ends connections to containers.
+    revocations: Receiver<Revocations>,
     images: Router,
     messages: Arc<Semaphore>,
     master_keys: Bytes,
 }
 
 impl Context {
-    pub(crate) fn new(registry: Registry, config: &ServeConfig, drain: Drain) -> Self {
+    pub(crate) fn new(
+        registry: Registry,
+        config: &ServeConfig,
+        revocations: Receiver<Revocations>,
+        drain: Drain,
+    ) -> Self {
         Self {
             registry,
             readiness: config.readiness.clone(),
@@ -96,6 +104,7 @@ impl Context {
             requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
             large: Arc::new(Semaphore::new(LARGE_BODIES_MAX)),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+            revocations,
             images: config.images.clone(),
             messages: Arc::new(Semaphore::new(MESSAGES_MAX)),
             master_keys: config.master_keys.clone(),
@@ -110,7 +119,9 @@ pub struct HttpApi(Router);
 impl HttpApi {
     /// That of a master; what goes on for long ends with the drain.
     pub fn new(registry: Registry, config: &ServeConfig, drain: Drain) -> Self {
-        Self(router(Context::new(registry, config, drain)))
+        // Who asks has no certificate.
+        let (_never, revocations) = channel(Revocations::default());
+        Self(router(Context::new(registry, config, revocations, drain)))
     }
 
     /// Answers a request of who has proved to be `identity`.

@@ -10,8 +10,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use wherry_api::Revocations;
 use wherry_api::routes::OFFER;
 use wherry_base::{Accepted, Acceptor, Drain};
 
@@ -27,6 +29,8 @@ const HEAD_MOST: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(30);
 /// How long a connection may finish its requests when the server drains.
 const FINISH_MOST: Duration = Duration::from_secs(5);
+/// How long a connection goes on whose client's certificate is revoked: what is asked then is refused, which tells the client more.
+const REVOKED_MOST: Duration = Duration::from_secs(1);
 /// How long who has no certificate may stay: time enough to ask for health and version.
 const STRANGERS_MOST: Duration = Duration::from_secs(30);
 const STREAMS_A_CONNECTION_MAX: u32 = 256;
@@ -57,9 +61,10 @@ pub struct ServeConfig {
 
 /// Serves the API on `listener` until the drain; resolves when the last connection has ended.
 pub async fn serve(listener: TcpListener, registry: Registry, config: ServeConfig, drain: Drain) {
-    let context = Context::new(registry.clone(), &config, drain.clone());
+    let revocations = wherry_client::revocations(&registry.client(Identity::component("apiserver")), &drain);
+    let context = Context::new(registry.clone(), &config, revocations.clone(), drain.clone());
     let (offers, router) = (context.kubelets.offers.clone(), router(context));
-    let server = Server { tls: with_offers(config.tls), router, offers, registry, drain: drain.clone() };
+    let server = Server { tls: with_offers(config.tls), router, offers, registry, revocations, drain: drain.clone() };
     let acceptor = Acceptor::new(listener, CONNECTIONS_MAX, drain.clone());
     while let Some(Accepted { stream, place, .. }) = acceptor.next().await {
         let server = server.clone();
@@ -84,6 +89,7 @@ struct Server {
     router: Router,
     offers: Offers,
     registry: Registry,
+    revocations: watch::Receiver<Revocations>,
     drain: Drain,
 }
 
@@ -94,28 +100,54 @@ impl Server {
         if stream.get_ref().1.alpn_protocol() == Some(OFFER) {
             return self.take_offer(&peer, stream).await;
         }
-        connection(stream, peer, self.router, self.drain).await;
+        self.connection(peer, stream).await;
+    }
+
+    async fn connection(self, peer: Peer, stream: TlsStream<TcpStream>) {
+        let (router, caller) = (self.router, peer.clone());
+        let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
+            call(router.clone(), caller.clone(), request.map(Body::new))
+        });
+        let builder = builder(peer.certificate.as_ref().is_some_and(|(identity, _)| identity.is_master()));
+        let revoked = async {
+            peer.revoked(self.revocations).await;
+            tokio::time::sleep(REVOKED_MOST).await;
+        };
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+        tokio::pin!(connection);
+        tokio::select! {
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "a connection broke");
+                }
+                return;
+            }
+            () = revoked => return,
+            () = self.drain.ended() => connection.as_mut().graceful_shutdown(),
+            () = tokio::time::sleep(STRANGERS_MOST), if peer.certificate.is_none() => {
+                connection.as_mut().graceful_shutdown();
+            }
+        }
+        let _finished = tokio::time::timeout(FINISH_MOST, connection).await;
     }
 
     async fn take_offer(&self, peer: &Peer, stream: TlsStream<TcpStream>) {
         let Some((identity, serial)) = &peer.certificate else { return };
         let node = identity.node_name().filter(|_| !self.registry.is_revoked(&identity.user, serial));
         let Some(node) = node else { return tracing::debug!(identity.user, "an offer of who is no node") };
-        tokio::select! {
-            () = self.offers.take(node, stream) => {}
-            () = self.drain.ended() => {}
-        }
+        let until = async {
+            tokio::select! {
+                () = peer.revoked(self.revocations.clone()) => {}
+                () = self.drain.ended() => {}
+            }
+        };
+        self.offers.take(node, stream, until).await;
     }
 }
 
-async fn connection(stream: TlsStream<TcpStream>, peer: Peer, router: Router, drain: Drain) {
-    let is_stranger = peer.certificate.is_none();
-    let is_master = peer.certificate.as_ref().is_some_and(|(identity, _)| identity.is_master());
+/// What is granted to a client: more to another master.
+fn builder(is_master: bool) -> auto::Builder<TokioExecutor> {
     let streams_max = if is_master { STREAMS_OF_A_MASTER_MAX } else { STREAMS_A_CONNECTION_MAX };
-    let service = service_fn(move |request| {
-        let request: http::Request<hyper::body::Incoming> = request;
-        call(router.clone(), peer.clone(), request.map(Body::new))
-    });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_MOST).max_buf_size(HEAD_BYTES_MAX as usize);
     builder
@@ -125,19 +157,7 @@ async fn connection(stream: TlsStream<TcpStream>, peer: Peer, router: Router, dr
         .max_concurrent_streams(streams_max)
         .max_send_buf_size(UNREAD_BYTES_MAX)
         .max_header_list_size(HEAD_BYTES_MAX);
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-    tokio::pin!(connection);
-    tokio::select! {
-        ended = connection.as_mut() => {
-            if let Err(error) = ended {
-                tracing::debug!(%error, "a connection broke");
-            }
-            return;
-        }
-        () = drain.ended() => connection.as_mut().graceful_shutdown(),
-        () = tokio::time::sleep(STRANGERS_MOST), if is_stranger => connection.as_mut().graceful_shutdown(),
-    }
-    let _finished = tokio::time::timeout(FINISH_MOST, connection).await;
+    builder
 }
 
 /// Who the client's certificate says it is, and its serial number.

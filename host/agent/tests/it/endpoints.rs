@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::server::TlsStream;
-use wherry_agent::server::{OtherNodes, serve};
+use wherry_agent::server::{OtherNodes, Until, serve};
 use wherry_api::Revocations;
 use wherry_base::{Clock, SystemClock, Trigger};
 use wherry_pki::{Authority, LiveCertificate, Subject, Validity};
@@ -18,12 +20,12 @@ use wherry_runtime::fake::Script;
 
 use crate::world::{World, is_ready};
 
-/// Tells of the nodes whose connections it is handed.
-struct Told(mpsc::Sender<String>);
+/// Tells of the nodes whose connections it is handed, and what ends them.
+struct Told(mpsc::Sender<(String, Until)>);
 
 impl OtherNodes for Told {
-    fn take(&self, node: String, _: TlsStream<TcpStream>, _: OwnedSemaphorePermit) {
-        self.0.try_send(node).unwrap();
+    fn take(&self, node: String, _: TlsStream<TcpStream>, _: OwnedSemaphorePermit, until: Until) {
+        assert!(self.0.try_send((node, until)).is_ok());
     }
 }
 
@@ -33,15 +35,18 @@ struct Caller {
 }
 
 impl Caller {
-    /// A connection of a client of this name and group, over HTTP/2.
-    async fn connect(&self, user: &str, group: Option<&str>) {
+    /// A connection of a client of this name and group, over HTTP/2; its certificate's serial number.
+    async fn connect(&self, user: &str, group: Option<&str>) -> String {
         let issued = self.authority.issue(&Subject { user, group, names: &[] }, validity()).unwrap();
+        let serial = CertificateDer::from_pem_slice(issued.certificate.as_bytes()).unwrap();
+        let serial = wherry_pki::serial_of(&serial).unwrap();
         let issued = LiveCertificate::of(&issued).unwrap();
         let mut config = wherry_pki::client_config(&issued, &self.authority.certificate()).unwrap();
         config.alpn_protocols = vec![b"h2".to_vec()];
         let stream = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
         let name = "127.0.0.1".try_into().unwrap();
         drop(TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap());
+        serial
     }
 
     /// Status and body of a GET by a client of this name and group.
@@ -117,12 +122,20 @@ async fn logs_pods_and_usage_for_administrators_only() {
     caller.connect("system:node:n3", None).await;
     caller.connect("n4", Some("system:nodes")).await;
     caller.connect("system:node:n2", Some("system:nodes")).await;
-    assert_eq!(taken.recv().await.as_deref(), Some("n2"));
+    let mut next = async || taken.recv().await.unwrap();
+    let (node, until_n2) = next().await;
+    assert_eq!(node, "n2");
     // Nor those whose certificate is revoked: the next one that is taken is another.
-    let map = json!({ "data": { "lost": "system:node:n2" } });
-    revoke.send_replace(Revocations::of(&serde_json::from_value(map).unwrap()));
+    let revoked = |what: &str| Revocations::of(&serde_json::from_value(json!({ "data": { "lost": what } })).unwrap());
+    revoke.send_replace(revoked("system:node:n2"));
+    until_n2.await;
     caller.connect("system:node:n2", Some("system:nodes")).await;
-    caller.connect("system:node:n3", Some("system:nodes")).await;
-    assert_eq!(taken.recv().await.as_deref(), Some("n3"));
+    let serial = caller.connect("system:node:n3", Some("system:nodes")).await;
+    let (node, mut until_n3) = next().await;
+    assert_eq!(node, "n3");
+    // A connection that is there ends with the serial number of its certificate.
+    assert!(futures::poll!(&mut until_n3).is_pending());
+    revoke.send_replace(revoked(&serial));
+    until_n3.await;
     world.shut_down().await;
 }

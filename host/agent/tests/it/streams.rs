@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio_rustls::server::TlsStream;
-use wherry_agent::server::{OtherNodes, serve};
+use wherry_agent::server::{OtherNodes, Until, serve};
 use wherry_api::Revocations;
 use wherry_base::{Clock, SystemClock, Trigger};
 use wherry_client::Https;
@@ -25,7 +25,7 @@ use crate::world::{World, is_ready};
 struct NoNodes;
 
 impl OtherNodes for NoNodes {
-    fn take(&self, _: String, _: TlsStream<TcpStream>, _: OwnedSemaphorePermit) {}
+    fn take(&self, _: String, _: TlsStream<TcpStream>, _: OwnedSemaphorePermit, _: Until) {}
 }
 
 /// The endpoints of a world's node, and an administrator's way to them.

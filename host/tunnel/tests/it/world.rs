@@ -138,8 +138,8 @@ async fn serve(
             let (user, _) = wherry_pki::subject_of(&certificate).unwrap();
             let node = user.strip_prefix("system:node:").unwrap().to_owned();
             match stream.get_ref().1.alpn_protocol() {
-                Some(OFFER) => server.take_offer(node, stream, ()),
-                _ => server.take(node, stream, ()),
+                Some(OFFER) => server.take_offer(node, stream, (), std::future::pending()),
+                _ => server.take(node, stream, (), std::future::pending()),
             }
         });
     }

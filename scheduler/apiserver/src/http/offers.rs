@@ -44,8 +44,8 @@ pub(super) struct ByOffer {
 }
 
 impl Offers {
-    /// Makes use of a connection of the node of that name until it ends.
-    pub(crate) async fn take<T>(&self, node: &str, io: T)
+    /// Makes use of a connection of the node of that name until it ends, or `until` resolves.
+    pub(crate) async fn take<T>(&self, node: &str, io: T, until: impl Future<Output = ()>)
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -59,8 +59,10 @@ impl Offers {
         if !self.add(node, offer) {
             return tracing::debug!(node, "a node offers more connections than it may");
         }
-        let ended = connection.await;
-        tracing::debug!(node, ?ended, "a connection that a node has offered has ended");
+        tokio::select! {
+            ended = connection => tracing::debug!(node, ?ended, "a connection that a node has offered has ended"),
+            () = until => {}
+        }
         self.prune(node);
     }
 
@@ -162,7 +164,7 @@ mod tests {
         let (ours, theirs) = tokio::io::duplex(4096);
         let (before, taking) = (offers.of(name).len(), offers.clone());
         trigger.drain().spawn(node(theirs, greeting, trigger.drain()));
-        trigger.drain().spawn_graceful(async move { taking.take(name, ours).await });
+        trigger.drain().spawn_graceful(async move { taking.take(name, ours, std::future::pending()).await });
         while offers.of(name).len() == before {
             tokio::task::yield_now().await;
         }

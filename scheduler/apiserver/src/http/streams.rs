@@ -20,6 +20,7 @@ use wherry_api::{Error, Reason};
 use super::Context;
 use super::kubelets::{container_of, kubelet_of, read};
 use super::parameters::Parameters;
+use crate::authenticate::Peer;
 use crate::registry::Target;
 
 /// How long a client may take to hear the last words of a connection that has ended.
@@ -85,9 +86,17 @@ pub(super) async fn answer(
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     *response.headers_mut() = chosen(&agreed.headers);
+    let (peer, revocations) =
+        (parts.extensions.get::<Peer>().cloned().unwrap_or_default(), context.revocations.clone());
     context.drain.spawn(async move {
-        if let Ok(client) = client.await {
-            relay(TokioIo::new(client), agreed.io).await;
+        let relayed = async {
+            if let Ok(client) = client.await {
+                relay(TokioIo::new(client), agreed.io).await;
+            }
+        };
+        tokio::select! {
+            () = relayed => {}
+            () = peer.revoked(revocations) => {}
         }
         drop(place);
     });

@@ -37,7 +37,8 @@ async fn context() -> Context {
         images: axum::Router::new(),
         master_keys: Bytes::from_static(b"the keys"),
     };
-    Context::new(registry, &config, Trigger::new().drain())
+    let (_never, revocations) = tokio::sync::watch::channel(wherry_api::Revocations::default());
+    Context::new(registry, &config, revocations, Trigger::new().drain())
 }
 
 async fn ask_at(context: &Context, identity: Option<Identity>, mut request: Request<Body>) -> (StatusCode, Bytes) {
