@@ -154,7 +154,8 @@ impl Peer {
         let has_way = self.reach.endpoint.is_some() || self.means.relays.is_some();
         if has_way && streams >= STREAMS_COMFORTABLE && links.may_dial() {
             links.is_dialing = true;
-            self.means.drain.spawn(Arc::clone(self).connect());
+            // On the heap at once: a guest may wait here, whose stack is small.
+            self.means.drain.spawn(Box::pin(Arc::clone(self).connect()));
         }
         match least {
             Some(link) if streams < STREAMS_MAX as usize => {
