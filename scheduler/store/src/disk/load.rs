@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+use bytes::Bytes;
 use wherry_api::{ObjectKey, RESOURCES};
 
 use super::{Fault, record};
@@ -83,7 +84,7 @@ fn work(waiting: &Mutex<Receiver<(usize, Vec<Row>)>>, open: Open) -> Result<Vec<
     loop {
         let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok((place, rows)) = next else { return parts };
-        let objects = rows.into_iter().filter_map(|row| object(&row, open, &mut interner).transpose());
+        let objects = rows.into_iter().filter_map(|row| object(row, open, &mut interner).transpose());
         match (objects.collect::<Result<Vec<_>, Fault>>(), &mut parts) {
             (Ok(objects), Ok(parts)) => parts.push((place, objects)),
             (Err(fault), Ok(_)) => parts = Err(fault),
@@ -93,16 +94,18 @@ fn work(waiting: &Mutex<Receiver<(usize, Vec<Row>)>>, open: Open) -> Result<Vec<
 }
 
 fn object(
-    (name, value): &Row,
+    (name, value): Row,
     open: Open,
     interner: &mut Interner,
 ) -> Result<Option<(usize, ObjectKey, Arc<Entry>)>, Fault> {
-    let damaged = || format!("the object {} is damaged", String::from_utf8_lossy(name).replace('\0', "/"));
-    let value = open(value).ok_or_else(damaged)?;
-    let (place, key) = record::parse_state_key(name).ok_or_else(damaged)?;
+    let damaged = || format!("the object {} is damaged", String::from_utf8_lossy(&name).replace('\0', "/"));
+    let (revision, json) = open(&value).and_then(record::parse_state_value).ok_or_else(damaged)?;
+    let json_at = value.len() - json.len();
+    let (place, key) = record::parse_state_key(&name).ok_or_else(damaged)?;
     let Some((place, resource)) = place.and_then(|place| Some((place, RESOURCES.get(place)?))) else {
         return Ok(None);
     };
-    let (revision, json) = record::parse_state_value(value).ok_or_else(damaged)?;
+    // The object stays where it was read to: copying a gigabyte once more would be felt.
+    let json = Bytes::from(value).slice(json_at..);
     Ok(Some((place, key, Entry::stored(resource, revision, json, interner))))
 }

@@ -87,7 +87,7 @@ pub(crate) fn state_value(entry: &Entry) -> Vec<u8> {
 }
 
 /// The inverse of [`state_value`].
-pub(crate) fn parse_state_value(bytes: &[u8]) -> Option<(Revision, Bytes)> {
+pub(crate) fn parse_state_value(bytes: &[u8]) -> Option<(Revision, &[u8])> {
     let (revision, json) = bytes.split_first_chunk()?;
-    Some((Revision(u64::from_le_bytes(*revision)), Bytes::copy_from_slice(json)))
+    Some((Revision(u64::from_le_bytes(*revision)), json))
 }
