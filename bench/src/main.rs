@@ -4,11 +4,15 @@
 //! budget. Figures of one run belong together: machines are noisy, ratios less so. Run it by `cargo xtask bench`.
 
 mod api;
+mod containers;
 mod density;
+mod exchange;
 mod figures;
+mod image;
 mod ingress;
 mod kills;
 mod load;
+mod native;
 mod nodes;
 mod peers;
 mod placement;
@@ -46,6 +50,7 @@ enum Measure {
     Density,
     Recovery,
     Sandboxes,
+    Containers,
     Kills,
     Nodes,
 }
@@ -66,6 +71,7 @@ impl Measure {
             Self::Density => &[density::measure],
             Self::Recovery => &[recovery::measure],
             Self::Sandboxes => &sandboxes::PARTS,
+            Self::Containers => &containers::PARTS,
             Self::Kills => &[kills::measure],
             Self::Nodes => &[nodes::patient, nodes::prompt],
         }

@@ -1,18 +1,14 @@
 //! What Wherry is held against: a native server, and the `wasmtime` command line, which is installed if it is missing.
 
-use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, ensure};
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use tokio::runtime::Runtime;
-use tokio::task::JoinSet;
 use wherry_tests::until;
+
+use crate::native;
 
 /// The release of wasmtime that Wherry itself is built with.
 const WASMTIME_VERSION: &str = "48.0.8";
@@ -31,18 +27,7 @@ impl Native {
         let runtime = Runtime::new()?;
         let listener = runtime.block_on(tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?;
         let address = listener.local_addr()?;
-        runtime.spawn(async move {
-            let mut connections = JoinSet::new();
-            while let Ok((stream, _)) = listener.accept().await {
-                let _slower_but_works = stream.set_nodelay(true);
-                let answer = service_fn(async |_| {
-                    Ok::<_, Infallible>(http::Response::new(Full::new(Bytes::from_static(b"Hello from nobody\n"))))
-                });
-                let connection =
-                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer);
-                connections.spawn(connection);
-            }
-        });
+        runtime.spawn(native::serve(listener));
         Ok(Self { address, _runtime: runtime })
     }
 }

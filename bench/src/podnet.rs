@@ -1,10 +1,9 @@
-//! A Linux container and a pod of modules, one the client of the other, beside two containers on a bridge as Docker's: network
-//! namespaces that are made here, so that no engine is needed; without its firewall rules, which would cost the peer more.
+//! A Linux container and a pod of modules, one the client of the other, beside two network namespaces on a bridge, and beside
+//! two containers on Docker's own bridge, with its rules, where an engine can run.
 //!
 //! The container's end is a kernel socket in the namespace, the pod's end a stream of the pod network, as the runtime of
 //! modules has it. Needs root and `ip` for the bridge.
 
-use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::process::Command;
@@ -17,14 +16,12 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
 use wherry_base::Trigger;
 use wherry_podnet::Config;
+use wherry_tests::{Engine, until};
 use wherry_vnet::{Egress, Namespace, Network, NetworkConfig, NoServices, PodIdentity};
 
+use crate::exchange::{BYTES, CHUNK_BYTES, Figures, PORT, ROUND_TRIPS, ask, serve};
 use crate::figures::Row;
-
-const PORT: u16 = 8080;
-const BYTES: u64 = 1 << 30;
-const CHUNK_BYTES: usize = 128 * 1024;
-const ROUND_TRIPS: u32 = 20_000;
+use crate::image;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -36,31 +33,55 @@ struct Place {
     netns: OwnedFd,
 }
 
-/// Bytes a second, and what one byte takes there and back.
-struct Figures {
-    rate: f64,
-    round_trip: Duration,
+/// A network that ours is held against.
+struct Peer {
+    name: &'static str,
+    /// None, where it cannot be had here.
+    figures: Option<Figures>,
 }
 
 /// Measures.
 pub fn measure() -> anyhow::Result<Vec<Row>> {
     let runtime = tokio::runtime::Runtime::new()?;
-    let bridge = over_a_bridge().context("two namespaces on a bridge")?;
+    let peers = [
+        Peer { name: "a bridge", figures: Some(over_a_bridge().context("two namespaces on a bridge")?) },
+        Peer { name: "Docker's bridge", figures: over_dockers_bridge().context("two containers on Docker's bridge")? },
+    ];
     let (outward, inward) = runtime.block_on(over_podnet())?;
-    Ok([("container to pod", outward), ("pod to container", inward)]
-        .into_iter()
-        .flat_map(|(what, figures)| rows(what, &figures, &bridge))
-        .collect())
+    let all = [("container to pod", outward), ("pod to container", inward)];
+    Ok(all.into_iter().flat_map(|(what, figures)| rows(what, &figures, &peers)).collect())
 }
 
-fn rows(what: &str, own: &Figures, bridge: &Figures) -> [Row; 2] {
+fn rows(what: &str, own: &Figures, peers: &[Peer]) -> [Row; 2] {
+    let gigabytes = |figures: &Figures| figures.rate / 1e9;
     let micros = |figures: &Figures| figures.round_trip.as_secs_f64() * 1e6;
-    let rate = format!("{:.2} GB/s beside {:.2}", own.rate / 1e9, bridge.rate / 1e9);
-    let round_trip = format!("{:.1} µs beside {:.1}", micros(own), micros(bridge));
     [
-        Row::new(format!("podnet, {what}: throughput"), rate, "").ratio(own.rate, bridge.rate, "a bridge"),
-        Row::new(format!("podnet, {what}: round trip"), round_trip, "").ratio(micros(own), micros(bridge), "a bridge"),
+        row(format!("podnet, {what}: throughput"), "GB/s", own, peers, gigabytes),
+        row(format!("podnet, {what}: round trip"), "µs", own, peers, micros),
     ]
+}
+
+fn row(what: String, unit: &str, own: &Figures, peers: &[Peer], read: impl Fn(&Figures) -> f64) -> Row {
+    let beside = peers.iter().map(|peer| match &peer.figures {
+        Some(figures) => format!("{} {:.2}", peer.name, read(figures)),
+        None => format!("{}: no engine here", peer.name),
+    });
+    let measured = format!("{:.2} {unit} ({})", read(own), beside.collect::<Vec<_>>().join(", "));
+    let there = peers.iter().filter_map(|peer| Some((peer.name, peer.figures.as_ref()?)));
+    there.fold(Row::new(what, measured, ""), |row, (name, figures)| row.ratio(read(own), read(figures), name))
+}
+
+/// Two containers as `docker run` makes them.
+fn over_dockers_bridge() -> anyhow::Result<Option<Figures>> {
+    let Some(engine) = Engine::start_bridged("a container on Docker's own bridge") else { return Ok(None) };
+    image::import(&engine)?;
+    engine.docker(&["run", "--detach", "--name", "server", image::NAME, "serve"])?;
+    let address = engine.docker(&["inspect", "--format", "{{.NetworkSettings.IPAddress}}", "server"])?;
+    let ask = || engine.docker(&["run", "--rm", image::NAME, "ask", &address]);
+    // The first may come before the server listens.
+    let told = until("the server on Docker's bridge answers", || Ok(ask().ok()))?;
+    let (rate, seconds) = told.split_once(' ').context("no figures")?;
+    Ok(Some(Figures { rate: rate.parse()?, round_trip: Duration::from_secs_f64(seconds.parse()?) }))
 }
 
 fn over_a_bridge() -> anyhow::Result<Figures> {
@@ -120,39 +141,6 @@ async fn inward(place: &Place, mixed: &Arc<Namespace>, plain: &Arc<Namespace>) -
     let figures = ask_from_pod(plain.connect(to).await?).await?;
     tokio::task::spawn_blocking(move || server.recv()).await???;
     Ok(figures)
-}
-
-fn ask(mut stream: TcpStream) -> anyhow::Result<Figures> {
-    stream.set_nodelay(true)?;
-    let (chunk, mut byte) = (vec![7; CHUNK_BYTES], [7]);
-    let began = Instant::now();
-    for _ in 0..ROUND_TRIPS {
-        stream.write_all(&byte)?;
-        stream.read_exact(&mut byte)?;
-    }
-    let round_trip = began.elapsed() / ROUND_TRIPS;
-    let began = Instant::now();
-    for _ in 0..BYTES / CHUNK_BYTES as u64 {
-        stream.write_all(&chunk)?;
-    }
-    stream.read_exact(&mut byte)?;
-    Ok(Figures { rate: BYTES as f64 / began.elapsed().as_secs_f64(), round_trip })
-}
-
-fn serve(mut stream: TcpStream) -> anyhow::Result<()> {
-    stream.set_nodelay(true)?;
-    let (mut chunk, mut byte) = (vec![0; CHUNK_BYTES], [0]);
-    for _ in 0..ROUND_TRIPS {
-        stream.read_exact(&mut byte)?;
-        stream.write_all(&byte)?;
-    }
-    let mut left = BYTES;
-    while left > 0 {
-        let length = stream.read(&mut chunk)? as u64;
-        ensure!(length > 0, "the client ended early");
-        left -= length;
-    }
-    Ok(stream.write_all(&byte)?)
 }
 
 async fn ask_from_pod(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> anyhow::Result<Figures> {

@@ -35,16 +35,25 @@ pub fn measure() -> anyhow::Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// How long each of some pods took, once the module was compiled.
+/// How long each of some pods of a guest took, once the module was compiled.
 pub async fn one_by_one(cluster: &Cluster, guest: &str) -> anyhow::Result<Samples> {
+    in_turn(cluster, PODS, |number| pod(&format!("{guest}-{number}"), guest)).await
+}
+
+/// How long each of `count` pods took that are created one after the other, after some that do not count.
+pub async fn in_turn(
+    cluster: &Cluster,
+    count: usize,
+    pod: impl Fn(usize) -> anyhow::Result<Pod>,
+) -> anyhow::Result<Samples> {
     let pods: Api<Pod> = cluster.client()?.namespaced("default");
     let mut events = pods.watch(WatchOptions::default()).await?;
     let mut samples = Vec::new();
-    for number in 0..PODS + WARM_UP {
-        let name = format!("{guest}-{number}");
+    for number in 0..count + WARM_UP {
+        let pod = pod(number)?;
         let began = Instant::now();
-        pods.create(&pod(&name, guest)?).await?;
-        awaited(&mut events, &name, is_ready).await?;
+        pods.create(&pod).await?;
+        awaited(&mut events, pod.metadata.name.as_deref().unwrap_or_default(), is_ready).await?;
         samples.push(began.elapsed());
     }
     Ok(Samples::new(samples.split_off(WARM_UP)))

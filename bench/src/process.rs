@@ -1,5 +1,6 @@
 //! The processes that are measured: where the binary is, what it is given, what /proc tells of it.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -71,6 +72,29 @@ pub fn cost(cluster: &Cluster) -> anyhow::Result<Cost> {
         sandboxes_mib += pss_mib(*pid)?;
     }
     Ok(Cost { cpu_seconds, pss_mib: pss_mib(node)? + sandboxes_mib, sandboxes_mib, sandboxes: sandboxes.len() })
+}
+
+/// Memory in MiB (`Pss`) of all processes whose command line has this word in it, and of all that those have started.
+pub fn family_mib(word: &str) -> f64 {
+    let pids = || {
+        fs::read_dir("/proc")
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+    };
+    let parents: HashMap<u32, u32> = pids().filter_map(|pid| Some((pid, parent(pid)?))).collect();
+    let is_named = |pid: u32| fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.contains(word));
+    let ancestors = |pid: u32| std::iter::successors(Some(pid), |pid| parents.get(pid).copied());
+    let family = parents.keys().filter(|pid| ancestors(**pid).any(is_named));
+    // One that has ended meanwhile takes nothing.
+    family.filter_map(|pid| pss_mib(*pid).ok()).sum()
+}
+
+fn parent(pid: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // Field 4 of proc_pid_stat(5): the second after the name.
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }
 
 /// Memory in MiB, of which shared pages count in part.

@@ -1,5 +1,5 @@
-//! A container engine of a test's own: Debian's dockerd, or Podman's service, in a network and mount namespace of its own, without a
-//! bridge and without rules, so that the machine's network is left as it is. Its images are made here, of static programs.
+//! A container engine of a test's own: Debian's dockerd, or Podman's service, in a network and mount namespace of its own, so
+//! that the machine's network is left as it is. Its images are made here, of static programs.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -18,9 +18,9 @@ const DOCKER: &str = "docker";
 const BUSYBOX: &str = "/bin/busybox";
 /// What holds the namespaces: with a localhost, for a registry there.
 const HOLD: &str = "/bin/busybox ifconfig lo up && exec /bin/busybox cat";
-const PROGRAMS: [&str; 15] = [
+const PROGRAMS: [&str; 18] = [
     "sh", "httpd", "cat", "echo", "sleep", "ls", "wget", "nslookup", "id", "env", "hostname", "head", "tail", "dd",
-    "nc",
+    "nc", "tar", "touch", "rm",
 ];
 /// The images: `web` serves `/www` at port 8080, `tools` does nothing by itself.
 const IMAGES: [(&str, &[&str]); 2] = [
@@ -28,17 +28,22 @@ const IMAGES: [(&str, &[&str]); 2] = [
     ("tools:1", &[r#"CMD ["/bin/sh"]"#]),
 ];
 
+/// Without a bridge and without rules: pods bring networks of their own.
+const APART: [&str; 5] = ["--bridge", "none", "--iptables=false", "--ip-forward=false", "--ip-masq=false"];
+const LASTING: [&str; 6] = ["--live-restore", APART[0], APART[1], APART[2], APART[3], APART[4]];
+
 /// Whose engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    Docker,
+    /// With these flags.
+    Docker(&'static [&'static str]),
     Podman,
 }
 
 impl Kind {
     const fn program(self) -> &'static str {
         match self {
-            Self::Docker => "dockerd",
+            Self::Docker(_) => "dockerd",
             Self::Podman => "podman",
         }
     }
@@ -56,7 +61,17 @@ pub struct Engine {
 impl Engine {
     /// Starts an engine that has the images; `None` where none can run, which is said loudly, with why.
     pub fn start(test: &str) -> Option<Self> {
-        Self::start_of(Kind::Docker, test)
+        Self::start_of(Kind::Docker(&APART), test)
+    }
+
+    /// The same with Docker's own bridge, and its rules, in the engine's namespace.
+    pub fn start_bridged(test: &str) -> Option<Self> {
+        Self::start_of(Kind::Docker(&[]), test)
+    }
+
+    /// The same whose containers outlive it when it is killed.
+    pub fn start_lasting(test: &str) -> Option<Self> {
+        Self::start_of(Kind::Docker(&LASTING), test)
     }
 
     /// The same of Podman.
@@ -181,6 +196,8 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
+        // A test that has failed may have left it so.
+        self.resume();
         // Podman removes what others have joined only after those.
         for _ in 0..2 {
             let all = self.docker(&["ps", "-aq"]).unwrap_or_default();
@@ -240,9 +257,9 @@ fn spawn(kind: Kind, directory: &Path, holder: u32) -> anyhow::Result<Child> {
     let mut command = Command::new("nsenter");
     command.args(["--net", "--mount", "--target", &holder.to_string(), kind.program()]);
     match kind {
-        Kind::Docker => command
+        Kind::Docker(flags) => command
             .args(["--data-root", &root, "--exec-root", &state, "--pidfile", &pid, "--host", &socket])
-            .args(["--bridge", "none", "--iptables=false", "--ip-forward=false", "--ip-masq=false"]),
+            .args(flags),
         Kind::Podman => command
             .args(["--root", &root, "--runroot", &state, "--runtime", "runc", "--cgroup-manager", "cgroupfs"])
             .args(["--events-backend", "file", "system", "service", "--time", "0", &socket])
