@@ -28,6 +28,7 @@ use crate::logs::Logs;
 use crate::node;
 use crate::pod::{Event, State, Why};
 use crate::runtimes::Runtimes;
+use crate::silence;
 use crate::status;
 use crate::storage;
 use crate::volumes;
@@ -121,6 +122,7 @@ impl Agent {
     pub async fn run(self, drain: Drain) {
         node::spawn(self.context.clone());
         fence::spawn(self.context.clone());
+        silence::spawn(&self.context);
         tokio::select! {
             () = drain.ended() => {}
             () = self.context.clone().watch() => {}

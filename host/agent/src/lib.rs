@@ -22,6 +22,7 @@ mod runtimes;
 mod security;
 pub mod server;
 mod services;
+mod silence;
 pub mod status;
 mod storage;
 mod termination;

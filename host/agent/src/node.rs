@@ -65,7 +65,7 @@ pub fn spawn(context: Arc<Context>) {
     drain.vital().spawn(async move {
         let mut backoff = Backoff::new(RETRY.0, RETRY.1);
         let mut pressure = context.storage.pressure();
-        let mut runtimes = context.runtimes.follow();
+        let mut runtimes: Vec<_> = context.runtimes.follow().into_iter().map(|(_, now)| now).collect();
         loop {
             match context.announce(&known).await {
                 Ok(()) => {

@@ -156,6 +156,13 @@ pub enum Event {
         /// What.
         message: String,
     },
+    /// Nothing is known any more of the containers of a runtime, or all is again.
+    Silence {
+        /// The runtime's name.
+        runtime: &'static str,
+        /// Why: a sentence. `None`: it is heard again.
+        why: Option<Arc<str>>,
+    },
     /// A timer that `step` asked for.
     Timer(Timer),
     /// The pod takes more of the node than it may, as the message says.

@@ -136,9 +136,9 @@ impl Runtimes {
         self.all.iter().map(|runtime| (runtime.name(), runtime.availability().map(|now| now.borrow().clone())))
     }
 
-    /// Those that come and go.
-    pub fn follow(&self) -> Vec<watch::Receiver<Availability>> {
-        self.all.iter().filter_map(|runtime| runtime.availability()).collect()
+    /// Those that come and go, by name.
+    pub fn follow(&self) -> Vec<(&'static str, watch::Receiver<Availability>)> {
+        self.all.iter().filter_map(|runtime| Some((runtime.name(), runtime.availability()?))).collect()
     }
 
     /// Their names.

@@ -16,6 +16,9 @@ mod resume;
 
 pub use resume::{inherit, over, resume, was_running};
 
+/// The reason of a pod of which something is unknown.
+const UNKNOWN: &str = "Unknown";
+
 /// The status of a pod in `state`. `pod` gives what others wrote: conditions of theirs, times of ours.
 pub fn of(state: &State, pod: &Pod, host: IpAddr, now: Timestamp) -> PodStatus {
     let phase = phase(state);
@@ -44,6 +47,16 @@ pub fn of(state: &State, pod: &Pod, host: IpAddr, now: Timestamp) -> PodStatus {
         observed_generation: pod.metadata.generation,
         ..PodStatus::default()
     }
+}
+
+/// The status as a merge patch: that nothing was known of the pod is taken back when it is known again.
+pub fn patch(status: &PodStatus, pod: &Pod) -> Result<String, serde_json::Error> {
+    let mut patch = serde_json::to_string(status)?;
+    let before = pod.status.as_ref().and_then(|status| status.reason.as_deref());
+    if before == Some(UNKNOWN) && status.reason.is_none() {
+        patch.insert_str(1, r#""reason":null,"message":null,"#);
+    }
+    Ok(patch)
 }
 
 /// Whether a pod that says this of itself is at its end for good.
@@ -79,7 +92,10 @@ fn reason(state: &State) -> (Option<String>, Option<String>) {
         Phase::Terminating { why: Why::Evicted, .. } | Phase::Terminated(Why::Evicted) => {
             (Some("Evicted".into()), state.eviction.as_deref().map(str::to_owned))
         }
-        _ => (None, None),
+        _ => match state.slots.iter().find_map(silence) {
+            Some(why) => (Some(UNKNOWN.into()), Some(why.to_owned())),
+            None => (None, None),
+        },
     }
 }
 
@@ -87,8 +103,13 @@ fn reason(state: &State) -> (Option<String>, Option<String>) {
 fn is_ready(outline: &ContainerOutline, slot: &Slot) -> bool {
     match outline.role {
         Role::Init => slot.ended().is_some_and(|ending| ending.code == 0),
-        Role::Sidecar | Role::Main => slot.running().is_some_and(|live| live.ready),
+        Role::Sidecar | Role::Main => slot.running().is_some_and(|live| live.ready && live.silence.is_none()),
     }
+}
+
+/// Why nothing is known of a container, if its runtime is lost.
+fn silence(slot: &Slot) -> Option<&str> {
+    slot.running()?.silence.as_deref()
 }
 
 fn container(state: &State, outline: &ContainerOutline, slot: &Slot) -> ContainerStatus {

@@ -1,6 +1,7 @@
 //! What becomes of containers when the node's process, or the engine, is killed, and of those that others end.
 
 use super::*;
+use crate::objects::{endpoints_ready, service};
 
 /// The id, the number of restarts and the address of a pod's first container.
 const FACTS: &str =
@@ -83,4 +84,41 @@ fn an_engine_may_be_killed_hang_and_lose_containers() {
     engine.resume();
     run(&cluster, &[(condition, &["True"])]);
     wait_for("3 ");
+}
+
+#[test]
+fn what_a_hung_engine_has_is_unknown_until_it_answers() {
+    let Some(engine) = Engine::start("what_a_hung_engine_has_is_unknown_until_it_answers") else { return };
+    let cluster = cluster(&engine);
+    cluster.load_guest("call-service").unwrap();
+    cluster.apply("default", &[include_str!("hung.yaml"), &service("web", 7000)].concat()).unwrap();
+    endpoints_ready(&cluster, "default", "web", 1);
+    let of_pods = |path: &str| ask(&cluster, &["get", "pods", "-o", &format!("jsonpath={{.items[0]{path}}}")]);
+    let runs = || {
+        let of =
+            |list: &str| of_pods(&format!(".status.{list}[0].containerID}} {{.items[0].status.{list}[0].restartCount"));
+        ["initContainerStatuses", "containerStatuses"].map(of)
+    };
+    let (pod, before) = (of_pods(".metadata.name"), runs());
+
+    engine.pause();
+    run(
+        &cluster,
+        &[
+            ("~ get pods", &["1/2", "Unknown"]),
+            (
+                "get pods -o jsonpath={.items[0].status.conditions}",
+                &["RuntimeLost", r#""status":"Unknown""#, "containers with unknown status: [echo]: docker:"],
+            ),
+        ],
+    );
+    endpoints_ready(&cluster, "default", "web", 0);
+    let calls = || ask(&cluster, &["logs", &pod, "-c", "calls"]).lines().count();
+    let heard = calls();
+    until("the module and the container of the pod go on", || Ok((calls() > heard + 2).then_some(()))).unwrap();
+
+    engine.resume();
+    endpoints_ready(&cluster, "default", "web", 1);
+    run(&cluster, &[("~ get pods", &["2/2", "Running"])]);
+    assert_eq!(runs(), before, "nothing was started anew");
 }

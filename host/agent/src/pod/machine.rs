@@ -59,6 +59,7 @@ impl Machine {
                 }
             }
             Event::Unhealthy { index, run, probe, message } => self.unhealthy(index, run, probe, &message),
+            Event::Silence { runtime, why } => self.silence(runtime, why.as_ref()),
             Event::Timer(timer) => self.timer(timer),
             Event::Evict { message } => self.evict(message),
             Event::Stop { why, grace } => self.stop(why, grace),
@@ -124,7 +125,15 @@ impl Machine {
         let ready = started && !outline.readiness;
         let probed = outline.is_probed();
         let name = outline.name.clone();
-        slot.enter(Stage::Running(Live { id, since: self.at, started, ready, condemned: false, stopping: None }));
+        slot.enter(Stage::Running(Live {
+            id,
+            since: self.at,
+            started,
+            ready,
+            condemned: false,
+            stopping: None,
+            silence: None,
+        }));
         slot.digest = Some(digest);
         slot.misses = 0;
         self.tell(Some(index), "Created", format!("Created container: {name}"));
@@ -253,6 +262,18 @@ impl Machine {
         let current = self.state.slots.get(index).is_some_and(|slot| slot.turn == run && slot.running().is_some());
         if current && !self.state.is_ending() {
             self.warn(Some(index), "Unhealthy", format!("{} probe failed: {message}", probe.word()));
+        }
+    }
+
+    fn silence(&mut self, runtime: &str, why: Option<&Arc<str>>) {
+        let live = self.state.slots.iter_mut().filter_map(Slot::running_mut).filter(|live| live.is_of(runtime));
+        let mut is_news = false;
+        for live in live {
+            is_news |= live.silence.as_ref() != why;
+            live.silence = why.cloned();
+        }
+        if is_news {
+            self.report(Urgency::Now);
         }
     }
 

@@ -65,6 +65,15 @@ pub struct Live {
     pub condemned: bool,
     /// When its grace ends, if it was asked to stop.
     pub stopping: Option<Timestamp>,
+    /// Why nothing is known of it any more, if its runtime is lost: a sentence.
+    pub silence: Option<Arc<str>>,
+}
+
+impl Live {
+    /// Whether the container is of this runtime.
+    pub fn is_of(&self, runtime: &str) -> bool {
+        self.id.split_once("://").is_some_and(|(scheme, _)| scheme == runtime)
+    }
 }
 
 /// How a run ended.

@@ -91,7 +91,15 @@ impl Heir<'_> {
         slot.last = self.before(survivor, status, now).map(Box::new);
         slot.restarts = survivor.run;
         slot.digest = Some(survivor.digest.as_str().into());
-        slot.enter(Stage::Running(Live { id: id.into(), since, started, ready, condemned: false, stopping: None }));
+        slot.enter(Stage::Running(Live {
+            id: id.into(),
+            since,
+            started,
+            ready,
+            condemned: false,
+            stopping: None,
+            silence: None,
+        }));
     }
 
     /// How the run before a survivor's ended.

@@ -69,6 +69,52 @@ fn follows_the_state() {
 }
 
 #[test]
+fn what_a_lost_runtime_has_is_unknown() {
+    let pod: Pod = serde_json::from_value(json!({
+        "spec": { "containers": [{ "name": "a", "image": "i" }, { "name": "b", "image": "i" }] },
+    }))
+    .unwrap();
+    let started = |index: usize, id: &str| Event::Started { index, id: id.into(), digest: "d".into() };
+    let silence = |runtime, why: Option<&str>| Event::Silence { runtime, why: why.map(Into::into) };
+    let mut state = resume(&pod, Timestamp::UNIX_EPOCH);
+    let mut check = |event: Event, expected: [&str; 4]| {
+        state = step(std::mem::take(&mut state), Timestamp::UNIX_EPOCH, event).0;
+        let status = of(&state, &pod, "10.0.0.1".parse().unwrap(), Timestamp::UNIX_EPOCH);
+        let conditions = status.conditions.unwrap();
+        let ready = conditions.iter().find(|condition| condition.type_ == "ContainersReady").unwrap();
+        let shown = |name: &str| {
+            let statuses = status.container_statuses.iter().flatten();
+            statuses.into_iter().any(|status| status.name == name && status.ready).to_string()
+        };
+        let message = ready.message.clone().unwrap_or_default();
+        let told = [status.reason.unwrap_or_default(), format!("{} {message}", ready.status), shown("a"), shown("b")];
+        assert_eq!(told, expected.map(str::to_owned));
+    };
+    check(
+        Event::SetUp("10.128.0.2".parse().unwrap()),
+        ["", "False containers with unready status: [a b]", "false", "false"],
+    );
+    check(started(0, "modules://1"), ["", "False containers with unready status: [b]", "true", "false"]);
+    check(started(1, "linux://1"), ["", "True ", "true", "true"]);
+    let unknown = "Unknown containers with unknown status: [b]: it hangs";
+    check(silence("linux", Some("it hangs")), ["Unknown", unknown, "true", "false"]);
+    let exit = Exit { code: 1, reason: ExitReason::Error, message: String::new() };
+    let both = "False containers with unready status: [a]";
+    check(Event::Exited { index: 0, exit }, ["Unknown", both, "false", "false"]);
+    check(started(0, "modules://2"), ["Unknown", unknown, "true", "false"]);
+    check(silence("linux", None), ["", "True ", "true", "true"]);
+    let known = PodStatus { phase: Some("Running".into()), ..PodStatus::default() };
+    let unknown = PodStatus { reason: Some("Unknown".into()), ..known.clone() };
+    for (status, before, reason) in
+        [(&known, &unknown, Some(json!(null))), (&known, &known, None), (&unknown, &unknown, Some(json!("Unknown")))]
+    {
+        let patch = patch(status, &Pod { status: Some(before.clone()), ..Pod::default() }).unwrap();
+        let patch: serde_json::Value = serde_json::from_str(&patch).unwrap();
+        assert_eq!((patch.get("reason").cloned(), &patch["phase"]), (reason, &json!("Running")));
+    }
+}
+
+#[test]
 fn takes_up_what_ran_with_one_restart_more() {
     let mut pod = pod();
     let status = json!([{ "name": "a", "image": "i", "imageID": "d", "ready": true, "restartCount": 2, "containerID": "fake://1",

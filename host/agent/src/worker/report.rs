@@ -145,7 +145,7 @@ impl Worker {
     fn status_job(&self, live: &mut Live) -> Option<Job> {
         let pod = live.pod();
         let status = status::of(&live.state, &pod, self.context.config.node_ip, self.context.clock.now());
-        let status = serde_json::to_string(&status).ok()?;
+        let status = status::patch(&status, &pod).ok()?;
         let mut hasher = DefaultHasher::new();
         status.hash(&mut hasher);
         let hash = hasher.finish();
