@@ -7,6 +7,7 @@ use wherry_tests::{Cluster, Engine, Line, Printed, script, until};
 use crate::WHERRY;
 
 mod alike;
+mod inside;
 mod names;
 mod podman;
 mod pods;

@@ -135,7 +135,7 @@ impl Plan {
             self.hear(&mut judge, result, report);
             tick += self.period;
             tokio::time::sleep_until(tick).await;
-            result = self.check(network).await.map_err(Trouble::into_message);
+            result = self.check(network).await;
         }
     }
 
@@ -148,31 +148,34 @@ impl Plan {
     }
 
     /// A check that is patient with a container that does not listen yet.
-    async fn check_young(&self, network: &Network, since: Instant) -> Result<(), String> {
+    async fn check_young(&self, network: &Network, since: Instant) -> Result<(), Trouble> {
         let old = since + YOUNG.min(self.period);
         let mut wait = YOUNG_WAIT_FIRST;
         loop {
             match self.check(network).await {
                 Err(Trouble::Refused(_)) if Instant::now() + wait < old => tokio::time::sleep(wait).await,
-                result => return result.map_err(Trouble::into_message),
+                result => return result,
             }
             wait *= 2;
         }
     }
 
     async fn check(&self, network: &Network) -> Result<(), Trouble> {
-        let checked = tokio::time::timeout(self.timeout, self.check.run(network)).await;
-        checked.unwrap_or_else(|_| Err(Trouble::Failed(self.check.late(self.timeout))))
+        self.check.run(network, self.timeout).await
     }
 
-    /// Tells of a failure, and of a verdict that is new.
-    fn hear(&self, judge: &mut Judge, result: Result<(), String>, report: &impl Fn(Event)) -> Option<bool> {
+    /// Tells of a failure, and of a verdict that is new. What cannot be told counts for nothing, as in a kubelet.
+    fn hear(&self, judge: &mut Judge, result: Result<(), Trouble>, report: &impl Fn(Event)) -> Option<bool> {
         let (index, run, probe) = (self.index, self.turn, self.kind);
+        if let Err(Trouble::Unknown(why)) = &result {
+            tracing::debug!(index, probe = probe.word(), why, "a probe says nothing");
+            return None;
+        }
         let verdict = judge.hear(result.is_ok(), self.successes, self.failures);
-        if let Err(message) = result
+        if let Err(trouble) = result
             && judge.tells()
         {
-            report(Event::Unhealthy { index, run, probe, message });
+            report(Event::Unhealthy { index, run, probe, message: trouble.into_message() });
         }
         if let Some(verdict) = verdict {
             report(Event::Probed { index, run, probe, verdict, grace: self.grace });

@@ -1,6 +1,7 @@
 //! Processes beside a container's own, and joining its own.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,15 +13,16 @@ use bytes::Bytes;
 use futures::StreamExt;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde_json::json;
 use tokio::io::AsyncWrite;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio_util::codec::FramedRead;
 use tokio_util::sync::CancellationToken;
 use wherry_base::Backoff;
 use wherry_runtime::{AttachSpec, Attached, ExecError, ExecSpec, Exit, Process, TerminalSize};
 
-use crate::engine::{ASK_MAX, EngineError, within};
+use crate::engine::{ASK_MAX, CHANGE_MAX, EngineError, within};
 use crate::inner::Inner;
 use crate::raw::{Framing, hijack};
 
@@ -29,12 +31,27 @@ const EXIT_POLL: (Duration, Duration) = (Duration::from_millis(10), Duration::fr
 
 impl From<EngineError> for ExecError {
     fn from(error: EngineError) -> Self {
-        Self::Failed(error.to_string())
+        let message = error.to_string();
+        match error {
+            EngineError::NotFound(_) | EngineError::Refused(_) | EngineError::Stalled(_) => Self::Failed(message),
+            EngineError::Absent(_) | EngineError::NotRoot | EngineError::Silent(_) => Self::Unavailable(message),
+        }
     }
 }
 
-/// Starts a process in a container.
+/// Starts a process in a container. One that nobody waits for any more when it has come to run is killed.
 pub async fn exec(inner: &Arc<Inner>, container: &str, spec: ExecSpec) -> Result<Attached, ExecError> {
+    let (started, when_started) = oneshot::channel();
+    let (starting, container) = (Arc::clone(inner), container.to_owned());
+    inner.drain.spawn(async move {
+        if let Err(Ok(unwanted)) = started.send(start(&starting, &container, spec).await) {
+            unwanted.process.kill().await;
+        }
+    });
+    when_started.await.unwrap_or_else(|_| Err(ExecError::Unavailable("the node is ending".to_owned())))
+}
+
+async fn start(inner: &Arc<Inner>, container: &str, spec: ExecSpec) -> Result<Attached, ExecError> {
     let engine = inner.engine.get()?;
     let tty = spec.tty;
     let options = CreateExecOptions {
@@ -45,7 +62,7 @@ pub async fn exec(inner: &Arc<Inner>, container: &str, spec: ExecSpec) -> Result
         attach_stderr: Some(!tty),
         ..CreateExecOptions::default()
     };
-    let id = within(ASK_MAX, engine.api.create_exec(container, options)).await?.id;
+    let id = within(CHANGE_MAX, engine.api.create_exec(container, options)).await?.id;
     let body = json!({"Detach": false, "Tty": tty}).to_string().into();
     let connection = hijack(&engine, &format!("/exec/{id}/start"), body, &inner.drain).await?;
     let output_ended = CancellationToken::new();
@@ -107,6 +124,29 @@ impl Executed {
         let code = found.exit_code.filter(|_| found.running != Some(true));
         Ok(code.map(|code| i32::try_from(code).unwrap_or(-1)))
     }
+
+    /// Its process, as soon as it runs: the engine answers before it has started it. `None`: it has ended.
+    async fn pid(&self) -> Result<Option<Pid>, EngineError> {
+        let mut backoff = Backoff::new(EXIT_POLL.0, EXIT_POLL.1);
+        loop {
+            let engine = self.inner.engine.get()?;
+            let found = within(ASK_MAX, engine.api.inspect_exec(&self.id)).await?;
+            let is_running = found.running == Some(true);
+            let pid = found.pid.filter(|pid| is_running && *pid > 0).and_then(|pid| i32::try_from(pid).ok());
+            if pid.is_some() || !is_running && found.exit_code.is_some() {
+                return Ok(pid.and_then(Pid::from_raw));
+            }
+            tokio::time::sleep(backoff.fail()).await;
+        }
+    }
+
+    /// The engine has no call that ends what was started in a container. `None`: it has ended.
+    async fn opened(&self) -> Result<Option<OwnedFd>, EngineError> {
+        let Some(pid) = self.pid().await? else { return Ok(None) };
+        let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else { return Ok(None) };
+        // It was that process which was opened only if it is still the one.
+        Ok((self.pid().await? == Some(pid)).then_some(process))
+    }
 }
 
 #[async_trait]
@@ -133,6 +173,14 @@ impl Process for Executed {
         if self.tty {
             let options = ResizeExecOptions { h: size.height.into(), w: size.width.into() };
             let _gone = within(ASK_MAX, engine.api.resize_exec(&self.id, options)).await;
+        }
+    }
+
+    async fn kill(&self) {
+        match within(CHANGE_MAX, self.opened()).await {
+            Ok(Some(process)) => drop(pidfd_send_signal(process, Signal::KILL)),
+            Ok(None) => {}
+            Err(error) => tracing::warn!(exec = self.id, %error, "a program in a container is left running"),
         }
     }
 }

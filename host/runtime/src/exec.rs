@@ -62,6 +62,10 @@ pub trait Process: Send + Sync + 'static {
 
     /// Its terminal has another size. Does nothing where it has none.
     async fn resize(&self, size: TerminalSize);
+
+    /// Ends it (SIGKILL), where it was started by `exec` and its streams are still held: without them a runtime may take it for
+    /// ended. A container's own ends with the container.
+    async fn kill(&self) {}
 }
 
 /// Why a process cannot be started, or joined.
@@ -73,6 +77,9 @@ pub enum ExecError {
     /// The runtime tried, and this is what went wrong.
     #[error("{0}")]
     Failed(String),
+    /// The runtime cannot be asked now, which says nothing of the container: why.
+    #[error("{0}")]
+    Unavailable(String),
 }
 
 impl ExecError {

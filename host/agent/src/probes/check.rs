@@ -12,7 +12,7 @@ use wherry_runtime::Container as Running;
 use wherry_vnet::{Body, DialError, Network, full_body};
 
 use super::grpc;
-use crate::programs;
+use crate::programs::{self, Failure};
 
 /// What a probe or hook does.
 pub enum Check {
@@ -43,13 +43,15 @@ pub enum Trouble {
     Refused(String),
     /// Anything else.
     Failed(String),
+    /// Whether it is well cannot be told: the container's runtime does not answer.
+    Unknown(String),
 }
 
 impl Trouble {
     /// The sentence for people.
     pub fn into_message(self) -> String {
         match self {
-            Self::Refused(message) | Self::Failed(message) => message,
+            Self::Refused(message) | Self::Failed(message) | Self::Unknown(message) => message,
         }
     }
 
@@ -58,6 +60,7 @@ impl Trouble {
         match self {
             Self::Refused(message) => Self::Refused(format!("{title}: {message}")),
             Self::Failed(message) => Self::Failed(format!("{title}: {message}")),
+            Self::Unknown(message) => Self::Unknown(format!("{title}: {message}")),
         }
     }
 }
@@ -81,7 +84,7 @@ impl Check {
     }
 
     /// What is said of a check that took longer than `timeout`.
-    pub fn late(&self, timeout: Duration) -> String {
+    fn late(&self, timeout: Duration) -> String {
         match self {
             Self::Get(get) => {
                 format!("{}: context deadline exceeded: no answer within {} s", get.title(), timeout.as_secs())
@@ -100,24 +103,35 @@ impl Check {
         }
     }
 
-    /// Checks once. Has no timeout of its own.
-    pub async fn run(&self, network: &Network) -> Result<(), Trouble> {
+    /// Checks once, for so long at most. A program that takes longer is killed.
+    pub async fn run(&self, network: &Network, limit: Duration) -> Result<(), Trouble> {
         match self {
-            Self::Get(get) => {
-                let status = get.status(network).await?;
-                let good = status.is_success() || status.is_redirection();
-                let failed = || Trouble::Failed(format!("HTTP probe failed with statuscode: {}", status.as_u16()));
-                if good { Ok(()) } else { Err(failed()) }
+            Self::Get(get) => self.in_time(limit, get.check(network)).await,
+            Self::Connect(at) => self.in_time(limit, connect(network, *at)).await,
+            Self::Grpc(at, service) => self.in_time(limit, ask(network, *at, service)).await,
+            Self::Program(running, command) => {
+                programs::run(running, command, limit).await.map_err(|failure| match failure {
+                    Failure::Failed(message) => Trouble::Failed(message),
+                    Failure::Late => Trouble::Failed(self.late(limit)),
+                    Failure::Unknown(message) => Trouble::Unknown(message),
+                })
             }
-            Self::Connect(at) => network.dial(*at).await.map(drop).map_err(|error| dial_trouble(*at, &error)),
-            Self::Grpc(at, service) => {
-                let stream = network.dial(*at).await.map_err(|error| dial_trouble(*at, &error))?;
-                grpc::check(stream, *at, service).await.map_err(Trouble::Failed)
-            }
-            Self::Program(running, command) => programs::run(running, command).await.map_err(Trouble::Failed),
             Self::Impossible(why) => Err(Trouble::Failed(why.clone())),
         }
     }
+
+    async fn in_time(&self, limit: Duration, check: impl Future<Output = Result<(), Trouble>>) -> Result<(), Trouble> {
+        tokio::time::timeout(limit, check).await.unwrap_or_else(|_| Err(Trouble::Failed(self.late(limit))))
+    }
+}
+
+async fn connect(network: &Network, at: SocketAddr) -> Result<(), Trouble> {
+    network.dial(at).await.map(drop).map_err(|error| dial_trouble(at, &error))
+}
+
+async fn ask(network: &Network, at: SocketAddr, service: &str) -> Result<(), Trouble> {
+    let stream = network.dial(at).await.map_err(|error| dial_trouble(at, &error))?;
+    grpc::check(stream, at, service).await.map_err(Trouble::Failed)
 }
 
 impl Get {
@@ -133,6 +147,13 @@ impl Get {
         let (hosts, headers): (Vec<_>, Vec<_>) = headers.partition(|(name, _)| name.eq_ignore_ascii_case("host"));
         let host = hosts.into_iter().next().map_or_else(|| at.to_string(), |(_, host)| host);
         Ok(Self { at, path: format!("{slash}{path}"), host, headers })
+    }
+
+    async fn check(&self, network: &Network) -> Result<(), Trouble> {
+        let status = self.status(network).await?;
+        let good = status.is_success() || status.is_redirection();
+        let failed = || Trouble::Failed(format!("HTTP probe failed with statuscode: {}", status.as_u16()));
+        if good { Ok(()) } else { Err(failed()) }
     }
 
     /// Sends it once; the answer's status.

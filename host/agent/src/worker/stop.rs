@@ -14,6 +14,9 @@ use crate::pod::Notice;
 use crate::probes::{Get, Trouble};
 use crate::programs;
 
+/// Hooks have no limit but the container's end.
+const HOOK_MAX: Duration = Duration::MAX;
+
 impl Worker {
     pub(super) fn stop(self: &Arc<Self>, live: &mut Live, index: usize, grace: Duration) {
         let Some(container) = live.runs.get(index).and_then(|run| run.container.clone()) else { return };
@@ -92,7 +95,8 @@ impl Worker {
             let get = Get::new(address, fields, get)?;
             get.status(&self.context.network).await.map(drop).map_err(Trouble::into_message)
         } else if let Some(exec) = &hook.exec {
-            programs::run(container, exec.command.as_deref().unwrap_or_default()).await
+            let command = exec.command.as_deref().unwrap_or_default();
+            programs::run(container, command, HOOK_MAX).await.map_err(|failure| failure.to_string())
         } else {
             Err("only exec, httpGet and sleep are supported in hooks".into())
         }

@@ -13,6 +13,8 @@ use crate::{Attached, ExecError, ExecSpec, Process, StdStream, TerminalSize};
 
 /// How much `cat` holds, in bytes.
 const PIPE_BYTES: usize = 64 << 10;
+/// The exit code of what was killed: 128 + SIGKILL.
+const KILLED_CODE: i32 = 137;
 
 type Output = BoxStream<'static, io::Result<(StdStream, Bytes)>>;
 
@@ -74,5 +76,9 @@ impl Process for Program {
 
     async fn resize(&self, size: TerminalSize) {
         self.sizes.send_replace(size);
+    }
+
+    async fn kill(&self) {
+        self.code.send_replace(Some(KILLED_CODE));
     }
 }
