@@ -8,6 +8,7 @@ use crate::WHERRY;
 
 mod alike;
 mod inside;
+mod kills;
 mod names;
 mod podman;
 mod pods;
