@@ -54,12 +54,17 @@ pub fn masters(client: &Client, drain: &Drain) -> watch::Receiver<Vec<SocketAddr
     let mut changes = slices.changes();
     let (told, masters) = watch::channel(Vec::new());
     drain.vital().spawn(async move {
-        // One that lags has missed nothing: the whole picture is taken.
-        while !matches!(changes.recv().await, Err(RecvError::Closed)) {
+        // The first list may have come before anybody listened for changes.
+        slices.synced().await;
+        loop {
             let named: Vec<SocketAddr> =
                 slices.snapshot().values().flat_map(|slice: &Arc<EndpointSlice>| named(slice)).collect();
             if !named.is_empty() {
                 told.send_replace(named);
+            }
+            // One that lags has missed nothing: the whole picture is taken.
+            if matches!(changes.recv().await, Err(RecvError::Closed)) {
+                return;
             }
         }
     });
