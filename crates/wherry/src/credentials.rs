@@ -11,6 +11,7 @@ use anyhow::Context;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
+use wherry_api::routes::MASTER_NAMES;
 use wherry_api::well_known::{MASTER_USER, MASTERS};
 use wherry_client::SERVERS_EXTENSION;
 use wherry_pki::{Authority, Issued, LiveCertificate, Subject, Validity};
@@ -142,9 +143,7 @@ impl Credentials {
 }
 
 fn server_names(address: IpAddr, service: IpAddr) -> Vec<String> {
-    let mut names: Vec<String> =
-        ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"].map(str::to_owned).into();
-    names.push("kubernetes.default.svc.cluster.local".to_owned());
+    let mut names: Vec<String> = MASTER_NAMES.map(str::to_owned).into();
     names.extend(["127.0.0.1".to_owned(), address.to_string(), service.to_string()]);
     names.sort();
     names.dedup();

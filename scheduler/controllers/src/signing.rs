@@ -4,6 +4,7 @@
 //! Follows Kubernetes' `csrapproving`, `csrsigning` and `csrcleaner`, and its rules for its own signers. A request that
 //! breaks them is denied, and says why.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use serde_json::{Value, json};
 use wherry_api::ObjectKey;
 use wherry_api::k8s_openapi::ByteString;
 use wherry_api::kinds::{CertificateSigningRequest, Kind, Node};
+use wherry_api::routes::MASTER_NAMES;
 use wherry_api::well_known::{ADMINISTRATORS, BOOTSTRAPPERS, MASTERS, NODE_USER, NODES};
 use wherry_pki::{Authority, SigningRequest, Usage, Validity};
 
@@ -125,7 +127,7 @@ fn verdict(view: &View, request: &CertificateSigningRequest) -> Verdict {
             Verdict::Approve("a node asks for the names that its Node has")
         }
         (NODE_SERVER, _) if is_self => {
-            Verdict::Deny(format!("the Node has not all of the addresses {}", wanted.names.join(", ")))
+            Verdict::Deny(format!("the node may not have all of the names {}", wanted.names.join(", ")))
         }
         _ => Verdict::Leave,
     }
@@ -169,9 +171,13 @@ fn allowed(request: &CertificateSigningRequest, wanted: &SigningRequest) -> bool
     }
 }
 
+/// Whether a node may have these names. It says itself what its addresses are: of other names than its own none is
+/// believed, and a master's never.
 fn has_names(node: &Node, names: &[String]) -> bool {
     let addresses = node.status.as_ref().and_then(|status| status.addresses.as_deref()).unwrap_or_default();
-    names.iter().all(|name| addresses.iter().any(|own| own.address == *name))
+    let is_own = |name: &String| node.metadata.name.as_ref() == Some(name) && !MASTER_NAMES.contains(&name.as_str());
+    let is_said = |name: &String| addresses.iter().any(|own| own.address == *name);
+    names.iter().all(|name| is_said(name) && (name.parse::<IpAddr>().is_ok() || is_own(name)))
 }
 
 fn with_condition(

@@ -17,6 +17,7 @@ use crate::signing::Signing;
 const NODE_CLIENT: &str = "kube-apiserver-client-kubelet";
 const NODE_SERVER: &str = "kubelet-serving";
 
+#[derive(Clone, Copy)]
 struct Asked<'a> {
     signer: &'a str,
     usage: &'a str,
@@ -30,7 +31,9 @@ const JOIN: Asked<'static> =
 
 /// What becomes of a request by this user; it is asked in the store directly, since the API stamps who asks.
 async fn outcome(asked: &Asked<'_>, by: (&str, &str), is_alive: bool) -> String {
-    let scene = Scene::of(&fixture::node(NODE, "addresses: [{type: InternalIP, address: 10.0.0.1}]")).await;
+    let addresses =
+        ["10.0.0.1", NODE, "n2", "kubernetes.default.svc"].map(|name| format!("{{type: X, address: {name}}}"));
+    let scene = Scene::of(&fixture::node(NODE, &format!("addresses: [{}]", addresses.join(", ")))).await;
     if is_alive {
         scene.status::<Node>(NODE, json!({"conditions": [{"type": "Ready", "status": "True"}]})).await;
     }
@@ -96,12 +99,12 @@ async fn a_node_renews_its_own_and_no_others() {
     let refused =
         "Refused: certificatesigningrequests.certificates.k8s.io \"csr\" is forbidden: can only create a node CSR";
     check(JOIN, refused).await;
-    let server =
-        Asked { signer: NODE_SERVER, usage: "server auth", user: "system:node:n1", names: &["10.0.0.1"], ..JOIN };
-    check(server, ISSUED).await;
-    let server =
-        Asked { signer: NODE_SERVER, usage: "server auth", user: "system:node:n1", names: &["10.0.0.2"], ..JOIN };
-    check(server, "Denied: the Node has not all of the addresses 10.0.0.2").await;
+    let server = Asked { signer: NODE_SERVER, usage: "server auth", user: "system:node:n1", ..JOIN };
+    check(Asked { names: &["10.0.0.1", NODE], ..server }, ISSUED).await;
+    for names in [&["10.0.0.2"], &["n2"], &["kubernetes.default.svc"]] {
+        let expected = format!("Denied: the node may not have all of the names {}", names[0]);
+        check(Asked { names, ..server }, &expected).await;
+    }
     check(Asked { signer: "kube-apiserver-client", user: "eve", group: "people", ..JOIN }, "left").await;
 }
 
