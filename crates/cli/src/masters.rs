@@ -1,15 +1,24 @@
 //! `masters`: who they are, who leads, and how one leaves. They are no objects of the API: the log itself has them.
 
+use std::time::Duration;
+
+use anyhow::{bail, ensure};
 use bytes::Bytes;
-use http::Method;
+use http::{Method, StatusCode};
 use serde_json::Value;
 use wherry_api::routes::MASTERS;
+use wherry_base::Backoff;
 use wherry_client::Https;
 
 use crate::args::{ClusterArgs, MastersVerb};
 use crate::cluster::read;
 use crate::grid::Grid;
 use crate::objects::text;
+
+/// How often a removal is asked for while the masters cannot decide, or what became of it is not known, and the first and the
+/// longest wait in between. Asking again does no harm.
+const ASKED_MAX: u32 = 8;
+const ASK_AGAIN: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
 
 const HEADINGS: [&str; 5] = ["NAME", "ROLE", "ADDRESS", "BEHIND", "ID"];
 
@@ -39,15 +48,29 @@ fn row(master: &Value) -> [String; 5] {
 }
 
 async fn remove(server: &Https, name: &str) -> anyhow::Result<()> {
-    let (status, _, body) =
-        server.call(Method::DELETE, &format!("{MASTERS}/{name}"), "application/json", None, Bytes::new()).await?;
-    if !status.is_success() {
-        let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
-        let message = answer.get("message").and_then(Value::as_str).unwrap_or("the server refused it");
-        anyhow::bail!("the master {name} was not removed: {message}");
+    let mut backoff = Backoff::new(ASK_AGAIN.0, ASK_AGAIN.1);
+    for asked in 1..=ASKED_MAX {
+        let path = format!("{MASTERS}/{name}");
+        let why = match server.call(Method::DELETE, &path, "application/json", None, Bytes::new()).await {
+            Ok((status, _, _)) if status.is_success() => break,
+            // What was asked before has removed it.
+            Ok((StatusCode::NOT_FOUND, _, _)) if asked > 1 => break,
+            Ok((status, _, body)) if status.is_server_error() => said(&body),
+            Ok((_, _, body)) => bail!("the master {name} was not removed: {}", said(&body)),
+            Err(error) => error.to_string(),
+        };
+        ensure!(asked < ASKED_MAX, "the master {name} was not removed: {why}");
+        eprintln!("{why}; asking again");
+        tokio::time::sleep(backoff.fail()).await;
     }
     sayln!("master \"{name}\" removed");
     Ok(())
+}
+
+/// The sentence of a `Status`.
+fn said(body: &[u8]) -> String {
+    let answer: Value = serde_json::from_slice(body).unwrap_or_default();
+    answer.get("message").and_then(Value::as_str).unwrap_or("the server refused it").to_owned()
 }
 
 #[cfg(test)]
