@@ -19,14 +19,19 @@ fn the_demo_answers_from_four_replicas() {
     until("the demo is up", || Ok(cluster.errors().contains("The demo is up").then_some(()))).unwrap();
     let port = cluster.ports().unwrap().http;
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let names: BTreeSet<String> = (0..8)
-        .map(|_| {
-            let answer = runtime.block_on(get(port, "myapp.localhost", "/")).unwrap();
-            assert_eq!(answer.status, 200, "{answer:?}");
-            answer.body
-        })
-        .collect();
-    assert_eq!(names.len(), 4, "{names:?}");
+    // A pod is ready a moment before the ingress hears of it.
+    until("all four answer", || {
+        let answers = (0..8).map(|_| runtime.block_on(get(port, "myapp.localhost", "/")));
+        let names: BTreeSet<String> = answers
+            .map(|answer| {
+                let answer = answer.unwrap();
+                assert_eq!(answer.status, 200, "{answer:?}");
+                answer.body
+            })
+            .collect();
+        Ok((names.len() == 4).then_some(()))
+    })
+    .unwrap();
     let other = runtime.block_on(get(port, "myapp.localhost", "/other")).unwrap();
     assert!(other.body.contains("Hello from other-"), "{other:?}");
     let nowhere = runtime.block_on(get(port, "nowhere.localhost", "/")).unwrap();

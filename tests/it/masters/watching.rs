@@ -15,21 +15,14 @@ use super::group::{Ack, Group};
 pub struct Watching(JoinHandle<()>, tokio::sync::watch::Receiver<BTreeSet<String>>);
 
 impl Watching {
-    /// Waits until it shows the last of these writes, and sees that it has shown them all.
-    pub fn has_shown<'a>(self, runtime: &Runtime, acked: impl Iterator<Item = &'a Ack>) {
-        let acked: Vec<&String> = acked.map(|ack| &ack.name).collect();
-        let last = (*acked.last().unwrap()).clone();
-        let seen = runtime.block_on(async { tokio::time::timeout(PATIENCE, self.until(last)).await });
-        let seen = seen.expect("the watch shows the last write");
-        let missing: Vec<_> = acked.iter().filter(|name| !seen.contains(**name)).collect();
-        assert!(missing.is_empty(), "not seen: {missing:?}");
-    }
-
-    /// Everything, once it shows this too.
-    async fn until(mut self, name: String) -> BTreeSet<String> {
-        let seen = self.1.wait_for(|seen| seen.contains(&name)).await.map(|seen| seen.clone());
+    /// Waits until it has shown all of these writes.
+    pub fn has_shown<'a>(mut self, runtime: &Runtime, acked: impl Iterator<Item = &'a Ack>) {
+        let acked: BTreeSet<String> = acked.map(|ack| ack.name.clone()).collect();
+        let all = self.1.wait_for(|seen| acked.is_subset(seen));
+        let all = runtime.block_on(async { tokio::time::timeout(PATIENCE, all).await.map(drop) });
         self.0.abort();
-        seen.unwrap_or_default()
+        let missing: Vec<_> = acked.difference(&self.1.borrow()).cloned().collect();
+        assert!(all.is_ok() && missing.is_empty(), "not seen: {missing:?}");
     }
 }
 
