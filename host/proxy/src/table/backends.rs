@@ -73,6 +73,10 @@ impl Endpoint {
         self.own.is_on() || self.node.is_on()
     }
 
+    fn avoided_until(&self) -> u64 {
+        self.own.until().max(self.node.until())
+    }
+
     fn load(&self) -> usize {
         self.outstanding.load(Ordering::Relaxed)
     }
@@ -116,7 +120,7 @@ impl Backends {
                 best = Some(found);
             }
         }
-        best.or_else(|| self.avoided(turn))
+        best.or_else(|| self.avoided())
     }
 
     /// The endpoint of that address.
@@ -132,10 +136,9 @@ impl Backends {
         self.tiers.iter().flatten().map(|endpoint| endpoint.address.to_string()).collect()
     }
 
-    /// All have failed lately: then one of the nearest.
-    fn avoided(&self, turn: usize) -> Option<&Arc<Endpoint>> {
-        let nearest = self.tiers.iter().find(|tier| !tier.is_empty())?;
-        at(nearest, turn)
+    /// All have failed lately: then the one whose failure is the longest ago, so that who tries several tries each once.
+    fn avoided(&self) -> Option<&Arc<Endpoint>> {
+        self.tiers.iter().flatten().min_by_key(|endpoint| endpoint.avoided_until())
     }
 }
 

@@ -16,7 +16,7 @@ static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
 /// Whether others are preferred for a while, to an endpoint or to all of a node.
 #[derive(Debug, Default)]
 pub(crate) struct Avoidance {
-    /// Milliseconds after `EPOCH`; 0 for never.
+    /// Nanoseconds after `EPOCH`; 0 for never.
     until: AtomicU64,
 }
 
@@ -53,12 +53,17 @@ pub(crate) struct Surroundings {
 impl Avoidance {
     pub(crate) fn begin(&self) {
         let until = Instant::now().duration_since(*EPOCH) + AVOID;
-        self.until.store(u64::try_from(until.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.until.store(u64::try_from(until.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     pub(crate) fn is_on(&self) -> bool {
-        let until = self.until.load(Ordering::Relaxed);
-        until != 0 && Instant::now().duration_since(*EPOCH) < Duration::from_millis(until)
+        let until = self.until();
+        until != 0 && Instant::now().duration_since(*EPOCH) < Duration::from_nanos(until)
+    }
+
+    /// The later, the later it began; 0 for never.
+    pub(crate) fn until(&self) -> u64 {
+        self.until.load(Ordering::Relaxed)
     }
 }
 

@@ -191,7 +191,9 @@ fn the_near_yield_when_they_fail_or_have_much_more_to_do() {
     table.failed(service, "10.130.0.2:8080".parse().unwrap(), &DialError::PeerUnreachable);
     assert_eq!(nodes(&backends), "n4");
     table.failed(service, "10.131.0.2:8080".parse().unwrap(), &DialError::Refused);
-    assert_eq!(nodes(&backends), "n1", "where all have failed, the nearest");
+    assert_eq!(nodes(&backends), "n1", "where all have failed, the one whose failure is the longest ago");
+    table.failed(service, at, &DialError::Refused);
+    assert_eq!(nodes(&backends), "n2");
 }
 
 #[test]
