@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Follows all runtimes until the context's drain.
 pub fn spawn(context: &Arc<Context>) {
     for (runtime, now) in context.runtimes.follow() {
-        context.drain.spawn(follow(Arc::clone(context), runtime, now));
+        context.drain.vital().spawn(follow(Arc::clone(context), runtime, now));
     }
 }
 
