@@ -11,7 +11,7 @@ use anyhow::Context;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
-use wherry_api::routes::MASTER_NAMES;
+use wherry_api::routes::{MASTER_NAMES, OFFER};
 use wherry_api::well_known::{MASTER_USER, MASTERS};
 use wherry_client::SERVERS_EXTENSION;
 use wherry_pki::{Authority, Issued, LiveCertificate, Subject, Validity};
@@ -140,6 +140,13 @@ impl Credentials {
             key = encode(&admin.key),
         ))
     }
+}
+
+/// What a server presents, for nodes that cannot be connected to as well: they offer it connections.
+pub fn with_offers(tls: Arc<rustls::ServerConfig>) -> Arc<rustls::ServerConfig> {
+    let mut tls = Arc::unwrap_or_clone(tls);
+    tls.alpn_protocols.push(OFFER.to_vec());
+    Arc::new(tls)
 }
 
 fn server_names(address: IpAddr, service: IpAddr) -> Vec<String> {

@@ -17,7 +17,7 @@ use wherry_store::{Limits, Member, Role, Seat, Start, Store};
 
 use crate::cluster_info::ClusterInfo;
 use crate::config::ClusterFlags;
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, with_offers};
 use crate::data_dir::DataDir;
 use crate::image_peers;
 use crate::join_masters::Shared;
@@ -97,7 +97,7 @@ impl Master {
         let image_router = for_those_who_may(wherry_registry::router(image_store.clone()));
         drain.vital().spawn(image_store.follow(drain.clone()));
         let serve = ServeConfig {
-            tls: credentials.api_tls()?,
+            tls: with_offers(credentials.api_tls()?),
             kubelet_tls: credentials.kubelet_client()?,
             advertise_url: url,
             readiness: readiness.clone(),

@@ -26,6 +26,7 @@ use wherry_wasm::Images;
 
 use crate::cluster_info::{ClusterInfo, remember_range, remembered_range};
 use crate::config::{CommonArgs, Isolation, NodeFlags};
+use crate::credentials::with_offers;
 use crate::data_dir::DataDir;
 use crate::runtimes::{Linux, Modules};
 use crate::servers;
@@ -243,13 +244,6 @@ impl OtherNodes for PeersServer {
             self.0.take(node, connection, place, until);
         }
     }
-}
-
-/// The same, for nodes that others cannot connect to as well.
-fn with_offers(tls: Arc<rustls::ServerConfig>) -> Arc<rustls::ServerConfig> {
-    let mut tls = Arc::unwrap_or_clone(tls);
-    tls.alpn_protocols.push(OFFER.to_vec());
-    Arc::new(tls)
 }
 
 /// What this machine lacks of what keeps guests in: said at once where they depend on it by default, else with the first

@@ -79,7 +79,7 @@ pub(crate) async fn watch(mut pings: PingPong, load: &Load, heard: &Heard, idle:
     loop {
         match (timeout(most, streams.wait_for(|streams| *streams > 0)).await, idle) {
             (Ok(Ok(_)), _) | (Err(_), Idle::TryEvery(_)) => {}
-            (Ok(Err(_)), _) | (Err(_), Idle::EndAfter(_) | Idle::BearWith(_)) => return Verdict::Idle,
+            _ => return Verdict::Idle,
         }
         if pings.send_ping(Ping::opaque()).is_err() || !is_answered(&mut pings, heard, SILENCES_MAX).await {
             return Verdict::Dead;

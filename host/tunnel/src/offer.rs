@@ -56,7 +56,7 @@ impl TunnelServer {
     /// From now on this node keeps a connection to each of the masters, which are at these addresses at present, until the drain.
     pub fn offer_to_masters(&self, mut masters: watch::Receiver<Vec<SocketAddr>>) {
         let server = self.clone();
-        self.tunnels.tasks().spawn(async move {
+        self.tunnels.tasks().vital().spawn(async move {
             let mut offered: Vec<Arc<Peer>> = Vec::new();
             loop {
                 let present = masters.borrow_and_update().clone();
@@ -88,13 +88,7 @@ impl TunnelServer {
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let server = self.clone();
-        self.tunnels.tasks().spawn(async move {
-            tokio::select! {
-                () = server.ask_over(&node, io) => {}
-                () = until => {}
-            }
-            drop(place);
-        });
+        self.hold(async move { server.ask_over(&node, io).await }, place, until);
     }
 
     async fn ask_over<T: AsyncRead + AsyncWrite + Unpin>(&self, node: &str, io: T) {

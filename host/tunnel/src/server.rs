@@ -64,9 +64,19 @@ impl TunnelServer {
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let server = self.clone();
+        self.hold(async move { server.serve(&node, io).await }, place, until);
+    }
+
+    /// Drives a connection to its end, or until `until` resolves; holds its place meanwhile.
+    pub(crate) fn hold(
+        &self,
+        driven: impl Future<Output = ()> + Send + 'static,
+        place: impl Send + 'static,
+        until: impl Future<Output = ()> + Send + 'static,
+    ) {
         self.tunnels.tasks().spawn(async move {
             tokio::select! {
-                () = server.serve(&node, io) => {}
+                () = driven => {}
                 () = until => {}
             }
             drop(place);

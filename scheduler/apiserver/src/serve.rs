@@ -44,7 +44,8 @@ const HEAD_BYTES_MAX: u32 = 64 * 1024;
 /// What the server presents and demands.
 #[derive(Clone)]
 pub struct ServeConfig {
-    /// Certificate and verification of client certificates (optional at this level: without one, a client is anonymous).
+    /// Certificate and verification of client certificates (optional at this level: without one, a client is anonymous). With
+    /// [`OFFER`] among its protocols, where nodes may offer connections.
     pub tls: Arc<rustls::ServerConfig>,
     /// What the API server presents to kubelets, whose logs it fetches.
     pub kubelet_tls: Arc<rustls::ClientConfig>,
@@ -64,7 +65,8 @@ pub async fn serve(listener: TcpListener, registry: Registry, config: ServeConfi
     let revocations = wherry_client::revocations(&registry.client(Identity::component("apiserver")), &drain);
     let context = Context::new(registry.clone(), &config, revocations.clone(), drain.clone());
     let (offers, router) = (context.kubelets.offers.clone(), router(context));
-    let server = Server { tls: with_offers(config.tls), router, offers, registry, revocations, drain: drain.clone() };
+    let tls = TlsAcceptor::from(config.tls);
+    let server = Server { tls, router, offers, registry, revocations, drain: drain.clone() };
     let acceptor = Acceptor::new(listener, CONNECTIONS_MAX, drain.clone());
     while let Some(Accepted { stream, place, .. }) = acceptor.next().await {
         let server = server.clone();
@@ -73,13 +75,6 @@ pub async fn serve(listener: TcpListener, registry: Registry, config: ServeConfi
             drop(place);
         });
     }
-}
-
-/// The same, for nodes that cannot be connected to as well.
-fn with_offers(tls: Arc<rustls::ServerConfig>) -> TlsAcceptor {
-    let mut tls = Arc::unwrap_or_clone(tls);
-    tls.alpn_protocols.push(OFFER.to_vec());
-    TlsAcceptor::from(Arc::new(tls))
 }
 
 /// What all connections need.

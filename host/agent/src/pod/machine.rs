@@ -125,15 +125,7 @@ impl Machine {
         let ready = started && !outline.readiness;
         let probed = outline.is_probed();
         let name = outline.name.clone();
-        slot.enter(Stage::Running(Live {
-            id,
-            since: self.at,
-            started,
-            ready,
-            condemned: false,
-            stopping: None,
-            silence: None,
-        }));
+        slot.enter(Stage::Running(Live::new(id, self.at, started, ready)));
         slot.digest = Some(digest);
         slot.misses = 0;
         self.tell(Some(index), "Created", format!("Created container: {name}"));

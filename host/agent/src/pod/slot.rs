@@ -70,6 +70,11 @@ pub struct Live {
 }
 
 impl Live {
+    /// One whose probes, as far as it has any, have said nothing yet but this.
+    pub const fn new(id: Arc<str>, since: Timestamp, started: bool, ready: bool) -> Self {
+        Self { id, since, started, ready, condemned: false, stopping: None, silence: None }
+    }
+
     /// Whether the container is of this runtime.
     pub fn is_of(&self, runtime: &str) -> bool {
         self.id.split_once("://").is_some_and(|(scheme, _)| scheme == runtime)

@@ -404,7 +404,7 @@ fn what_runs_already_is_probed_and_not_started_again() {
     let at = Timestamp::UNIX_EPOCH;
     let running = |id: &str| {
         let (id, ready) = (id.into(), true);
-        Stage::Running(Live { id, since: at, started: true, ready, condemned: false, stopping: None, silence: None })
+        Stage::Running(Live::new(id, at, true, ready))
     };
     let ending = state.slots[0].ending(Exit { code: 0, reason: ExitReason::Completed, message: String::new() }, at);
     state.slots[0].stage = Stage::Ended(Box::new(ending));

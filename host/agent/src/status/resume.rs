@@ -91,15 +91,7 @@ impl Heir<'_> {
         slot.last = self.before(survivor, status, now).map(Box::new);
         slot.restarts = survivor.run;
         slot.digest = Some(survivor.digest.as_str().into());
-        slot.enter(Stage::Running(Live {
-            id: id.into(),
-            since,
-            started,
-            ready,
-            condemned: false,
-            stopping: None,
-            silence: None,
-        }));
+        slot.enter(Stage::Running(Live::new(id.into(), since, started, ready)));
     }
 
     /// How the run before a survivor's ended.
