@@ -37,15 +37,6 @@ const ROUND: Duration = Duration::from_secs(3);
 const CONNECTIONS: usize = 64;
 const PORT: u16 = 8080;
 const HOST: &str = "web.example";
-const INGRESS: &str = "
-apiVersion: networking.k8s.io/v1
-kind: Ingress
-metadata: {name: web}
-spec:
-  rules:
-    - host: web.example
-      http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}
-";
 
 /// What a pod is made of. The containers come first: all others are held against them.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -105,7 +96,7 @@ fn requests() -> anyhow::Result<Vec<Row>> {
         let (cluster, native, runtime) = (cluster(engine)?, Native::start()?, Runtime::new()?);
         let kinds = [Kind::Container, Kind::Module];
         let deployments = kinds.map(|kind| kind.deployment(kind.name(), 1).to_string());
-        process::apply(&cluster, &[&deployments[..], &[INGRESS.to_owned()]].concat().join("\n---\n"))?;
+        process::apply(&cluster, &[&deployments[..], &[process::INGRESS.to_owned()]].concat().join("\n---\n"))?;
         let ingress = SocketAddr::from((Ipv4Addr::LOCALHOST, cluster.ports()?.http));
         let mut measured = kinds.map(|kind| (kind, Vec::new()));
         let mut peer = Vec::new();

@@ -30,19 +30,11 @@ const REQUESTS_A_SECOND: usize = 1_000;
 const FAILURES_SHOWN_MAX: usize = 5;
 /// What DESIGN.md promises of a node's death is for these.
 const FLAGS: [&str; 4] = ["--node-monitor-grace-period", "2s", "--default-unreachable-toleration-seconds", "1"];
-const ROUTES: &str = "
+const SERVICE: &str = "
 apiVersion: v1
 kind: Service
 metadata: {name: web}
 spec: {selector: {app: many}, ports: [{port: 80, targetPort: 8080}]}
----
-apiVersion: networking.k8s.io/v1
-kind: Ingress
-metadata: {name: web}
-spec:
-  rules:
-    - host: web.example
-      http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}
 ";
 
 /// Measures.
@@ -53,7 +45,8 @@ pub fn measure() -> anyhow::Result<Vec<Row>> {
     let token = String::from_utf8(cluster.wherry(&["token", "create"])?.stdout)?;
     let mut nodes = Nodes { cluster: &cluster, token: token.trim(), victims: VecDeque::new(), joined: 0 };
     nodes.fill()?;
-    cluster.apply("default", &format!("{}\n---{ROUTES}", deployment("hello-http", REPLICAS)))?;
+    cluster
+        .apply("default", &format!("{}\n---{SERVICE}---{}", deployment("hello-http", REPLICAS), process::INGRESS))?;
     let (client, runtime) = (cluster.client()?, Runtime::new()?);
     let pods = || {
         let pods = runtime.block_on(ready(&client))?;

@@ -126,6 +126,17 @@ pub fn idle_cpu(pid: u32, settling: Duration, time: Duration) -> anyhow::Result<
     Ok((cpu_seconds(pid)? - before) / time.as_secs_f64())
 }
 
+/// What leads from the host `web.example` to the Service `web`.
+pub const INGRESS: &str = "
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: web}
+spec:
+  rules:
+    - host: web.example
+      http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}
+";
+
 /// `wherry apply` of a manifest.
 pub fn apply(cluster: &Cluster, manifest: &str) -> anyhow::Result<()> {
     let file = cluster.data().join("bench.yaml");

@@ -10,6 +10,7 @@ use anyhow::{Context, bail};
 
 use crate::cluster::{signal, until};
 use crate::kubectl::Printed;
+use crate::skipped::skipped;
 
 /// Limits that any machine allows, whatever Podman's own are.
 const PODMAN_LIMITS: &str = "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=4096:4096\"]\n";
@@ -79,19 +80,16 @@ impl Engine {
         Self::start_of(Kind::Podman, test)
     }
 
-    #[expect(clippy::print_stderr, reason = "a test that is left out says so")]
     fn start_of(kind: Kind, test: &str) -> Option<Self> {
-        match lacking(kind) {
-            None => {}
-            Some(why) => {
-                eprintln!("SKIPPED: {test}: {why}; `apt-get install docker.io podman busybox-static`, and run as root");
-                return None;
-            }
+        if let Some(why) = lacking(kind) {
+            let hint = "`apt-get install docker.io podman busybox-static`, and run as root";
+            skipped(test, format_args!("{why}; {hint}"));
+            return None;
         }
         match Self::try_start(kind) {
             Ok(engine) => Some(engine),
             Err(error) => {
-                eprintln!("SKIPPED: {test}: the engine does not start here: {error:#}");
+                skipped(test, format_args!("the engine does not start here: {error:#}"));
                 None
             }
         }

@@ -11,6 +11,8 @@ use anyhow::{Context, ensure};
 use rustix::fs::{Mode, OFlags};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
 
+use crate::skipped::skipped;
+
 /// Switches, each of a network `172.31.NUMBER.0/24`, and a place at all of them: the first address of each.
 pub struct Lan {
     place: Place,
@@ -27,12 +29,12 @@ struct Place(OwnedFd);
 
 impl Lan {
     /// So many switches; `None` where there can be none, which is said loudly, with why.
-    #[expect(clippy::print_stderr, reason = "a test that is left out says so")]
     pub fn new(test: &str, switches: u8) -> Option<Self> {
         match Self::build(switches) {
             Ok(lan) => Some(lan),
             Err(error) => {
-                eprintln!("SKIPPED: {test}: no network of its own: {error:#}; `apt-get install iproute2`, run as root");
+                let hint = "`apt-get install iproute2`, run as root";
+                skipped(test, format_args!("no network of its own: {error:#}; {hint}"));
                 None
             }
         }

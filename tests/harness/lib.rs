@@ -11,6 +11,7 @@ mod pods;
 mod registry;
 mod scenes;
 mod script;
+mod skipped;
 mod tls;
 
 pub use cluster::{Beside, Cluster, PATIENCE, Ports, refused, refused_start, until};

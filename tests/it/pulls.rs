@@ -6,6 +6,16 @@ use wherry_tests::{Asks, Cluster, LOGIN, Line, Printed, Registry, script};
 
 use crate::WHERRY;
 
+/// What becomes of the pods of `here.yaml`, whose image was pulled by others, and of those that had no right to it.
+pub const PULLED_ALREADY: [Line; 6] = [
+    ("~ get pod again -o jsonpath={.status.phase}", &["Succeeded"]),
+    ("~ describe pod again", &["already present on machine", "not: Pulling image"]),
+    ("~ get pod never -o jsonpath={.status.phase}", &["Succeeded"]),
+    ("~ describe pod elsewhere", &["ErrImageNeverPull", "not: Pulling image"]),
+    ("get pod anybody -o jsonpath={.status.phase}", &["Pending"]),
+    ("get pod refused -o jsonpath={.status.phase}", &["Pending"]),
+];
+
 /// A registry that has a guest example for who has the login, and for anybody.
 pub fn registry(asks: Asks, guest: &str) -> Registry {
     let registry = Registry::start(asks).unwrap();
@@ -47,17 +57,7 @@ fn pull_as_kubernetes_does(asks: Asks) {
         ],
     );
     cluster.apply("default", &filled(include_str!("pulls/here.yaml"), &registry)).unwrap();
-    run(
-        &cluster,
-        &[
-            ("~ get pod again -o jsonpath={.status.phase}", &["Succeeded"]),
-            ("~ describe pod again", &["already present on machine", "not: Pulling image"]),
-            ("~ get pod never -o jsonpath={.status.phase}", &["Succeeded"]),
-            ("~ describe pod elsewhere", &["ErrImageNeverPull", "not: Pulling image"]),
-            ("get pod anybody -o jsonpath={.status.phase}", &["Pending"]),
-            ("get pod refused -o jsonpath={.status.phase}", &["Pending"]),
-        ],
-    );
+    run(&cluster, &PULLED_ALREADY);
 }
 
 #[test]

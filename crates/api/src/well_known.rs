@@ -30,3 +30,5 @@ pub const REVOKED_CERTIFICATES: (&str, &str) = ("kube-system", "revoked-certific
 pub const BEHIND_NAT: &str = "wherry.dev/behind-nat";
 /// The label of a node that names its zone.
 pub const ZONE: &str = "topology.kubernetes.io/zone";
+/// The type of a Secret that holds a certificate and its key.
+pub const TLS_SECRET: &str = "kubernetes.io/tls";

@@ -8,7 +8,7 @@ use http::{Method, StatusCode};
 use serde_json::Value;
 use wherry_api::routes::MASTERS;
 use wherry_base::Backoff;
-use wherry_client::Https;
+use wherry_client::{Https, refusal};
 
 use crate::args::{ClusterArgs, MastersVerb};
 use crate::cluster::read;
@@ -55,8 +55,8 @@ async fn remove(server: &Https, name: &str) -> anyhow::Result<()> {
             Ok((status, _, _)) if status.is_success() => break,
             // What was asked before has removed it.
             Ok((StatusCode::NOT_FOUND, _, _)) if asked > 1 => break,
-            Ok((status, _, body)) if status.is_server_error() => said(&body),
-            Ok((_, _, body)) => bail!("the master {name} was not removed: {}", said(&body)),
+            Ok((status, _, body)) if status.is_server_error() => refusal(status, &body).to_string(),
+            Ok((status, _, body)) => bail!("the master {name} was not removed: {}", refusal(status, &body)),
             Err(error) => error.to_string(),
         };
         ensure!(asked < ASKED_MAX, "the master {name} was not removed: {why}");
@@ -65,12 +65,6 @@ async fn remove(server: &Https, name: &str) -> anyhow::Result<()> {
     }
     sayln!("master \"{name}\" removed");
     Ok(())
-}
-
-/// The sentence of a `Status`.
-fn said(body: &[u8]) -> String {
-    let answer: Value = serde_json::from_slice(body).unwrap_or_default();
-    answer.get("message").and_then(Value::as_str).unwrap_or("the server refused it").to_owned()
 }
 
 #[cfg(test)]

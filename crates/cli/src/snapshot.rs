@@ -7,7 +7,7 @@ use futures::StreamExt;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use wherry_api::routes::{MASTERS, SNAPSHOT};
-use wherry_client::{Https, Kubeconfig};
+use wherry_client::{Https, Kubeconfig, refusal};
 
 use crate::args::SnapshotVerb;
 use crate::cluster::read;
@@ -71,11 +71,8 @@ async fn restore(server: &Https, file: &Path) -> anyhow::Result<()> {
     let saved = tokio::fs::read(file).await.with_context(|| format!("cannot read {}", file.display()))?;
     let answer = server.call(http::Method::PUT, SNAPSHOT, "application/json", None, saved.into()).await?;
     let (status, _, body) = answer;
+    ensure!(status.is_success(), "{} was not restored: {}", file.display(), refusal(status, &body));
     let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
-    if !status.is_success() {
-        let message = answer.get("message").and_then(Value::as_str).unwrap_or("the server refused it");
-        anyhow::bail!("{} was not restored: {message}", file.display());
-    }
     sayln!("{} restored: {} objects were changed", file.display(), answer.get("objects").unwrap_or(&Value::Null));
     Ok(())
 }

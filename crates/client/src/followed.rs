@@ -40,7 +40,7 @@ pub struct Followed<K> {
 struct Shared<K> {
     client: Client,
     /// What the objects must be besides, as a field selector; empty for nothing.
-    fields: &'static str,
+    fields: String,
     tell: Box<Tell<K>>,
     watches: Semaphore,
 }
@@ -48,12 +48,12 @@ struct Shared<K> {
 impl<K: Kind> Followed<K> {
     /// Follows nothing yet. `tell` is called with each state that is seen, the first one included.
     pub fn new(client: Client, drain: &Drain, tell: impl Fn(&ObjectKey, Option<K>) + Send + Sync + 'static) -> Self {
-        Self::only("", client, drain, tell)
+        Self::only(String::new(), client, drain, tell)
     }
 
     /// The same, of objects that a field selector lets through: others are as if they were not there.
     pub fn only(
-        fields: &'static str,
+        fields: String,
         client: Client,
         drain: &Drain,
         tell: impl Fn(&ObjectKey, Option<K>) + Send + Sync + 'static,
@@ -105,7 +105,7 @@ impl<K: Kind> Shared<K> {
         let mut fields = format!("metadata.name={}", key.name);
         if !self.fields.is_empty() {
             fields.push(',');
-            fields.push_str(self.fields);
+            fields.push_str(&self.fields);
         }
         let seen = api.list(ListOptions { fields: fields.clone(), ..ListOptions::default() }).await?;
         (self.tell)(key, seen.items.into_iter().next());

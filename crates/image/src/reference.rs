@@ -45,9 +45,10 @@ impl FromStr for Reference {
 }
 
 impl Reference {
-    /// Those of the logins that it is pulled with, in the order in which they are tried.
-    pub fn logins<'a>(&self, all: &'a [Login]) -> Vec<&'a Login> {
-        Login::fitting(all, &self.registry, &self.repository)
+    /// As whom it is pulled, in the order in which that is tried: with those of the logins that fit it; as anybody, where none does.
+    pub fn logins<'a>(&self, all: &'a [Login]) -> Vec<Option<&'a Login>> {
+        let fitting = Login::fitting(all, &self.registry, &self.repository);
+        if fitting.is_empty() { vec![None] } else { fitting.into_iter().map(Some).collect() }
     }
 }
 

@@ -71,17 +71,14 @@ impl Registries {
         logins: &[Login],
         bytes_max: usize,
     ) -> Result<Bytes, FetchError> {
-        let fitting = reference.logins(logins);
-        let Some((last, others)) = fitting.split_last() else {
-            return self.read_as(reference, rest, None, bytes_max).await;
-        };
-        for login in others {
-            match self.read_as(reference, rest, Some(login), bytes_max).await {
-                Err(FetchError::Denied(_)) => {}
-                read => return read,
+        let mut read = Err(FetchError::Denied(String::new()));
+        for login in reference.logins(logins) {
+            read = self.read_as(reference, rest, login, bytes_max).await;
+            if !matches!(read, Err(FetchError::Denied(_))) {
+                break;
             }
         }
-        self.read_as(reference, rest, Some(last), bytes_max).await
+        read
     }
 
     async fn read_as(

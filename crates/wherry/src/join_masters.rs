@@ -11,10 +11,10 @@ use bytes::Bytes;
 use http::{Method, StatusCode};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 use wherry_api::routes::{KEYS, MASTERS};
 use wherry_base::Backoff;
-use wherry_client::Https;
+use wherry_client::{Https, refusal};
 use wherry_pki::{Authority, JoinToken, PinnedAuthority};
 use wherry_store::{Member, Store};
 
@@ -118,7 +118,7 @@ async fn shared(url: &str, token: &JoinToken, args: &CommonArgs, now: Timestamp)
         StatusCode::FORBIDDEN => {
             bail!("the token is for nodes; a master joins with one that `wherry token create --master` made")
         }
-        _ => bail!("the cluster gives its keys to no master now: {}", told(&body)),
+        _ => bail!("the cluster gives its keys to no master now: {}", refusal(status, &body)),
     }
     let shared: Shared = serde_json::from_slice(&body).context("the cluster's keys cannot be read")?;
     shared.info.check(args)?;
@@ -160,22 +160,15 @@ async fn ask(https: &Https, admission: Bytes) -> anyhow::Result<()> {
         match https.call(Method::POST, MASTERS, JSON, Some(JSON), admission.clone()).await {
             Ok((status, _, _)) if status.is_success() => return Ok(()),
             Ok((status, _, body)) if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
-                why = told(&body);
+                why = refusal(status, &body).to_string();
             }
-            Ok((_, _, body)) => bail!("{}", told(&body)),
+            Ok((status, _, body)) => bail!(refusal(status, &body)),
             Err(error) => why = error.to_string(),
         }
         tracing::warn!(why, "the masters do not admit this one yet; asking again");
         tokio::time::sleep(backoff.fail()).await;
     }
     bail!("{why}; start it again to ask again")
-}
-
-/// The sentence of a `Status`.
-pub fn told(body: &[u8]) -> String {
-    let status: Value = serde_json::from_slice(body).unwrap_or_default();
-    let message = status.get("message").and_then(Value::as_str);
-    message.map_or_else(|| String::from_utf8_lossy(body).into_owned(), str::to_owned)
 }
 
 /// Makes the master of a data directory the whole cluster.

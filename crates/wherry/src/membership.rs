@@ -8,11 +8,10 @@ use anyhow::bail;
 use http::{Method, StatusCode};
 use serde_json::json;
 use wherry_api::routes::MASTERS;
-use wherry_client::Https;
+use wherry_client::{Https, refusal};
 use wherry_store::{Leadership, Member, Role, Store};
 
 use crate::credentials::Credentials;
-use crate::join_masters::told;
 
 /// How often the others are asked, and how soon again where they do not know where this master is.
 const ASK_EVERY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(1));
@@ -87,6 +86,6 @@ async fn ask(
     match https.call(Method::POST, MASTERS, JSON, Some(JSON), here.into()).await? {
         (StatusCode::NOT_FOUND, ..) => Ok(Answer::Removed),
         (status, ..) if status.is_success() => Ok(Answer::Known),
-        (_, _, body) => bail!("{}", told(&body)),
+        (status, _, body) => bail!(refusal(status, &body)),
     }
 }

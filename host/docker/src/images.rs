@@ -88,10 +88,8 @@ fn checked(name: &str, found: ImageInspect) -> Result<Image, ImageError> {
 
 /// Pulls an image, with each login that fits it in turn, or as anybody where none does.
 async fn pull(engine: &Connected, reference: &Reference, wanted: &ImageRequest<'_>) -> Result<(), ImageError> {
-    let fitting = reference.logins(wanted.logins);
-    let logins: Vec<_> = if fitting.is_empty() { vec![None] } else { fitting.into_iter().map(Some).collect() };
     let mut why = String::new();
-    for login in logins {
+    for login in reference.logins(wanted.logins) {
         match pull_as(engine, reference, login, wanted).await {
             Ok(()) => return Ok(()),
             Err(error) => why = error.to_string(),

@@ -172,8 +172,7 @@ impl Store {
 
     /// The changes of a resource after `from`; a revision that is yet to come is waited for.
     pub fn watch(&self, resource: &'static Resource, from: Revision) -> Result<Watch, Expired> {
-        let shelf = shelf_of(resource).unwrap_or(usize::MAX);
-        Watch::new(Arc::clone(self.inner.node.machine.memory()), shelf, from, None)
+        self.watch_focused(resource, from, None)
     }
 
     /// The same of the changes that concern a focus alone: others wake it as good as never.

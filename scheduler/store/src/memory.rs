@@ -187,12 +187,14 @@ impl Shelf {
         }
     }
 
-    fn wake<'a>(&self, mut changes: impl Iterator<Item = &'a Change>) {
+    /// Wakes whom these changes of it concern, or all.
+    fn wake<'a>(&self, changes: impl Iterator<Item = &'a Change>) {
         let is_overdue = self.history.write().unwrap_or_else(PoisonError::into_inner).take_overdue();
+        let mut changes = changes.peekable();
         if is_overdue {
             self.waiting.wake_all();
-        } else if let Some(first) = changes.next() {
-            self.waiting.wake(std::iter::once(first).chain(changes));
+        } else if changes.peek().is_some() {
+            self.waiting.wake(changes);
         }
     }
 }

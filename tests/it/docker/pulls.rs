@@ -5,7 +5,7 @@ use std::fs;
 use wherry_tests::{Asks, LOGIN, Registry};
 
 use super::*;
-use crate::pulls::filled;
+use crate::pulls::{PULLED_ALREADY, filled};
 
 /// A registry that the engine reaches, with images of the engine under names of its own.
 fn registry(engine: &Engine, asks: Asks, images: &[(&str, &str)]) -> Registry {
@@ -57,17 +57,7 @@ fn pull_as_kubernetes_does(asks: Asks) {
         run(&cluster, &[("~ get pod public -o jsonpath={.status.phase}", &["Succeeded"])]);
     }
     cluster.apply("default", &filled(include_str!("here.yaml"), &registry)).unwrap();
-    run(
-        &cluster,
-        &[
-            ("~ get pod again -o jsonpath={.status.phase}", &["Succeeded"]),
-            ("~ describe pod again", &["already present on machine", "not: Pulling image"]),
-            ("~ get pod never -o jsonpath={.status.phase}", &["Succeeded"]),
-            ("~ describe pod elsewhere", &["ErrImageNeverPull", "not: Pulling image"]),
-            ("get pod anybody -o jsonpath={.status.phase}", &["Pending"]),
-            ("get pod refused -o jsonpath={.status.phase}", &["Pending"]),
-        ],
-    );
+    run(&cluster, &PULLED_ALREADY);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use crate::kinds::{ConfigMap, Secret};
 use crate::validate::names;
 use crate::validate::path::{Faults, Path};
+use crate::well_known::TLS_SECRET;
 
 /// What the values of one object may come to, in bytes.
 const DATA_BYTES_MAX: usize = 1024 * 1024;
@@ -41,7 +42,7 @@ fn of_type(secret: &Secret, faults: &mut Faults) {
     let value = |key: &str| secret.data.as_ref().and_then(|data| data.get(key));
     let at = Path::Root("data");
     let needed: &[&str] = match secret.type_.as_deref().unwrap_or_default() {
-        "kubernetes.io/tls" => &["tls.crt", "tls.key"],
+        TLS_SECRET => &["tls.crt", "tls.key"],
         "kubernetes.io/ssh-auth" => &["ssh-privatekey"],
         "kubernetes.io/dockerconfigjson" => &[".dockerconfigjson"],
         "kubernetes.io/dockercfg" => &[".dockercfg"],

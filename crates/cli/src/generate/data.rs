@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value};
+use wherry_api::well_known::TLS_SECRET;
 
 use super::{object, with};
 use crate::args::DataArgs;
@@ -74,7 +75,7 @@ pub fn secret(name: &str, kind: Option<&str>, entries: Entries) -> Value {
 /// A certificate and its key.
 pub fn tls_secret(name: &str, certificate: &Path, key: &Path) -> anyhow::Result<Value> {
     let entries = [("tls.crt".to_owned(), read(certificate)?), ("tls.key".to_owned(), read(key)?)];
-    Ok(secret(name, Some("kubernetes.io/tls"), entries.into()))
+    Ok(secret(name, Some(TLS_SECRET), entries.into()))
 }
 
 #[cfg(test)]

@@ -5,14 +5,12 @@
 //! Secrets that Ingresses name those for TLS; and they create no pods.
 
 use wherry_api::selector::Fields;
-use wherry_api::well_known::{CLUSTER_INFO, REVOKED_CERTIFICATES};
+use wherry_api::well_known::{CLUSTER_INFO, REVOKED_CERTIFICATES, TLS_SECRET};
 use wherry_api::{NodeLease, ObjectKey};
 
 use super::{Attributes, Ruling};
 use crate::node_graph::Referent;
 
-/// The type of Secrets for TLS.
-const TLS: &str = "kubernetes.io/tls";
 /// What each node reads of all namespaces.
 const READ: [&str; 7] = ["Node", "Service", "Endpoints", "EndpointSlice", "Ingress", "IngressClass", "RuntimeClass"];
 
@@ -55,7 +53,7 @@ fn named(wanted: &Attributes<'_>, referent: Referent) -> Ruling {
     match name {
         None => Ruling::Forbidden,
         Some(name) if referent == Referent::ConfigMap && is_for_all_nodes(namespace, &name) => Ruling::Allowed,
-        Some(name) if referent == Referent::Secret && selected(wanted, "type").as_deref() == Some(TLS) => {
+        Some(name) if referent == Referent::Secret && selected(wanted, "type").as_deref() == Some(TLS_SECRET) => {
             Ruling::IfReferred(Referent::TlsSecret, key(wanted, &name))
         }
         Some(name) => Ruling::IfReferred(referent, key(wanted, &name)),

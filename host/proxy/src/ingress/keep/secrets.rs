@@ -6,13 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use wherry_api::ObjectKey;
 use wherry_api::kinds::Secret;
+use wherry_api::well_known::TLS_SECRET;
 use wherry_base::Drain;
 use wherry_client::{Client, Followed, Projection};
 
 use crate::ingress::facts::{IngressFacts, TlsSecret};
-
-/// What makes a Secret one for TLS.
-const TLS: &str = "type=kubernetes.io/tls";
 
 /// What is known of them.
 pub(super) struct TlsSecrets {
@@ -31,10 +29,11 @@ impl TlsSecrets {
     pub(super) fn new(client: Client, drain: &Drain) -> Self {
         let known = Arc::<Known>::default();
         let told = Arc::clone(&known);
-        let followed = Followed::only(TLS, client, drain, move |key, secret: Option<Secret>| {
-            told.lock().insert(key.clone(), secret.map(TlsSecret::project));
-            told.changed.notify_one();
-        });
+        let followed =
+            Followed::only(format!("type={TLS_SECRET}"), client, drain, move |key, secret: Option<Secret>| {
+                told.lock().insert(key.clone(), secret.map(TlsSecret::project));
+                told.changed.notify_one();
+            });
         Self { known, followed }
     }
 
