@@ -32,19 +32,31 @@ pub trait Projection<K>: Clone + Send + Sync + 'static {
     /// Reduces an object.
     fn project(object: K) -> Self;
 
-    /// What it is looked up by besides its key, such as its owner's uid; `None` where nobody does.
-    fn group(&self) -> Option<Arc<str>> {
-        None
+    /// What it is looked up by besides its key, such as its owner's uid.
+    fn groups(&self) -> impl Iterator<Item = Group> {
+        std::iter::empty()
     }
 }
+
+/// What several objects of a collection have in common.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Group {
+    /// In which respect: a name that the projection gives.
+    pub by: &'static str,
+    /// What they share.
+    pub value: Arc<str>,
+}
+
+/// Objects by their groups: by each of them, once.
+pub type Groups<P> = OrdMap<(Group, ObjectKey), P>;
 
 /// A collection at one moment.
 #[derive(Clone, Debug)]
 pub struct Picture<P> {
     /// The objects.
     pub objects: Arc<OrdMap<ObjectKey, P>>,
-    /// Those that have a group, by it.
-    pub groups: OrdMap<(Arc<str>, ObjectKey), P>,
+    /// Those that have groups.
+    pub groups: Groups<P>,
 }
 
 impl<P: Clone> Picture<P> {
@@ -54,8 +66,7 @@ impl<P: Clone> Picture<P> {
         P: Projection<K>,
     {
         let objects: OrdMap<ObjectKey, P> = items.into_iter().map(|item| (item.key(), P::project(item))).collect();
-        let grouped = |(key, object): (&ObjectKey, &P)| Some(((object.group()?, key.clone()), object.clone()));
-        let groups = objects.iter().filter_map(grouped).collect();
+        let groups = objects.iter().flat_map(|(key, object)| grouped(key, object)).collect();
         Self { objects: Arc::new(objects), groups }
     }
 }
@@ -202,9 +213,8 @@ impl<K: Kind, P: Projection<K>> Reflector<K, P> {
                     newest = object.metadata().resource_version.clone();
                     let key = object.key();
                     let fresh = P::project(object);
-                    let group = fresh.group();
                     let old = objects.insert(key.clone(), fresh.clone());
-                    regroup::<K, P>(&mut picture.groups, &key, old.as_ref(), group.map(|group| (group, fresh)));
+                    regroup::<K, P>(&mut picture.groups, &key, old.as_ref(), Some(&fresh));
                     changed.push(key);
                 }
                 Event::Deleted(object) => {
@@ -226,20 +236,18 @@ impl<K: Kind, P: Projection<K>> Reflector<K, P> {
     }
 }
 
-/// Moves an object from its old group to its new one.
-fn regroup<K, P: Projection<K>>(
-    groups: &mut OrdMap<(Arc<str>, ObjectKey), P>,
-    key: &ObjectKey,
-    old: Option<&P>,
-    fresh: Option<(Arc<str>, P)>,
-) {
-    let before = old.and_then(<P as Projection<K>>::group);
-    if let Some(before) = before.filter(|before| fresh.as_ref().is_none_or(|(group, _)| group != before)) {
-        groups.remove(&(before, key.clone()));
+/// Moves an object from its old groups to its new ones.
+fn regroup<K, P: Projection<K>>(groups: &mut Groups<P>, key: &ObjectKey, old: Option<&P>, fresh: Option<&P>) {
+    let is_in = |group: &Group| fresh.is_some_and(|fresh| fresh.groups().any(|own| own == *group));
+    for group in old.into_iter().flat_map(P::groups).filter(|group| !is_in(group)) {
+        groups.remove(&(group, key.clone()));
     }
-    if let Some((group, object)) = fresh {
-        groups.insert((group, key.clone()), object);
-    }
+    groups.extend(fresh.into_iter().flat_map(|fresh| grouped(key, fresh)));
+}
+
+/// An object, once for each of its groups.
+fn grouped<K, P: Projection<K>>(key: &ObjectKey, object: &P) -> impl Iterator<Item = ((Group, ObjectKey), P)> {
+    object.groups().map(|group| ((group, key.clone()), object.clone()))
 }
 
 /// The events that have arrived already, behind the first.
@@ -298,6 +306,33 @@ mod tests {
             let once = stream::unfold(Some(event), |event| async move { Some((Ok(event?), None)) });
             Ok(if number == 1 { once.boxed() } else { once.chain(stream::pending()).boxed() })
         }
+    }
+
+    /// Whose groups are its data.
+    impl Projection<ConfigMap> for Vec<String> {
+        fn project(map: ConfigMap) -> Self {
+            map.data.unwrap_or_default().into_values().collect()
+        }
+
+        fn groups(&self) -> impl Iterator<Item = Group> {
+            self.iter().map(|value| Group { by: "data", value: value.as_str().into() })
+        }
+    }
+
+    #[test]
+    fn an_object_is_in_the_groups_that_it_has_now() {
+        let (a, b) = (ObjectKey::new("d", "a"), ObjectKey::new("d", "b"));
+        let two = |first: &str, second: &str| vec![first.to_owned(), second.to_owned()];
+        let versions = [two("x", "y"), two("y", "z")];
+        let mut groups = grouped(&b, &versions[0]).collect();
+        regroup::<ConfigMap, _>(&mut groups, &a, None, Some(&versions[0]));
+        regroup::<ConfigMap, _>(&mut groups, &a, Some(&versions[0]), Some(&versions[1]));
+        let told: Vec<_> =
+            groups.iter().map(|((group, key), now)| format!("{} {} {now:?}", group.value, key.name)).collect();
+        let expected = [r#"x b ["x", "y"]"#, r#"y a ["y", "z"]"#, r#"y b ["x", "y"]"#, r#"z a ["y", "z"]"#];
+        assert_eq!(told, expected);
+        regroup::<ConfigMap, _>(&mut groups, &a, Some(&versions[1]), None);
+        assert_eq!(groups.keys().map(|(_, key)| key).collect::<Vec<_>>(), [&b, &b]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -19,7 +19,7 @@ pub use https::{
     Carried, ConnectError, Https, Route, TlsConnector, Upgraded, Way, causes, escape, pools, refusal, route_of,
     tls_config, watch_events, watch_route,
 };
-pub use informer::{Informer, Picture, Projection};
+pub use informer::{Group, Groups, Informer, Picture, Projection};
 pub use kubeconfig::{Kubeconfig, KubeconfigError, SERVERS_EXTENSION};
 pub use queue::WorkQueue;
 pub use resume::resumed;

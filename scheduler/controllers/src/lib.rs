@@ -63,7 +63,7 @@ pub fn start(client: Client, config: ControllersConfig, clock: Arc<dyn Clock>, d
     driver.run(garbage::Garbage);
     driver.run(disruption::DisruptionBudgets);
     driver.run(ingress::IngressStatus { address: config.ingress_address });
-    driver.run(nodes::NodeLifecycle { monitor: config.nodes });
+    driver.run(nodes::NodeLifecycle::new(config.nodes));
     driver.run(ended::EndedPods { most: ended::ENDED_PODS_MAX });
     driver.run(tokens::ExpiredTokens);
     drain.vital().spawn(expiry::run(driver.client.clone(), Arc::clone(&driver.clock)));

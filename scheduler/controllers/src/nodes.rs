@@ -24,6 +24,7 @@ use crate::plan::{Note, Plan, Subject};
 use crate::pods::{NODE_LOST, PodRef};
 use crate::world::{Bare, Known, Notes, View, World};
 pub use zones::NodeMonitor;
+use zones::Zones;
 
 const LEASES: &str = NodeLease::NAMESPACE;
 /// How much later than at its due time a node is looked at: timers have milliseconds.
@@ -32,7 +33,8 @@ const LOOK_LATER: Duration = Duration::from_millis(2);
 const KUBELETS_OWN: [&str; 4] = ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"];
 
 pub(crate) struct NodeLifecycle {
-    pub(crate) monitor: NodeMonitor,
+    monitor: NodeMonitor,
+    zones: Zones,
 }
 
 impl Controller for NodeLifecycle {
@@ -91,6 +93,10 @@ impl Controller for NodeLifecycle {
 }
 
 impl NodeLifecycle {
+    pub(crate) const fn new(monitor: NodeMonitor) -> Self {
+        Self { monitor, zones: Zones::none() }
+    }
+
     /// For how long, beyond its grace, nothing was heard of the node; none while that is not over: asks to look again when
     /// it may be.
     fn silence(&self, view: &View, key: &ObjectKey, plan: &mut Plan) -> Option<Duration> {
@@ -121,10 +127,12 @@ pub(crate) fn heard(notes: &Notes, key: &ObjectKey, lease: &Bare, now: Timestamp
 
 /// What was noted of a node that is gone is of no use any more.
 fn forget(view: &View, key: &ObjectKey, plan: &mut Plan) {
-    let of_taint = |about: &&ObjectKey| about.namespace == key.name;
-    let of_node = [ObjectKey::new(LEASES, &key.name), restored(key), adjourn::notes(key)];
-    let is_of_node = |about: &&ObjectKey| of_node.contains(about) || flaps::notes(key).contains(about);
-    view.notes.keys().filter(|about| of_taint(about) || is_of_node(about)).for_each(|about| plan.forget(about));
+    let [silences, returns] = flaps::notes(key);
+    let of_node = [ObjectKey::new(LEASES, &key.name), restored(key), adjourn::notes(key), silences, returns];
+    let of_node = of_node.iter().filter(|about| view.notes.contains_key(*about));
+    let from_taints = view.notes.range(ObjectKey::new(&key.name, "")..).map(|(about, _)| about);
+    let of_taints = from_taints.take_while(|about| about.namespace == key.name);
+    of_node.chain(of_taints).for_each(|about| plan.forget(about));
 }
 
 /// How long ago something was.
@@ -136,10 +144,6 @@ fn passed(since: Timestamp, now: Timestamp) -> Duration {
 pub(crate) fn ready(node: &Node) -> Option<&str> {
     let conditions = node.status.as_ref()?.conditions.as_ref()?;
     conditions.iter().find(|condition| condition.type_ == "Ready").map(|condition| condition.status.as_str())
-}
-
-fn pods_on<'a>(view: &'a View, node: &'a str) -> impl Iterator<Item = &'a PodRef> {
-    view.pods.values().filter(move |pod| pod.node.as_deref() == Some(node))
 }
 
 fn time(now: Timestamp) -> String {
@@ -173,7 +177,7 @@ fn mark_pods(view: &View, key: &ObjectKey, plan: &mut Plan) {
     if view.notes.contains_key(&restored(key)) {
         plan.forget(&restored(key));
     }
-    for pod in pods_on(view, &key.name).filter(|pod| pod.ready.is_some()) {
+    for pod in view.pods_on(&key.name).filter(|pod| pod.ready.is_some()) {
         let message = "the pod's node is not ready";
         let condition = json!({
             "type": "Ready", "status": "False", "reason": NODE_LOST, "message": message,
@@ -196,7 +200,7 @@ fn restore_pods(view: &View, key: &ObjectKey, plan: &mut Plan) {
         return;
     }
     plan.note(&restored(key), "restored", view.now);
-    for pod in pods_on(view, &key.name).filter(|pod| pod.is_node_lost) {
+    for pod in view.pods_on(&key.name).filter(|pod| pod.is_node_lost) {
         let condition = json!({
             "type": "Ready", "status": "True", "reason": null, "message": null, "lastTransitionTime": time(view.now),
         });

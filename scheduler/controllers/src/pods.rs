@@ -8,15 +8,19 @@ use jiff::Timestamp;
 use wherry_api::ObjectKey;
 use wherry_api::k8s_openapi::api::core::v1 as core;
 use wherry_api::kinds::{Kind, ObjectMeta, Pod};
-use wherry_client::Projection;
+use wherry_client::{Group, Projection};
 use wherry_placement::holds_resources;
 
 use crate::world::{Known, trimmed};
 
 /// What the binder is called: in pods that it places, and in the events that it tells.
 pub(crate) const SCHEDULER: &str = "default-scheduler";
-/// The group of the pods that nobody controls.
-pub(crate) static NO_OWNER: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from(""));
+/// Pods are grouped by the uid of their controller.
+const BY_OWNER: &str = "owner";
+/// Pods are grouped by the name of their node.
+const BY_NODE: &str = "node";
+/// The owner of the pods that nobody controls.
+static NO_OWNER: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from(""));
 /// What the reason of a pod's `Ready` condition says when its node fell silent.
 pub(crate) const NODE_LOST: &str = "NodeNotReady";
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
@@ -33,7 +37,7 @@ pub(crate) struct PodView {
     /// `status.phase`; `Pending` where there is none yet.
     pub(crate) phase: Phase,
     /// The node, where it has one.
-    pub(crate) node: Option<Box<str>>,
+    pub(crate) node: Option<Arc<str>>,
     /// Whether the scheduler is us.
     pub(crate) is_ours: bool,
     /// The address, where it has one.
@@ -115,11 +119,14 @@ impl PodView {
     }
 }
 
-impl PodRef {
-    /// The uid of its controller; empty where it has none.
-    pub(crate) fn owner(&self) -> Arc<str> {
-        Arc::clone(self.asks.owner.as_ref().unwrap_or(&NO_OWNER))
-    }
+/// The group of the pods that have this controller, by its uid; of those that nobody controls, with an empty one.
+pub(crate) fn of_owner(uid: &str) -> Group {
+    Group { by: BY_OWNER, value: uid.into() }
+}
+
+/// The group of the pods on a node.
+pub(crate) fn on_node(name: &str) -> Group {
+    Group { by: BY_NODE, value: name.into() }
 }
 
 impl Known for PodRef {
@@ -133,8 +140,10 @@ impl Projection<Pod> for PodRef {
         Self(Arc::new(PodView::from(pod)))
     }
 
-    fn group(&self) -> Option<Arc<str>> {
-        Some(self.owner())
+    fn groups(&self) -> impl Iterator<Item = Group> {
+        let owner = self.asks.owner.as_ref().unwrap_or(&NO_OWNER);
+        let node = self.node.as_ref().map(|node| Group { by: BY_NODE, value: Arc::clone(node) });
+        [Group { by: BY_OWNER, value: Arc::clone(owner) }].into_iter().chain(node)
     }
 }
 
@@ -161,7 +170,7 @@ impl From<Pod> for PodView {
             unschedulable: unschedulable(conditions),
             restarts: restarts.max().unwrap_or(0),
             ip: text(status.pod_ip),
-            node: text(spec.node_name),
+            node: text(spec.node_name).map(Arc::from),
             hostname: text(spec.hostname).map(|name| (name, text(spec.subdomain).unwrap_or_default())),
             asks,
             tolerations: spec.tolerations.unwrap_or_default().into(),

@@ -12,11 +12,11 @@ use wherry_api::kinds::{
 };
 use wherry_api::{ObjectKey, Resource};
 use wherry_base::Drain;
-use wherry_client::{Client, Informer, Projection};
+use wherry_client::{Client, Group, Groups, Informer, Projection};
 
 use crate::garbage::Following;
 use crate::plan::{Item, Note};
-use crate::pods::{NO_OWNER, PodRef};
+use crate::pods::{PodRef, of_owner, on_node};
 use crate::tokens::SecretRef;
 
 /// What is kept of an object has at least its metadata.
@@ -70,8 +70,8 @@ macro_rules! world {
             /// The moment of the decision.
             pub(crate) now: Timestamp,
             $(pub(crate) $field: Objects<$held>,)*
-            /// The pods by the uid of their controller.
-            pub(crate) pods_by_owner: OrdMap<(Arc<str>, ObjectKey), PodRef>,
+            /// The pods by their controllers, and by their nodes.
+            pub(crate) pods_grouped: Groups<PodRef>,
             /// Who names whom as an owner, by the owner's uid; pods are there only for owners that do not control them.
             pub(crate) dependents: OrdMap<Box<str>, Arc<Vec<Item>>>,
             /// Since when things are as they are.
@@ -104,7 +104,7 @@ macro_rules! world {
                 let rest = View { now, $($field: self.$field.snapshot(),)* ..View::default() };
                 View {
                     pods: Arc::clone(&pods.objects),
-                    pods_by_owner: pods.groups.clone(),
+                    pods_grouped: pods.groups.clone(),
                     dependents: self.dependents.snapshot(),
                     notes: self.notes.snapshot(),
                     ..rest
@@ -117,12 +117,13 @@ macro_rules! world {
             /// What the API has now; for tests, which have no informers.
             pub(crate) async fn read(client: &Client, now: Timestamp) -> Self {
                 let mut view = Self { now, ..Self::default() };
+                let all = wherry_client::ListOptions::default;
                 $(
-                    let listed = client.all::<$kind>().list(wherry_client::ListOptions::default()).await.unwrap();
+                    let listed = client.all::<$kind>().list(all()).await.unwrap();
                     view.$field = wherry_client::Picture::<$held>::of(listed.items).objects;
                 )*
-                let by_owner = |(key, pod): (&ObjectKey, &PodRef)| ((pod.owner(), key.clone()), pod.clone());
-                view.pods_by_owner = view.pods.iter().map(by_owner).collect();
+                let pods = client.all::<Pod>().list(all()).await.unwrap();
+                view.pods_grouped = wherry_client::Picture::of(pods.items).groups;
                 let dependents = Dependents::default();
                 view.each(&mut |resource, key, meta| {
                     let item = || Item { resource, key: key.clone(), uid: uid(meta).into() };
@@ -172,10 +173,20 @@ world! {
 }
 
 impl View {
-    /// The pods that an owner controls.
-    pub(crate) fn pods_of<'a>(&'a self, owner: &'a str) -> impl Iterator<Item = &'a PodRef> {
-        let from = (Arc::from(owner), ObjectKey::default());
-        self.pods_by_owner.range(from..).take_while(move |((own, _), _)| **own == *owner).map(|(_, pod)| pod)
+    /// The pods that an owner controls, by its uid.
+    pub(crate) fn pods_of(&self, owner: &str) -> impl Iterator<Item = &PodRef> {
+        self.pods_in(of_owner(owner), "")
+    }
+
+    /// The pods that are bound to a node.
+    pub(crate) fn pods_on(&self, node: &str) -> impl Iterator<Item = &PodRef> {
+        self.pods_in(on_node(node), "")
+    }
+
+    /// The pods of a group, from a namespace on.
+    fn pods_in(&self, group: Group, from: &str) -> impl Iterator<Item = &PodRef> {
+        let from = (group.clone(), ObjectKey::new(from, ""));
+        self.pods_grouped.range(from..).take_while(move |((own, _), _)| *own == group).map(|(_, pod)| pod)
     }
 
     /// The objects that name an owner, by its uid: pods that it controls, and what the index has.
@@ -189,10 +200,8 @@ impl View {
     }
 
     /// The pods of a namespace that nobody controls.
-    pub(crate) fn free_pods<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a PodRef> {
-        let from = (Arc::clone(&NO_OWNER), ObjectKey::new(namespace, ""));
-        let is_here = move |own: &Arc<str>, key: &ObjectKey| own.is_empty() && *key.namespace == *namespace;
-        self.pods_by_owner.range(from..).take_while(move |((own, key), _)| is_here(own, key)).map(|(_, pod)| pod)
+    pub(crate) fn free_pods(&self, namespace: &str) -> impl Iterator<Item = &PodRef> {
+        self.pods_in(of_owner(""), namespace).take_while(move |pod| *pod.key.namespace == *namespace)
     }
 }
 

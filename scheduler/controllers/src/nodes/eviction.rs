@@ -7,7 +7,7 @@ use wherry_api::k8s_openapi::api::core::v1::Taint;
 use wherry_api::kinds::{Node, Pod};
 use wherry_api::taint::{NO_EXECUTE, UNREACHABLE, borne};
 
-use super::{passed, pods_on};
+use super::passed;
 use crate::plan::{Plan, Subject};
 use crate::world::View;
 
@@ -18,7 +18,7 @@ const NO_NODE: &str = "no such node";
 /// Removes the pods of a node that is gone; no kubelet will end them.
 pub(super) fn clear_away(view: &View, key: &ObjectKey, plan: &mut Plan) {
     let noted = view.notes.get(key);
-    let mut pods = pods_on(view, &key.name).peekable();
+    let mut pods = view.pods_on(&key.name).peekable();
     if pods.peek().is_none() {
         if noted.is_some() {
             plan.forget(key);
@@ -45,7 +45,7 @@ pub(super) fn evict(view: &View, key: &ObjectKey, node: &Node, silence: Option<D
         return;
     }
     let mut is_untimed = false;
-    for pod in pods_on(view, &key.name).filter(|pod| !pod.is_deleting()) {
+    for pod in view.pods_on(&key.name).filter(|pod| !pod.is_deleting()) {
         let left = taints.iter().map(|taint| {
             let borne = borne(&pod.tolerations, taint);
             is_untimed |= taint.time_added.is_none() && borne.is_some_and(|borne| borne < Duration::MAX);

@@ -74,7 +74,7 @@ fn due(
 fn drives_away(of: &NodeLifecycle, view: &View, key: &ObjectKey, node: &Node, taint: &str, plan: &mut Plan) -> bool {
     let is_driven = has(node, taint, NO_EXECUTE);
     let mut noted = Plan::nothing();
-    let turn = of.monitor.turn(view, key, node, &mut noted);
+    let turn = of.monitor.turn(&of.zones, view, key, node, &mut noted);
     plan.look_again(turn.recheck());
     match turn {
         Turn::Withdrawn => {

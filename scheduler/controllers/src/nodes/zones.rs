@@ -4,10 +4,14 @@
 //! Follows `k8s.io/kubernetes/pkg/controller/nodelifecycle` (`ComputeZoneState`, `handleDisruption`): the taints that drive
 //! away come to one node of a zone after the other, at a rate that depends on the zone's state. Where no node of the
 //! cluster is well, it is the master that is cut off: then nobody is driven away, and nobody for a grace after that.
+//!
+//! The nodes are counted once for each picture of them, however many look at it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use imbl::OrdMap;
 use wherry_api::kinds::Node;
 use wherry_api::taint::NO_EXECUTE;
 use wherry_api::well_known::ZONE;
@@ -15,7 +19,7 @@ use wherry_api::{NodeLease, ObjectKey};
 
 use super::{passed, ready};
 use crate::plan::Plan;
-use crate::world::View;
+use crate::world::{Objects, View};
 
 /// How soon a node that must wait for others looks again, at the latest.
 const RECHECK: Duration = Duration::from_secs(1);
@@ -74,11 +78,32 @@ enum State {
 type Name<'a> = (&'a str, &'a str);
 
 #[derive(Debug, Default)]
-struct Zone<'a> {
+struct Zone {
     ready: usize,
     wrong: usize,
     /// The first of those that are wrong and whose pods are not driven away yet.
-    next: Option<&'a str>,
+    next: Option<Box<str>>,
+}
+
+/// The zones of a picture of the nodes, by what is noted of them.
+type Counted = Arc<HashMap<ObjectKey, Zone>>;
+
+/// The zones that were counted last, and in which picture.
+pub(super) struct Zones(Mutex<Option<(Objects<Arc<Node>>, Counted)>>);
+
+impl Zones {
+    pub(super) const fn none() -> Self {
+        Self(Mutex::new(None))
+    }
+
+    /// Those of this picture.
+    fn of(&self, nodes: &Objects<Arc<Node>>) -> Counted {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*last {
+            Some((of, counted)) if Arc::ptr_eq(of, nodes) => Arc::clone(counted),
+            _ => Arc::clone(&last.insert((Arc::clone(nodes), Arc::new(count(nodes)))).1),
+        }
+    }
 }
 
 impl Turn {
@@ -93,8 +118,8 @@ impl Turn {
 
 impl NodeMonitor {
     /// When this node's pods may be driven away; what is noted of it is in the plan.
-    pub(super) fn turn(&self, view: &View, key: &ObjectKey, node: &Node, plan: &mut Plan) -> Turn {
-        let zones = zones(view);
+    pub(super) fn turn(&self, zones: &Zones, view: &View, key: &ObjectKey, node: &Node, plan: &mut Plan) -> Turn {
+        let zones = zones.of(&view.nodes);
         let cluster = ObjectKey::new(NOTES, "");
         let since = |about: &ObjectKey| view.notes.get(about).map(|note| passed(note.since, view.now));
         if zones.values().all(|zone| self.state(zone) == State::Full) {
@@ -103,23 +128,22 @@ impl NodeMonitor {
             }
             return Turn::Withdrawn;
         }
-        let (region, name) = name(node);
-        let about = ObjectKey::new(NOTES, &format!("{region}/{name}"));
-        let Some(zone) = zones.get(&(region, name)) else { return Turn::Later(RECHECK) };
+        let about = notes(name(node));
+        let Some(zone) = zones.get(&about) else { return Turn::Later(RECHECK) };
         let Some(interval) = self.interval(zone) else { return Turn::Later(RECHECK) };
         let left = |of: &ObjectKey, least: Duration| least.saturating_sub(since(of).unwrap_or(Duration::MAX));
         let wait = left(&cluster, self.lease.grace()).max(left(&about, interval));
         if !wait.is_zero() {
             return Turn::Later(wait.min(RECHECK));
         }
-        if zone.next.is_some_and(|next| next != &*key.name) {
+        if zone.next.as_ref().is_some_and(|next| *next != key.name) {
             return Turn::Later(interval.min(RECHECK));
         }
         plan.note(&about, &key.name, view.now);
         Turn::Now
     }
 
-    fn state(&self, zone: &Zone<'_>) -> State {
+    fn state(&self, zone: &Zone) -> State {
         #[expect(clippy::cast_precision_loss, reason = "numbers of nodes are small")]
         let part = zone.wrong as f32 / zone.len().max(1) as f32;
         if zone.ready == 0 && zone.wrong > 0 {
@@ -132,7 +156,7 @@ impl NodeMonitor {
     }
 
     /// The time between two nodes of a zone; `None` for ever.
-    fn interval(&self, zone: &Zone<'_>) -> Option<Duration> {
+    fn interval(&self, zone: &Zone) -> Option<Duration> {
         let rate = match self.state(zone) {
             State::Normal | State::Full => self.eviction_rate,
             State::Partial if zone.len() > self.large_cluster_size_threshold => self.secondary_eviction_rate,
@@ -142,33 +166,38 @@ impl NodeMonitor {
     }
 }
 
-impl Zone<'_> {
+impl Zone {
     const fn len(&self) -> usize {
         self.ready + self.wrong
     }
 }
 
-fn zones(view: &View) -> BTreeMap<Name<'_>, Zone<'_>> {
-    let mut zones: BTreeMap<Name<'_>, Zone<'_>> = BTreeMap::new();
-    for (key, node) in view.nodes.iter() {
+/// Counts the nodes of each zone that has any which ever said something.
+fn count(nodes: &OrdMap<ObjectKey, Arc<Node>>) -> HashMap<ObjectKey, Zone> {
+    let mut zones: BTreeMap<Name<'_>, Zone> = BTreeMap::new();
+    // A node that has never said anything runs no pods, and tells nothing of its zone.
+    for (key, node, status) in nodes.iter().filter_map(|(key, node)| Some((key, node, ready(node)?))) {
         let zone = zones.entry(name(node)).or_default();
-        match ready(node) {
-            Some("True") => zone.ready += 1,
-            // A node that has never said anything runs no pods, and tells nothing of its zone.
-            None => {}
-            Some(_) => {
-                zone.wrong += 1;
-                zone.next = zone.next.or((!is_driven(node)).then_some(&*key.name));
-            }
+        if status == "True" {
+            zone.ready += 1;
+            continue;
+        }
+        zone.wrong += 1;
+        if zone.next.is_none() && !is_driven(node) {
+            zone.next = Some(key.name.clone());
         }
     }
-    zones.retain(|_, zone| zone.len() > 0);
-    zones
+    zones.into_iter().map(|(name, zone)| (notes(name), zone)).collect()
 }
 
 fn name(node: &Node) -> Name<'_> {
     let label = |key| node.metadata.labels.as_ref().and_then(|labels| labels.get(key)).map_or("", String::as_str);
     (label(REGION), label(ZONE))
+}
+
+/// What is noted of a zone.
+fn notes((region, name): Name<'_>) -> ObjectKey {
+    ObjectKey::new(NOTES, &format!("{region}/{name}"))
 }
 
 /// Whether its pods are driven away already.

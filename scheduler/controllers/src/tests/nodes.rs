@@ -9,15 +9,13 @@ use wherry_fixture as fixture;
 use super::scene::{NODE, Scene, looks_again, words};
 use crate::nodes::{NodeLifecycle, NodeMonitor};
 
-const CONTROLLER: NodeLifecycle = NodeLifecycle {
-    monitor: NodeMonitor {
-        lease: NodeLease::DEFAULT,
-        eviction_rate: 0.1,
-        secondary_eviction_rate: 0.0,
-        unhealthy_zone_threshold: 0.55,
-        large_cluster_size_threshold: 50,
-    },
-};
+static CONTROLLER: NodeLifecycle = NodeLifecycle::new(NodeMonitor {
+    lease: NodeLease::DEFAULT,
+    eviction_rate: 0.1,
+    secondary_eviction_rate: 0.0,
+    unhealthy_zone_threshold: 0.55,
+    large_cluster_size_threshold: 50,
+});
 const READY: &str = "conditions: [{type: Ready, status: 'True', reason: KubeletReady}]";
 const PLAIN: &str =
     "tolerations: [{key: node.kubernetes.io/unreachable, operator: Exists, effect: NoExecute, tolerationSeconds: 300}]";
