@@ -28,7 +28,7 @@ use crate::cluster_info::{ClusterInfo, remember_range, remembered_range};
 use crate::config::{CommonArgs, Isolation, NodeFlags};
 use crate::credentials::with_offers;
 use crate::data_dir::DataDir;
-use crate::runtimes::{Linux, Modules};
+use crate::runtimes::{self, Linux, Modules};
 use crate::servers;
 
 /// How long a master may take to register a node that has a range of before.
@@ -148,7 +148,7 @@ impl Node {
             kubelet_port: kubelet.local_addr()?.port(),
             data_dir: data.join("node"),
             pods_max: PODS_MAX_DEFAULT,
-            labels: flags.labels(),
+            labels: flags.labels().into_iter().chain(runtimes::labels()).collect(),
             taints,
             confinement_lacking: confinement_lacking(args.isolation),
         };

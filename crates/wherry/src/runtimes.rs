@@ -27,6 +27,14 @@ const PODS: &str = "node/pods";
 const DOMAIN: &str = "cluster.local";
 const DNS_NUMBER: usize = 10;
 
+/// The runtimes of modules, which every node has: of the class `wasm` and of none, and of the class `wasm-isolated`.
+const MODULES: [&str; 2] = ["wasm", "wasm-isolated"];
+
+/// The labels of a Node that say so.
+pub fn labels() -> impl Iterator<Item = (String, String)> {
+    MODULES.into_iter().map(|name| (wherry_agent::runtime_label(name), "true".to_owned()))
+}
+
 /// What the runtimes of modules are made of.
 pub struct Modules<'a> {
     /// Where modules run whose pods name no class.
@@ -44,8 +52,9 @@ pub struct Modules<'a> {
 impl Modules<'_> {
     /// The runtimes that pods may ask for, that of Linux images among them where there is one.
     pub fn runtimes(&self, docker: Option<Arc<dyn Runtime>>) -> anyhow::Result<Runtimes> {
+        let [usual, isolated] = MODULES;
         let usual: Arc<dyn Runtime> = match self.isolation {
-            Isolation::Namespace => self.sandboxed("wasm", Grouping::Namespace)?,
+            Isolation::Namespace => self.sandboxed(usual, Grouping::Namespace)?,
             Isolation::Shared => {
                 let wasm = WasmConfig {
                     directory: self.data.join("wasm"),
@@ -56,7 +65,7 @@ impl Modules<'_> {
                 Arc::new(WasmRuntime::new(wasm, Arc::clone(self.images))?)
             }
         };
-        let isolated = self.sandboxed("wasm-isolated", Grouping::Pod)?;
+        let isolated = self.sandboxed(isolated, Grouping::Pod)?;
         Ok(Runtimes::new(std::iter::once(usual).chain(docker).collect(), vec![isolated]))
     }
 

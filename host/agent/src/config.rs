@@ -22,7 +22,7 @@ pub struct AgentConfig {
     pub data_dir: PathBuf,
     /// How many pods the node takes.
     pub pods_max: u32,
-    /// Further labels of the Node.
+    /// Further labels of the Node, those of runtimes that it has for certain among them: it is registered before they are there.
     pub labels: BTreeMap<String, String>,
     /// The taints that the Node is created with; they are the cluster's from then on.
     pub taints: Vec<Taint>,

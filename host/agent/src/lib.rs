@@ -32,5 +32,5 @@ mod worker;
 
 pub use agent::{Agent, AgentHandle, SHUTDOWN_GRACE_MAX};
 pub use config::{AgentConfig, PODS_MAX_DEFAULT};
-pub use node::{VERSION, register};
+pub use node::{VERSION, register, runtime_label};
 pub use runtimes::Runtimes;

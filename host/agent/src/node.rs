@@ -1,7 +1,8 @@
 //! The Node object: registration, capacity, conditions.
 //!
-//! A node is registered twice: first with no more than its name and where it is, for the answer tells the range of its
-//! pods, which all else rests on; then in full, by the heartbeat.
+//! A node is registered twice: first with no more than its name, its labels and where it is, for the answer tells the range of its
+//! pods, which all else rests on; then in full, by the heartbeat. All other nodes hear of each version of it, of which there
+//! are two until it is ready, where its configuration has all labels that it will have.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -38,6 +39,8 @@ const HEARTBEAT_PERIOD: Duration = Duration::from_secs(300);
 const DOUBTS: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
 /// The first and the longest wait before a failed registration is tried again.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+/// What the labels of a node's runtimes begin with.
+const RUNTIME_LABEL: &str = "wherry.dev/runtime.";
 /// The release of Kubernetes whose kubelet this is, and our own.
 pub const VERSION: &str = concat!("v1.36.0+wherry-", env!("CARGO_PKG_VERSION"));
 
@@ -55,6 +58,11 @@ pub fn machine() -> Machine {
 /// A field of `/proc/meminfo`.
 pub fn kibibytes(meminfo: &str, field: &str) -> Option<u64> {
     meminfo.lines().find_map(|line| line.strip_prefix(field)?.trim().strip_suffix("kB")?.trim().parse().ok())
+}
+
+/// The label that a node has while it has a runtime of this name.
+pub fn runtime_label(name: &str) -> String {
+    format!("{RUNTIME_LABEL}{name}")
 }
 
 /// Registers the node, keeps its conditions true, and its Lease, until the drain of the context.
@@ -204,7 +212,7 @@ impl Context {
         let own = self.config.node_labels().into_iter().map(|(key, value)| (key, Some(value)));
         let runtimes = self.runtimes.availability().map(|(name, now)| {
             let is_ready = now.is_none_or(|now| now.is_ready());
-            (format!("wherry.dev/runtime.{name}"), is_ready.then(|| "true".to_owned()))
+            (runtime_label(name), is_ready.then(|| "true".to_owned()))
         });
         own.chain(runtimes).collect()
     }

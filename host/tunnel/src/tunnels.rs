@@ -8,14 +8,15 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use wherry_api::Revocations;
 use wherry_api::kinds::Node;
 use wherry_api::routes::{MASTER_NAME, OFFER};
 use wherry_api::well_known::NODE_USER;
+use wherry_api::{ObjectKey, Revocations};
 use wherry_base::Drain;
 use wherry_client::{Client, Informer};
 use wherry_vnet::{DialError, Peers, Stream};
@@ -75,8 +76,9 @@ impl Tunnels {
                 let (all, revoked) = (nodes.snapshot(), revocations.borrow_and_update().clone());
                 let trusted = all.iter().filter(|(key, _)| !revoked.cover(&format!("{NODE_USER}{}", key.name), ""));
                 tunnels.set_peers(trusted.filter_map(|(key, node)| Some((&*key.name, node.0.clone()?))));
+                let is_same = |key: &ObjectKey| nodes.get(key).as_ref() == all.get(key);
                 let is_over = tokio::select! {
-                    changed = changes.recv() => matches!(changed, Err(RecvError::Closed)),
+                    is_over = changed(&mut changes, is_same) => is_over,
                     changed = revocations.changed() => changed.is_err(),
                 };
                 if is_over {
@@ -139,6 +141,17 @@ impl Tunnels {
     }
 }
 
+/// Resolves when a Node is another to its peers, which it is by few of its changes; true where there will be no more.
+async fn changed(changes: &mut Receiver<ObjectKey>, is_same: impl Fn(&ObjectKey) -> bool) -> bool {
+    loop {
+        match changes.recv().await {
+            Ok(key) if is_same(&key) => {}
+            Ok(_) | Err(RecvError::Lagged(_)) => return false,
+            Err(RecvError::Closed) => return true,
+        }
+    }
+}
+
 #[async_trait]
 impl Peers for Tunnels {
     async fn carry(&self, connection: Stream) -> Result<(), DialError> {
@@ -156,5 +169,22 @@ impl Peers for Tunnels {
         let peer = self.of_address(to.ip()).ok_or(io::ErrorKind::HostUnreachable)?;
         peer.send(from, to, payload);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn of_most_changes_nobody_hears() {
+        let (sender, mut changes) = tokio::sync::broadcast::channel(4);
+        let tell = |name| drop(sender.send(ObjectKey::new("", name)));
+        ["same", "same", "other", "same"].into_iter().for_each(tell);
+        let is_same = |key: &ObjectKey| *key.name == *"same";
+        assert!(!changed(&mut changes, is_same).await);
+        assert_eq!(changes.len(), 1, "it was told of the third");
+        drop(sender);
+        assert!(changed(&mut changes, is_same).await);
     }
 }

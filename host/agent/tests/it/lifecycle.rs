@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use futures::StreamExt;
 use serde_json::json;
 use wherry_api::kinds::{ConfigMap, Lease, Namespace, Node, RuntimeClass};
+use wherry_client::{Event, WatchOptions};
 use wherry_runtime::fake::{Script, ended};
 use wherry_runtime::{ImageError, ImageKind};
 
@@ -60,6 +62,24 @@ async fn the_node_is_registered() {
     assert_eq!(labels["zone"], "a");
     assert_eq!(labels["wherry.dev/runtime.fake"], "true");
     assert_eq!(node.status.unwrap().allocatable.unwrap()["pods"].0, "110");
+}
+
+#[tokio::test]
+async fn all_others_hear_of_a_node_that_joins_twice() {
+    let data = tempfile::tempdir().unwrap();
+    let world = World::new(data.path()).await;
+    let from_the_start = WatchOptions { resource_version: "1".into(), ..WatchOptions::default() };
+    let mut events = world.client.all::<Node>().watch(from_the_start).await.unwrap();
+    let is_ready = |node: Node| {
+        let conditions = node.status.unwrap().conditions.unwrap_or_default();
+        conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    };
+    for expected in [false, true] {
+        let event = tokio::time::timeout(Duration::from_secs(10), events.next()).await.unwrap().unwrap().unwrap();
+        let Event::Applied(node) = event else { panic!("{event:?}") };
+        assert_eq!(is_ready(node), expected);
+    }
+    world.shut_down().await;
 }
 
 #[tokio::test]

@@ -85,9 +85,15 @@ impl World {
             data_dir: data.to_owned(),
             pods_max: 110,
             taints: Vec::new(),
-            labels: [("zone".to_owned(), "a".to_owned())].into(),
+            labels: [("zone", "a"), ("wherry.dev/runtime.fake", "true")]
+                .map(|(k, v)| (k.to_owned(), v.to_owned()))
+                .into(),
             confinement_lacking: vec![],
         };
+        if !is_cut {
+            // As the process does, for the range of its pods.
+            wherry_agent::register(&node, &config, Some(network.config().pod_cidr)).await.unwrap();
+        }
         let runtimes = Runtimes::new(vec![runtime.clone()], Vec::new());
         let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (handle, trigger) = {

@@ -37,6 +37,12 @@ struct Changes {
     all: bool,
 }
 
+impl Changes {
+    fn are_none(&self) -> bool {
+        !self.all && self.services.is_empty() && self.slices.is_empty()
+    }
+}
+
 /// Keeps the table of the node of that name fresh, for ever.
 pub(crate) async fn keep(table: Arc<Table>, sources: Sources, node: String) {
     let (mut of_services, mut of_slices) = (sources.services.changes(), sources.slices.changes());
@@ -51,11 +57,13 @@ pub(crate) async fn keep(table: Arc<Table>, sources: Sources, node: String) {
         changes.all |= drain(&mut of_services, &mut changes.services);
         changes.all |= drain(&mut of_slices, &mut changes.slices);
         changes.all |= keeper.look_for_zone();
-        keeper.apply(std::mem::take(&mut changes));
+        // Most changes of a node are none of its zone.
+        if !changes.are_none() {
+            keeper.apply(std::mem::take(&mut changes));
+        }
         let ended = tokio::select! {
             key = of_services.recv() => note(key, &mut changes.services),
             key = of_slices.recv() => note(key, &mut changes.slices),
-            // Most changes of a node are none of its zone.
             key = of_zone.recv() => note(key, &mut HashSet::new()),
         };
         match ended {
