@@ -158,7 +158,8 @@ fn a_revoked_certificate_is_worth_nothing() {
     // The same by a serial number.
     let mut watching = watch();
     let certificate = kubeconfig_of(&cluster, &second).certificate;
-    let serial = wherry_pki::serial_of(&CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()).unwrap();
+    let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
+    let serial = wherry_pki::Holder::of(&certificate).unwrap().serial;
     revoke(&serial);
     assert_eq!(read().unwrap_err().to_string(), "the certificate is revoked");
     runtime.block_on(async { while let Some(Ok(_)) = watching.next().await {} });

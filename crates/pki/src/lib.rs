@@ -5,6 +5,7 @@
 //! the organizations are the groups. Owns no files: callers store the PEM texts.
 
 mod authority;
+mod holder;
 mod live;
 mod pinned;
 mod request;
@@ -13,10 +14,11 @@ mod token;
 mod validity;
 
 pub use authority::{Authority, Issued, PkiError, Subject, self_signed};
+pub use holder::Holder;
 pub use live::LiveCertificate;
 pub use pinned::{PinnedAuthority, key_hash};
 pub use request::{SigningRequest, Usage, new_key, request};
-pub use tls::{client_config, serial_of, server_config, subject_of};
+pub use tls::{client_config, server_config};
 pub use token::{JoinToken, KeyHash, TokenError};
 pub use validity::Validity;
 

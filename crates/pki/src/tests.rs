@@ -29,8 +29,10 @@ fn der(pem: &str) -> CertificateDer<'static> {
 fn a_subject_survives_the_certificate() {
     let subject = Subject { user: "system:node:n1", group: Some("system:nodes"), names: &[] };
     let issued = authority().issue(&subject, validity()).unwrap();
-    let (user, groups) = subject_of(&der(&issued.certificate)).unwrap();
+    let Holder { user, groups, serial } = Holder::of(&der(&issued.certificate)).unwrap();
     assert_eq!((user.as_str(), groups), ("system:node:n1", vec!["system:nodes".to_owned()]));
+    let other = Holder::of(&der(&authority().issue(&subject, validity()).unwrap().certificate)).unwrap();
+    assert!(!serial.is_empty() && serial != other.serial);
 }
 
 #[test]
@@ -53,7 +55,7 @@ fn what_is_asked_for_is_what_is_granted() {
     let asked = SigningRequest::from_pem(&request(&key, &subject).unwrap()).unwrap();
     assert_eq!((asked.user.as_str(), asked.group.as_deref(), &*asked.names), (subject.user, subject.group, &names[..]));
     let certificate = authority().grant(&asked, Usage::Server, validity()).unwrap();
-    assert_eq!(subject_of(&der(&certificate)).unwrap().0, "system:node:n1");
+    assert_eq!(Holder::of(&der(&certificate)).unwrap().user, "system:node:n1");
     let live = LiveCertificate::default();
     assert_eq!(live.validity(), None);
     live.replace(&Issued { certificate, key }).unwrap();

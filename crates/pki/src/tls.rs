@@ -33,21 +33,6 @@ pub fn client_config(own: &Arc<LiveCertificate>, authority: &str) -> Result<Clie
     Ok(config)
 }
 
-/// The serial number of a certificate, in hexadecimal digits; `None` where it is no certificate.
-pub fn serial_of(certificate: &CertificateDer<'_>) -> Option<String> {
-    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
-    Some(parsed.raw_serial().iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-/// The user and groups that a client's certificate names; `None` where it names no user.
-pub fn subject_of(certificate: &CertificateDer<'_>) -> Option<(String, Vec<String>)> {
-    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
-    let subject = parsed.subject();
-    let user = subject.iter_common_name().next()?.as_str().ok()?.to_owned();
-    let groups = subject.iter_organization().filter_map(|o| o.as_str().ok()).map(str::to_owned).collect();
-    Some((user, groups))
-}
-
 fn roots(authority: &str) -> Result<RootCertStore, PkiError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(authority)? {

@@ -23,6 +23,7 @@ use tower::ServiceExt;
 use wherry_api::well_known::{ADMINISTRATORS, MASTERS, NODES};
 use wherry_apiserver::{Identity, Registry};
 use wherry_base::{Accepted, Acceptor, Drain};
+use wherry_pki::Holder;
 
 const HANDSHAKE_MOST: Duration = Duration::from_secs(10);
 const HEAD_MOST: Duration = Duration::from_secs(10);
@@ -89,9 +90,8 @@ async fn answer(caller: Arc<Caller>, served: Served, request: http::Request<Inco
 }
 
 fn caller(stream: &TlsStream<TcpStream>) -> Option<Caller> {
-    let certificate = stream.get_ref().1.peer_certificates()?.first()?;
-    let (user, groups) = wherry_pki::subject_of(certificate)?;
-    Some(Caller { identity: Identity { user, groups }, serial: wherry_pki::serial_of(certificate)? })
+    let Holder { user, groups, serial } = Holder::of_peer(stream.get_ref().1)?;
+    Some(Caller { identity: Identity { user, groups }, serial })
 }
 
 /// The same router for those who may: whoever serves it puts the client's [`Identity`] into the request's extensions.

@@ -27,6 +27,7 @@ use wherry_api::Revocations;
 use wherry_api::well_known::{ADMINISTRATORS, NODE_USER, NODES};
 use wherry_base::{Accepted, Acceptor, Drain};
 use wherry_client::revoked;
+use wherry_pki::Holder;
 
 use crate::agent::AgentHandle;
 
@@ -49,14 +50,6 @@ pub trait OtherNodes: Send + Sync + 'static {
     /// Takes a connection of the node of that name, which its certificate has proved, until that is revoked; `place` is held as
     /// long as the connection is there.
     fn take(&self, node: String, connection: TlsStream<TcpStream>, place: OwnedSemaphorePermit, until: Until);
-}
-
-/// A certificate that the TLS layer has verified.
-#[derive(Default)]
-struct Presented {
-    user: String,
-    groups: Vec<String>,
-    serial: String,
 }
 
 /// Who calls.
@@ -84,12 +77,12 @@ pub async fn serve(
         let (tls, router, nodes, revocations) = (tls.clone(), router.clone(), Arc::clone(&nodes), revocations.clone());
         drain.spawn(async move {
             let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_PATIENCE, tls.accept(stream)).await else { return };
-            let presented = presented(&stream).unwrap_or_default();
-            if presented.is_revoked(&revocations.borrow()) {
-                return tracing::debug!(user = presented.user, "a certificate that is revoked was presented");
+            let holder = Holder::of_peer(stream.get_ref().1).unwrap_or_default();
+            if revocations.borrow().cover(&holder.user, &holder.serial) {
+                return tracing::debug!(holder.user, "a certificate that is revoked was presented");
             }
-            let caller = presented.caller();
-            let until = async move { revoked(revocations, &presented.user, &presented.serial).await };
+            let caller = Caller::of(&holder);
+            let until = async move { revoked(revocations, &holder.user, &holder.serial).await };
             match caller {
                 Caller::Node(name) if stream.get_ref().1.alpn_protocol().is_some_and(|name| name != HTTP_1) => {
                     nodes.take(name, stream, place, Box::pin(until));
@@ -125,23 +118,13 @@ async fn connection(stream: TlsStream<TcpStream>, is_welcome: bool, router: Rout
     }
 }
 
-fn presented(stream: &TlsStream<TcpStream>) -> Option<Presented> {
-    let certificate = stream.get_ref().1.peer_certificates()?.first()?;
-    let (user, groups) = wherry_pki::subject_of(certificate)?;
-    Some(Presented { user, groups, serial: wherry_pki::serial_of(certificate)? })
-}
-
-impl Presented {
-    fn is_revoked(&self, revocations: &Revocations) -> bool {
-        revocations.cover(&self.user, &self.serial)
-    }
-
-    fn caller(&self) -> Caller {
-        let is_in = |group: &str| self.groups.iter().any(|own| own == group);
-        match self.user.strip_prefix(NODE_USER) {
-            _ if is_in(ADMINISTRATORS) || API_SERVERS.contains(&self.user.as_str()) => Caller::Master,
-            Some(node) if is_in(NODES) => Caller::Node(node.to_owned()),
-            _ => Caller::Stranger,
+impl Caller {
+    fn of(holder: &Holder) -> Self {
+        let is_in = |group: &str| holder.groups.iter().any(|own| own == group);
+        match holder.user.strip_prefix(NODE_USER) {
+            _ if is_in(ADMINISTRATORS) || API_SERVERS.contains(&holder.user.as_str()) => Self::Master,
+            Some(node) if is_in(NODES) => Self::Node(node.to_owned()),
+            _ => Self::Stranger,
         }
     }
 }

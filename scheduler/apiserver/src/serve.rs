@@ -16,6 +16,7 @@ use tokio_rustls::server::TlsStream;
 use wherry_api::Revocations;
 use wherry_api::routes::OFFER;
 use wherry_base::{Accepted, Acceptor, Drain};
+use wherry_pki::Holder;
 
 use crate::authenticate::Peer;
 use crate::http::{Context, Offers, Readiness, call, router};
@@ -157,9 +158,7 @@ fn builder(is_master: bool) -> auto::Builder<TokioExecutor> {
 
 /// Who the client's certificate says it is, and its serial number.
 fn certificate(stream: &TlsStream<TcpStream>) -> Option<(Identity, String)> {
-    let (_, session) = stream.get_ref();
-    let certificate = session.peer_certificates()?.first()?;
-    let (user, mut groups) = wherry_pki::subject_of(certificate)?;
+    let Holder { user, mut groups, serial } = Holder::of_peer(stream.get_ref().1)?;
     groups.push("system:authenticated".to_owned());
-    Some((Identity { user, groups }, wherry_pki::serial_of(certificate)?))
+    Some((Identity { user, groups }, serial))
 }

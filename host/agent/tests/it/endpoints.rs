@@ -15,7 +15,7 @@ use tokio_rustls::server::TlsStream;
 use wherry_agent::server::{OtherNodes, Until, serve};
 use wherry_api::Revocations;
 use wherry_base::{Clock, SystemClock, Trigger};
-use wherry_pki::{Authority, LiveCertificate, Subject, Validity};
+use wherry_pki::{Authority, Holder, LiveCertificate, Subject, Validity};
 use wherry_runtime::fake::Script;
 
 use crate::world::{World, is_ready};
@@ -39,7 +39,7 @@ impl Caller {
     async fn connect(&self, user: &str, group: Option<&str>) -> String {
         let issued = self.authority.issue(&Subject { user, group, names: &[] }, validity()).unwrap();
         let serial = CertificateDer::from_pem_slice(issued.certificate.as_bytes()).unwrap();
-        let serial = wherry_pki::serial_of(&serial).unwrap();
+        let serial = Holder::of(&serial).unwrap().serial;
         let issued = LiveCertificate::of(&issued).unwrap();
         let mut config = wherry_pki::client_config(&issued, &self.authority.certificate()).unwrap();
         config.alpn_protocols = vec![b"h2".to_vec()];

@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use wherry_api::routes::OFFER;
 use wherry_base::{Drain, Trigger};
-use wherry_pki::{Authority, LiveCertificate, Subject, Validity};
+use wherry_pki::{Authority, Holder, LiveCertificate, Subject, Validity};
 use wherry_tunnel::{Reach, TunnelServer, Tunnels};
 use wherry_vnet::{Egress, Listener, Namespace, Network, NetworkConfig, NoServices, PodIdentity, Stream};
 
@@ -134,9 +134,8 @@ async fn serve(
         drain.spawn(async move {
             stream.set_nodelay(true).unwrap();
             let Ok(stream) = tls.accept(stream).await else { return };
-            let certificate = stream.get_ref().1.peer_certificates().unwrap()[0].clone();
-            let (user, _) = wherry_pki::subject_of(&certificate).unwrap();
-            let node = user.strip_prefix("system:node:").unwrap().to_owned();
+            let holder = Holder::of_peer(stream.get_ref().1).unwrap();
+            let node = holder.user.strip_prefix("system:node:").unwrap().to_owned();
             match stream.get_ref().1.alpn_protocol() {
                 Some(OFFER) => server.take_offer(node, stream, (), std::future::pending()),
                 _ => server.take(node, stream, (), std::future::pending()),
