@@ -1,6 +1,7 @@
 //! The kubelet's HTTPS endpoints: logs, pods, usage, health, and connections to containers. A client certificate of the API
-//! server or an administrator is required, one that the cluster has not revoked; the connection ends once it has. Connections that other nodes make to this
-//! port, unless for HTTP/1.1, are handed to [`OtherNodes`] as they are.
+//! server or an administrator is required, one that the cluster has not revoked; the connection ends once it has, whatever is
+//! spoken over it by then. Connections that other nodes make to this port, unless for HTTP/1.1, are handed to [`OtherNodes`] as
+//! they are.
 
 mod logs;
 mod stats;
@@ -52,6 +53,13 @@ pub trait OtherNodes: Send + Sync + 'static {
     fn take(&self, node: String, connection: TlsStream<TcpStream>, place: OwnedSemaphorePermit, until: Until);
 }
 
+/// Whose a connection is, as TLS has verified, and what says that it is to end.
+#[derive(Clone)]
+struct Peer {
+    holder: Holder,
+    revocations: watch::Receiver<Revocations>,
+}
+
 /// Who calls.
 #[derive(Debug, PartialEq, Eq)]
 enum Caller {
@@ -78,20 +86,19 @@ pub async fn serve(
         drain.spawn(async move {
             let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_PATIENCE, tls.accept(stream)).await else { return };
             let holder = Holder::of_peer(stream.get_ref().1).unwrap_or_default();
-            if revocations.borrow().cover(&holder.user, &holder.serial) {
-                return tracing::debug!(holder.user, "a certificate that is revoked was presented");
+            let peer = Peer { holder, revocations };
+            if peer.is_revoked() {
+                return tracing::debug!(peer.holder.user, "a certificate that is revoked was presented");
             }
-            let caller = Caller::of(&holder);
-            let until = async move { revoked(revocations, &holder.user, &holder.serial).await };
-            match caller {
+            match peer.caller() {
                 Caller::Node(name) if stream.get_ref().1.alpn_protocol().is_some_and(|name| name != HTTP_1) => {
-                    nodes.take(name, stream, place, Box::pin(until));
+                    nodes.take(name, stream, place, Box::pin(peer.revoked()));
                 }
-                caller => {
+                _ => {
                     tokio::select! {
                         biased;
-                        () = until => {}
-                        () = connection(stream, caller == Caller::Master, router) => {}
+                        () = peer.clone().revoked() => {}
+                        () = connection(stream, peer, router) => {}
                     }
                     drop(place);
                 }
@@ -100,9 +107,11 @@ pub async fn serve(
     }
 }
 
-async fn connection(stream: TlsStream<TcpStream>, is_welcome: bool, router: Router) {
-    let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+async fn connection(stream: TlsStream<TcpStream>, peer: Peer, router: Router) {
+    let is_welcome = peer.caller() == Caller::Master;
+    let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         let router = router.clone();
+        request.extensions_mut().insert(peer.clone());
         async move {
             if !is_welcome {
                 let text = "Forbidden: a client certificate of the API server or of group system:masters is needed\n";
@@ -118,13 +127,23 @@ async fn connection(stream: TlsStream<TcpStream>, is_welcome: bool, router: Rout
     }
 }
 
-impl Caller {
-    fn of(holder: &Holder) -> Self {
-        let is_in = |group: &str| holder.groups.iter().any(|own| own == group);
-        match holder.user.strip_prefix(NODE_USER) {
-            _ if is_in(ADMINISTRATORS) || API_SERVERS.contains(&holder.user.as_str()) => Self::Master,
-            Some(node) if is_in(NODES) => Self::Node(node.to_owned()),
-            _ => Self::Stranger,
+impl Peer {
+    fn is_revoked(&self) -> bool {
+        self.revocations.borrow().cover(&self.holder.user, &self.holder.serial)
+    }
+
+    /// Resolves once the certificate is revoked.
+    async fn revoked(self) {
+        revoked(self.revocations, &self.holder.user, &self.holder.serial).await;
+    }
+
+    fn caller(&self) -> Caller {
+        let Holder { user, groups, .. } = &self.holder;
+        let is_in = |group: &str| groups.iter().any(|own| own == group);
+        match user.strip_prefix(NODE_USER) {
+            _ if is_in(ADMINISTRATORS) || API_SERVERS.contains(&user.as_str()) => Caller::Master,
+            Some(node) if is_in(NODES) => Caller::Node(node.to_owned()),
+            _ => Caller::Stranger,
         }
     }
 }

@@ -1,4 +1,5 @@
-//! `/exec`, `/attach` and `/portForward`, as a kubelet has them: connections that leave HTTP and are a container's from then on.
+//! `/exec`, `/attach` and `/portForward`, as a kubelet has them: connections that leave HTTP and are a container's from then on,
+//! until the certificate that they were opened with is revoked.
 //!
 //! What is spoken over them is `wherry_streaming`'s matter, what a process or an address is, the runtime's and the network's.
 
@@ -22,6 +23,7 @@ use wherry_streaming::remote_command::{self, Wanted};
 use wherry_streaming::{Agreed, Form, IDLE_MAX, Idle, negotiate, port_forward};
 use wherry_vnet::Stream;
 
+use super::Peer;
 use crate::agent::AgentHandle;
 use crate::worker::Worker;
 use command::{Process, Until};
@@ -173,10 +175,19 @@ impl Endpoints {
             let message = format!("{STREAMS_MAX} connections to containers are open on this node; try again later");
             return (StatusCode::TOO_MANY_REQUESTS, message).into_response();
         };
+        let Some(peer) = request.extensions_mut().remove::<Peer>() else {
+            return (StatusCode::UNAUTHORIZED, "nobody knows who asks\n").into_response();
+        };
         let upgraded = hyper::upgrade::on(&mut request);
         self.agent.context.drain.spawn(async move {
-            if let Ok(io) = upgraded.await {
-                serve(Idle::new(TokioIo::new(io), IDLE_MAX), form).await;
+            let served = async {
+                if let Ok(io) = upgraded.await {
+                    serve(Idle::new(TokioIo::new(io), IDLE_MAX), form).await;
+                }
+            };
+            tokio::select! {
+                () = served => {}
+                () = peer.revoked() => {}
             }
             drop(place);
         });

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
 use http::Method;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio_rustls::server::TlsStream;
 use wherry_agent::server::{OtherNodes, Until, serve};
 use wherry_api::Revocations;
@@ -28,9 +29,10 @@ impl OtherNodes for NoNodes {
     fn take(&self, _: String, _: TlsStream<TcpStream>, _: OwnedSemaphorePermit, _: Until) {}
 }
 
-/// The endpoints of a world's node, and an administrator's way to them.
+/// The endpoints of a world's node, and an administrator's way to them, whose certificate may be revoked.
 struct Kubelet {
     https: Https,
+    revoke: watch::Sender<Revocations>,
     _serving: Trigger,
 }
 
@@ -48,10 +50,30 @@ impl Kubelet {
         let url = format!("https://{}", listener.local_addr().unwrap());
         let config = wherry_pki::client_config(&admin, &authority.certificate()).unwrap();
         let trigger = Trigger::new();
-        let (_, revocations) = watch::channel(Revocations::default());
+        let (revoke, revocations) = watch::channel(Revocations::default());
         let agent = world.agent.clone();
         trigger.drain().spawn(serve(listener, Arc::new(tls), agent, Arc::new(NoNodes), revocations, trigger.drain()));
-        Self { https: Https::with_tls(&[url.as_str()], config).unwrap(), _serving: trigger }
+        Self { https: Https::with_tls(&[url.as_str()], config).unwrap(), revoke, _serving: trigger }
+    }
+
+    /// A connection over which streams are opened, to its end. Says so when they are open.
+    async fn hold<T>(
+        &self,
+        (path, protocol): (&str, &'static str),
+        open: impl AsyncFnOnce(&spdy::Connection) -> T,
+        opened: mpsc::Sender<()>,
+    ) {
+        let agreed = self.https.upgrade(Method::POST, path, request_headers(protocol)).await.unwrap();
+        let (connection, driver) = spdy::client(agreed.io);
+        let holding = async {
+            let _held = open(&connection).await;
+            opened.send(()).await.unwrap();
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = driver => {}
+            () = holding => {}
+        }
     }
 
     /// What a command prints to stdout and stderr, and how it goes; `typed` is its stdin, `size` its terminal's.
@@ -182,5 +204,43 @@ async fn ports_of_a_pods_localhost_are_forwarded() {
         drop(open);
     };
     futures::join!(asking, driver);
+    world.shut_down().await;
+}
+
+#[tokio::test]
+async fn what_was_opened_with_a_certificate_ends_once_it_is_revoked() {
+    let data = tempfile::tempdir().unwrap();
+    let world = World::new(data.path()).await;
+    world.runtime.script("linux", Script { programs: true, ..Script::answers(200) });
+    world
+        .create("web", json!({ "containers": [{ "name": "a", "image": "linux", "ports": [{ "containerPort": 80 }] }] }))
+        .await;
+    world.wait("web", is_ready).await;
+    let kubelet = Kubelet::of(&world).await;
+    let (opened, mut open) = mpsc::channel(1);
+    let exec = ("/exec/default/web/a?command=cat&input=1&output=1", remote_command::PROTOCOLS[1]);
+    let attach = ("/attach/default/web/a?output=1", remote_command::PROTOCOLS[1]);
+    let forward = ("/portForward/default/web", port_forward::PROTOCOL);
+    let command = |stdin| {
+        let wanted = Wanted { stdin, stdout: true, stderr: false, tty: false };
+        async move |connection: &spdy::Connection| remote_command::open(connection, wanted).await.unwrap()
+    };
+    let dial = async |connection: &spdy::Connection| port_forward::open(connection, 80, 0).await.unwrap();
+    let mut log = kubelet.https.stream("/containerLogs/default/web/a?follow=true").await.unwrap();
+    let revoking = async {
+        for _ in 0..3 {
+            open.recv().await.unwrap();
+        }
+        let map = json!({ "data": { "lost": "me" } });
+        kubelet.revoke.send_replace(Revocations::of(&serde_json::from_value(map).unwrap()));
+    };
+    // None of them ends otherwise.
+    futures::join!(
+        kubelet.hold(exec, command(true), opened.clone()),
+        kubelet.hold(attach, command(false), opened.clone()),
+        kubelet.hold(forward, dial, opened.clone()),
+        async { while let Some(Ok(_)) = log.next().await {} },
+        revoking,
+    );
     world.shut_down().await;
 }
