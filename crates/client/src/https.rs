@@ -22,7 +22,7 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use http_body_util::BodyExt;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use wherry_api::{Error, Resource};
 
 use crate::api::Client;
@@ -45,6 +45,9 @@ pub enum ConnectError {
     /// A server address that is no URL.
     #[error("\"{0}\" is no server address; it must be https://HOST:PORT")]
     Server(String),
+    /// A server's name that no certificate can have.
+    #[error("\"{0}\" is no name that a certificate can have")]
+    Name(String),
 }
 
 impl Client {
@@ -75,25 +78,33 @@ impl Https {
     /// The same, for servers (`https://host:port`, one at least) and certificates that no kubeconfig names. The first is
     /// in use until it fails.
     pub fn with_tls<S: AsRef<str>>(servers: &[S], tls: rustls::ClientConfig) -> Result<Self, ConnectError> {
-        Self::by(servers, tls, None)
+        Self::by(servers, tls, None, None)
     }
 
-    /// The same, for one server that is reached by a way of its own; its certificate is for the host of `url` nonetheless.
-    pub fn by_way(url: &str, tls: rustls::ClientConfig, way: Arc<dyn Way>) -> Result<Self, ConnectError> {
-        Self::by(&[url], tls, Some(way))
+    /// The same, for one server that is known by its name: its certificate must be for `name`, wherever it is: at the host of
+    /// `url`, or where a way of its own leads.
+    pub fn named(
+        name: &str,
+        url: &str,
+        tls: rustls::ClientConfig,
+        way: Option<Arc<dyn Way>>,
+    ) -> Result<Self, ConnectError> {
+        let known = ServerName::try_from(name.to_owned()).map_err(|_| ConnectError::Name(name.to_owned()))?;
+        Self::by(&[url], tls, Some(known), way)
     }
 
     fn by<S: AsRef<str>>(
         servers: &[S],
         mut tls: rustls::ClientConfig,
+        name: Option<ServerName<'static>>,
         way: Option<Arc<dyn Way>>,
     ) -> Result<Self, ConnectError> {
         let servers = servers.iter().map(|url| Server::new(url.as_ref())).collect::<Result<Vec<_>, _>>()?;
         // HTTP/2 has no upgrades.
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let upgrades = TlsConnector::by(tls.clone(), way.clone());
+        let upgrades = TlsConnector::by(tls.clone(), name.clone(), way.clone());
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let servers = Servers::new(servers, TlsConnector::by(tls, way))?;
+        let servers = Servers::new(servers, TlsConnector::by(tls, name, way))?;
         Ok(Self { servers: Arc::new(servers), upgrades, token: String::new(), strict: false })
     }
 

@@ -171,8 +171,8 @@ fn allowed(request: &CertificateSigningRequest, wanted: &SigningRequest) -> bool
     }
 }
 
-/// Whether a node may have these names. It says itself what its addresses are: of other names than its own none is
-/// believed, and a master's never.
+/// Whether a node may have these names. It says itself what its addresses are, and nobody relies on them; of other names than its
+/// own none is believed, and a master's never.
 fn has_names(node: &Node, names: &[String]) -> bool {
     let addresses = node.status.as_ref().and_then(|status| status.addresses.as_deref()).unwrap_or_default();
     let is_own = |name: &String| node.metadata.name.as_ref() == Some(name) && !MASTER_NAMES.contains(&name.as_str());

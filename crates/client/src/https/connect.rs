@@ -52,6 +52,8 @@ pub trait Way: Send + Sync + 'static {
 #[derive(Clone)]
 pub struct TlsConnector {
     tls: tokio_rustls::TlsConnector,
+    /// Whose certificate is expected, other than the host's.
+    name: Option<ServerName<'static>>,
     /// In the place of TCP.
     way: Option<Arc<dyn Way>>,
 }
@@ -62,11 +64,15 @@ pub struct Secured(TokioIo<TlsStream<Either<TcpStream, Carried>>>);
 impl TlsConnector {
     /// The protocols that the configuration offers are for the server to choose from.
     pub fn new(config: rustls::ClientConfig) -> Self {
-        Self::by(config, None)
+        Self::by(config, None, None)
     }
 
-    pub(super) fn by(config: rustls::ClientConfig, way: Option<Arc<dyn Way>>) -> Self {
-        Self { tls: tokio_rustls::TlsConnector::from(Arc::new(config)), way }
+    pub(super) fn by(
+        config: rustls::ClientConfig,
+        name: Option<ServerName<'static>>,
+        way: Option<Arc<dyn Way>>,
+    ) -> Self {
+        Self { tls: tokio_rustls::TlsConnector::from(Arc::new(config)), name, way }
     }
 
     /// A connection of its own, which no pool keeps.
@@ -85,7 +91,10 @@ impl TlsConnector {
                 Either::Left(tcp)
             }
         };
-        let name = ServerName::try_from(host).map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
+        let name = match self.name {
+            Some(name) => name,
+            None => ServerName::try_from(host).map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?,
+        };
         Ok(Secured(TokioIo::new(self.tls.connect(name, connection).await?)))
     }
 }

@@ -75,6 +75,17 @@ async fn a_dead_server_costs_nothing() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_known_by_its_name_shows_a_certificate_for_it() {
+    let cluster = Cluster::of(1).await;
+    for (name, read) in [("one", "0"), ("two", "broken")] {
+        let client = cluster.named(name);
+        assert_eq!(ask(&client, Method::GET).await, read, "{name}");
+        let refused = client.upgrade(Method::GET, "/x", http::HeaderMap::new()).await.err().unwrap();
+        assert_eq!(refused.message.contains("certificate not valid for name"), name == "two", "{refused}");
+    }
+}
+
+#[tokio::test]
 async fn where_all_are_unable_their_word_is_told() {
     let cluster = Cluster::of(2).await;
     cluster.servers.iter().for_each(|server| server.be(Mood::UnableInvites));

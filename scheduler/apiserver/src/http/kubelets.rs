@@ -1,4 +1,7 @@
 //! The way to kubelets: which node has a pod, where that node's endpoints are, which container is meant.
+//!
+//! A node says itself what its addresses are, and what answers there is believed by its certificate, which must be for the
+//! node's name (`docs/adr/0005`).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,8 +28,13 @@ pub(crate) struct Kubelets {
     known: Arc<Mutex<HashMap<Place, Arc<Https>>>>,
 }
 
-/// An address; behind NAT it is that of the node of this name only.
-type Place = (Option<String>, String);
+/// Which node, where it says that it is, and whether nobody can connect to it there.
+#[derive(PartialEq, Eq, Hash)]
+struct Place {
+    name: String,
+    url: String,
+    is_hidden: bool,
+}
 
 impl Kubelets {
     pub(super) fn new(tls: Arc<rustls::ClientConfig>) -> Self {
@@ -35,20 +43,13 @@ impl Kubelets {
 
     /// The endpoints of a node.
     pub(super) async fn of(&self, node: &Value) -> Result<Arc<Https>, Error> {
-        let place = (hidden(node).map(str::to_owned), kubelet_url(node)?);
-        let way = match place.0.as_deref() {
-            Some(name) => Some(self.way_to(name).await?),
-            None => None,
-        };
+        let place = Place { name: name(node).to_owned(), url: kubelet_url(node)?, is_hidden: is_hidden(node) };
+        let way = if place.is_hidden { Some(self.way_to(&place.name).await?) } else { None };
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(https) = known.get(&place) {
             return Ok(https.clone());
         }
-        let tls = (*self.tls).clone();
-        let https = match way {
-            Some(way) => Https::by_way(&place.1, tls, way),
-            None => Https::with_tls(&[&place.1], tls),
-        };
+        let https = Https::named(&place.name, &place.url, (*self.tls).clone(), way);
         let https = Arc::new(https.map_err(|e| Error::new(Reason::InternalError, e.to_string()))?);
         if known.len() >= KUBELETS_MAX {
             known.clear();
@@ -105,11 +106,14 @@ pub(super) fn container_of(pod: &Value, name: &str, wanted: &str) -> Result<Stri
     Err(Error::new(Reason::BadRequest, message))
 }
 
-/// The name of a node that cannot be connected to.
-fn hidden(node: &Value) -> Option<&str> {
-    let metadata = node.get("metadata")?;
-    metadata.get("labels")?.get(BEHIND_NAT).filter(|value| *value == "true")?;
-    metadata.get("name")?.as_str()
+fn name(node: &Value) -> &str {
+    node.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Whether nobody can connect to a node.
+fn is_hidden(node: &Value) -> bool {
+    let labels = node.pointer("/metadata/labels");
+    labels.and_then(|labels| labels.get(BEHIND_NAT)).is_some_and(|value| value == "true")
 }
 
 /// Where a node's endpoints are.

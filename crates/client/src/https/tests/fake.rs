@@ -60,12 +60,12 @@ struct Handler {
 type Body = StreamBody<BoxStream<'static, Result<Frame<Bytes>, Infallible>>>;
 
 impl Cluster {
-    /// Servers that are called `0`, `1` and so on.
+    /// Servers that are called `0`, `1` and so on; the certificate of all is for the address, and the name `one`.
     pub(super) async fn of(servers: usize) -> Self {
         let _installed_by_another_test = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let now = SystemClock::shared().now();
         let authority = Authority::generate("test", now).unwrap();
-        let names = ["127.0.0.1".to_owned()];
+        let names = ["127.0.0.1".to_owned(), "one".to_owned()];
         let validity = Validity::of(now, Duration::from_hours(1));
         let issue = |names| {
             LiveCertificate::of(&authority.issue(&Subject { user: "u", group: None, names }, validity).unwrap())
@@ -84,6 +84,11 @@ impl Cluster {
     /// A client of all of them, which begins with the first.
     pub(super) fn client(&self) -> Https {
         self.client_of(&self.servers.iter().map(|server| server.url.as_str()).collect::<Vec<_>>())
+    }
+
+    /// A client of the first, which is expected to be the one of that name.
+    pub(super) fn named(&self, name: &str) -> Https {
+        Https::named(name, &self.servers[0].url, self.tls.clone(), None).unwrap()
     }
 
     pub(super) fn client_of(&self, urls: &[&str]) -> Https {
