@@ -153,13 +153,14 @@ impl Cluster {
 
     /// The member that leads, once there is one.
     pub async fn leader(&self) -> Store {
-        loop {
-            let leads = |store: &&Store| *store.leadership().borrow() == Leadership::Leader;
-            if let Some(store) = self.stores.values().find(leads) {
-                return store.clone();
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        leader(&self.stores.values().cloned().collect::<Vec<_>>()).await
+    }
+
+    /// Nothing passes between that member, which leads, and the others, until one of them leads: that one.
+    pub async fn depose(&self, old: &Store) -> Store {
+        let others = self.others(old);
+        others.iter().for_each(|other| self.net.cut(&old.me().name, &other.me().name));
+        leader(&others).await
     }
 
     /// Members other than that one.
@@ -171,5 +172,15 @@ impl Cluster {
         for store in self.stores.values() {
             store.close().await;
         }
+    }
+}
+
+async fn leader(among: &[Store]) -> Store {
+    loop {
+        let leads = |store: &&Store| *store.leadership().borrow() == Leadership::Leader;
+        if let Some(store) = among.iter().find(leads) {
+            return store.clone();
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -209,27 +209,61 @@ async fn a_leader_that_is_cut_off_acknowledges_nothing() {
     let cluster = Cluster::of(4, &NAMES).await;
     let old = cluster.leader().await;
     create(&old, "before").await;
-    for other in cluster.others(&old) {
-        cluster.net.cut(&old.me().name, &other.me().name);
-    }
+    let new = cluster.depose(&old).await;
     let stale = old.propose(put("stale", Expect::Absent, "x")).await;
     assert!(matches!(stale, Err(ProposeError::Unavailable(_) | ProposeError::NotLeader(_))), "{stale:?}");
     assert!(old.linearizable().await.is_err());
     assert_eq!(*old.leadership().borrow(), Leadership::Isolated);
-    let others = cluster.others(&old);
-    let new = loop {
-        let leads = |store: &&Store| *store.leadership().borrow() == Leadership::Leader;
-        if let Some(store) = others.iter().find(leads) {
-            break store.clone();
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    };
     create(&new, "after").await;
     cluster.net.heal();
     timeout(Duration::from_secs(10), old.linearizable()).await.unwrap().unwrap();
     assert_eq!(dump(&old), dump(&new));
     assert!(!names(&old).await.contains("stale"), "what only the old leader had is gone");
     cluster.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_missed_another_ones_writes_decides_nothing_on_what_it_knows() {
+    let leases = find("coordination.k8s.io", "v1", "leases").unwrap();
+    let lease = |expect| Command::Put {
+        resource: leases,
+        key: ObjectKey::new("ns", "l"),
+        expect,
+        object: Encoded::new(&json!({"metadata": {"name": "l"}})),
+    };
+    for case in 0..9 {
+        let cluster = Cluster::of(100 + case, &NAMES).await;
+        let old = cluster.leader().await;
+        let (x, y) = (create(&old, "x").await.revision, create(&old, "y").await.revision);
+        let l = old.propose(lease(Expect::Absent)).await.unwrap().revision;
+        let new = cluster.depose(&old).await;
+        let newer = new.propose(put("x", Expect::Revision(x), "new")).await.unwrap().revision;
+        new.propose(delete("y", y)).await.unwrap();
+        create(&new, "z").await;
+        cluster.net.heal();
+        // It has heard nothing of that yet.
+        assert_eq!(old.snapshot(pods()).objects[&ObjectKey::new("ns", "x")].revision, x);
+        let command = match case {
+            // These would be right where it stands,
+            0 => put("x", Expect::Revision(x), "stale"),
+            1 => delete("x", x),
+            2 => put("y", Expect::Revision(y), "stale"),
+            3 => put("z", Expect::Absent, "stale"),
+            4 => put("w", Expect::Absent, "stale"),
+            5 => lease(Expect::Revision(l)),
+            // and these are right where the others stand: to be told of a conflict would be wrong.
+            6 => put("x", Expect::Revision(newer), "late"),
+            7 => put("y", Expect::Absent, "late"),
+            _ => lease(Expect::Absent),
+        };
+        let told = old.propose(command).await;
+        assert!(matches!(told, Err(ProposeError::NotLeader(_) | ProposeError::Unavailable(_))), "{case}: {told:?}");
+        for store in [&old, &new] {
+            assert_eq!(names(store).await, BTreeSet::from(["x".to_owned(), "z".to_owned()]), "case {case}");
+        }
+        assert_eq!(dump(&old), dump(&new), "case {case}");
+        cluster.end().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
