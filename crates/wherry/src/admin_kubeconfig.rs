@@ -4,10 +4,13 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use tokio::sync::watch;
+use wherry_base::Clock;
 use wherry_store::{Member, Role};
 
 use crate::credentials::Credentials;
 use crate::data_dir::DataDir;
+use crate::renewal::Renewal;
 
 /// Where it is in the data directory.
 pub const KUBECONFIG: &str = "kubeconfig";
@@ -40,5 +43,33 @@ impl AdminKubeconfig {
         });
         let others: Vec<Named> = named.filter(|other| other.server != self.server).collect();
         Ok(self.data.write(KUBECONFIG, &self.credentials.kubeconfig(&self.server, &others, now)?)?)
+    }
+
+    /// Renews the master's certificates, and keeps the kubeconfig in step with them and with the masters.
+    pub async fn keep(
+        self,
+        mut renewal: Renewal,
+        mut members: watch::Receiver<Vec<(Member, Role)>>,
+        clock: Arc<dyn Clock>,
+    ) {
+        members.mark_changed();
+        loop {
+            tokio::select! {
+                now = renewal.due() => {
+                    let members = members.borrow().clone();
+                    let renewed = self.credentials.renew(now).and_then(|()| self.write(&members, now));
+                    renewal.done(renewed).await;
+                }
+                changed = members.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let members = members.borrow_and_update().clone();
+                    if let Err(error) = self.write(&members, clock.now()) {
+                        tracing::warn!(error = format!("{error:#}"), "the kubeconfig does not name the present masters");
+                    }
+                }
+            }
+        }
     }
 }

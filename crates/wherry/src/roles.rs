@@ -1,41 +1,35 @@
 //! `wherry master` and `wherry node`: each role in a process of its own, on one data directory or on two machines; `wherry
 //! up` is both in one.
 
+mod entering;
+mod waiting;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use futures::StreamExt;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
-use wherry_api::kinds::Node as NodeObject;
 use wherry_apiserver::{Identity, RegistryConfig};
-use wherry_base::{Backoff, Clock, Drain, SystemClock, Trigger};
-use wherry_client::{Client, Event, Https, Kubeconfig, WatchOptions};
+use wherry_base::{Clock, Drain, SystemClock, Trigger};
 use wherry_pki::Authority;
-use wherry_store::{Member, Start};
+use wherry_store::Start;
 
-use crate::admin_kubeconfig::{AdminKubeconfig, KUBECONFIG};
+use crate::admin_kubeconfig::AdminKubeconfig;
 use crate::cluster_info::ClusterInfo;
-use crate::config::{ClusterFlags, CommonArgs, JoinFlags, MasterArgs, MasterJoinFlags, NodeArgs, NodeFlags};
+use crate::config::{ClusterFlags, CommonArgs, MasterArgs, MasterJoinFlags, NodeArgs, NodeFlags};
 use crate::credentials::{self, Credentials};
 use crate::data_dir::{DataDir, Role};
-use crate::foreign;
-use crate::join::{self, Invitation};
 use crate::join_masters::{self, Place};
-use crate::listeners::{MasterListeners, MasterPorts, NodeListeners, master_ports, publish};
+use crate::listeners::{MasterListeners, MasterPorts, NodeListeners, publish};
 use crate::master::{self, Master};
 use crate::node::{self, Node, Surroundings};
 use crate::node_credentials::{NodeCredentials, Own};
 use crate::renewal::Renewal;
-use crate::servers::{self, Servers};
+use entering::Entered;
+pub use waiting::{await_node, until_stopped};
 
 /// How long a node waits before it looks again whether the master knows it.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
-/// How long a master may take to say what the cluster agrees on, where the node knows what it said before.
-const INFO_MOST: Duration = Duration::from_secs(3);
 /// How long the renewal of certificates may take to end.
 const STOP_MOST: Duration = Duration::from_secs(1);
 
@@ -94,32 +88,6 @@ pub async fn node(args: NodeArgs) -> anyhow::Result<()> {
     node.stop().await;
     renewals.stop(STOP_MOST).await;
     ended
-}
-
-/// A cluster, with a node in it.
-struct Entered {
-    surroundings: Surroundings,
-    credentials: Arc<NodeCredentials>,
-    upkeep: Upkeep,
-}
-
-/// What is to be done while a node is in a cluster.
-enum Upkeep {
-    /// Its masters are followed. Certificates are renewed by the authority, where it is beside the node, or else by requests.
-    Own { servers: Servers, authority: Option<Arc<Authority>> },
-    /// The serving certificate is asked for; the client's is the kubeconfig's.
-    Other,
-}
-
-/// A node's place in a cluster.
-struct Membership {
-    /// Where the API is, by what it was told.
-    given: String,
-    /// All that it may be at.
-    servers: Vec<String>,
-    credentials: Arc<NodeCredentials>,
-    /// Signs the node's certificates, where it is here.
-    authority: Option<Arc<Authority>>,
 }
 
 /// What a master is started as.
@@ -189,7 +157,7 @@ impl Setting {
             join_masters::admit(place, join, &master.member(), credentials, data).await?;
         }
         let renewal = Renewal::new("master", &credentials.server, &self.clock);
-        master.drain().vital().spawn(keep_master(renewal, kubeconfig, master.members(), Arc::clone(&self.clock)));
+        master.drain().vital().spawn(kubeconfig.keep(renewal, master.members(), Arc::clone(&self.clock)));
         Ok(master)
     }
 
@@ -233,193 +201,6 @@ impl Setting {
         };
         Node::start(parts).await
     }
-
-    fn other_cluster(&self, kubeconfig: &Path, flags: &JoinFlags, name: &str) -> anyhow::Result<Entered> {
-        let (own, now) = (Own::new(name, self.address), self.clock.now());
-        let (surroundings, credentials) = foreign::enter(kubeconfig, flags, &self.common, own, &self.data, now)?;
-        Ok(Entered { surroundings, credentials, upkeep: Upkeep::Other })
-    }
-
-    /// Joins where the flags say so, or finds the master beside this node; waits for what the cluster agrees on.
-    async fn own_cluster(&self, flags: &JoinFlags, name: &str) -> anyhow::Result<Entered> {
-        let Membership { given, servers, credentials, authority } = self.membership(flags, name).await?;
-        let https = || anyhow::Ok(Arc::new(Https::with_tls(&servers, credentials.client_tls()?)?));
-        // Images have a connection to themselves, so that a large one holds up no Lease.
-        let (api, images) = (https()?, https()?);
-        let client = Client::new(Arc::clone(&api) as _);
-        let info = cluster_info(&self.data, &client).await?;
-        info.check(&self.common)?;
-        let kept = authority.is_none().then(|| Arc::clone(&self.data));
-        let servers = Servers { node: name.to_owned(), given, users: vec![api, Arc::clone(&images)], kept };
-        let surroundings = Surroundings::of(info, client, images, &self.data);
-        Ok(Entered { surroundings, credentials, upkeep: Upkeep::Own { servers, authority } })
-    }
-
-    /// Does what a cluster asks of a node all the time, until the drain.
-    fn keep_up(&self, upkeep: Upkeep, credentials: &Arc<NodeCredentials>, client: &Client, drain: &Drain) {
-        match upkeep {
-            Upkeep::Own { servers, authority } => {
-                servers.follow(client, drain);
-                match authority {
-                    Some(authority) => self.keep(credentials, authority, drain),
-                    None => credentials.keep_by_requests(&self.data, client, &self.clock, drain),
-                }
-            }
-            Upkeep::Other => credentials.keep_serving(&self.data, client, &self.clock, drain),
-        }
-    }
-
-    /// Joins where the flags say so and the node has no certificate that is still good.
-    async fn membership(&self, flags: &JoinFlags, name: &str) -> anyhow::Result<Membership> {
-        let own = Own::new(name, self.address);
-        let present = NodeCredentials::read(own.clone(), &self.data)?;
-        let is_member = present.is_some_and(|present| present.are_valid(self.clock.now()));
-        let has_joined = servers::remembered(&self.data)?.is_some();
-        if let Some(url) = flags.join.as_deref().filter(|_| !is_member || !has_joined) {
-            let token = flags.token.as_ref().context("--join needs --token: what `wherry token create` prints")?;
-            join::join(Invitation { url, token }, &own, &self.common, &self.data, self.clock.as_ref()).await?;
-        }
-        match (servers::remembered(&self.data)?, NodeCredentials::read(own, &self.data)?) {
-            (Some((given, servers)), Some(credentials)) => {
-                Ok(Membership { given, servers, credentials, authority: None })
-            }
-            _ => self.beside_master(name).await,
-        }
-    }
-
-    async fn beside_master(&self, name: &str) -> anyhow::Result<Membership> {
-        // Before there are certificates, which the master makes and this process only adds to.
-        first_master(&self.data).await?;
-        let authority = Arc::new(credentials::authority(&self.data, self.clock.now())?);
-        let servers = Kubeconfig::load(&self.data.join(KUBECONFIG))?.servers;
-        let given = servers.first().cloned().context("DATA/kubeconfig names no server")?;
-        Ok(Membership {
-            given,
-            servers,
-            credentials: self.node_credentials(name, &authority)?,
-            authority: Some(authority),
-        })
-    }
-}
-
-/// Renews a master's certificates, and keeps the kubeconfig in step with them and with the masters.
-async fn keep_master(
-    mut renewal: Renewal,
-    kubeconfig: AdminKubeconfig,
-    mut members: watch::Receiver<Vec<(Member, wherry_store::Role)>>,
-    clock: Arc<dyn Clock>,
-) {
-    members.mark_changed();
-    loop {
-        tokio::select! {
-            now = renewal.due() => {
-                let members = members.borrow().clone();
-                let renewed = kubeconfig.credentials.renew(now).and_then(|()| kubeconfig.write(&members, now));
-                renewal.done(renewed).await;
-            }
-            changed = members.changed() => {
-                if changed.is_err() {
-                    return;
-                }
-                let members = members.borrow_and_update().clone();
-                if let Err(error) = kubeconfig.write(&members, clock.now()) {
-                    tracing::warn!(error = format!("{error:#}"), "the kubeconfig does not name the present masters");
-                }
-            }
-        }
-    }
-}
-
-/// Where the master of a data directory is; waits for one that has never been started.
-async fn first_master(data: &DataDir) -> anyhow::Result<MasterPorts> {
-    let mut backoff = Backoff::new(RETRY.0, RETRY.1);
-    let mut is_told = false;
-    loop {
-        if let Some(ports) = master_ports(data)? {
-            return Ok(ports);
-        }
-        if !std::mem::replace(&mut is_told, true) {
-            eprintln!("waiting for `wherry master` to be started with this --data-dir; or use --join");
-        }
-        tokio::time::sleep(backoff.fail()).await;
-    }
-}
-
-/// What the cluster agrees on: as the master says, or as it said the last time.
-async fn cluster_info(data: &DataDir, client: &Client) -> anyhow::Result<ClusterInfo> {
-    let before = ClusterInfo::remembered(data)?;
-    let mut backoff = Backoff::new(RETRY.0, RETRY.1);
-    loop {
-        let most = if before.is_some() { INFO_MOST } else { Duration::MAX };
-        let read = tokio::time::timeout(most, ClusterInfo::read(client)).await;
-        match (read.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer within {most:?}"))), before) {
-            (Ok(info), _) => {
-                info.remember(data)?;
-                return Ok(info);
-            }
-            (Err(error), Some(before)) => {
-                tracing::warn!(error = format!("{error:#}"), "the node starts with what the master said the last time");
-                return Ok(before);
-            }
-            (Err(error), None) => tracing::warn!(error = format!("{error:#}"), "the node waits for its master"),
-        }
-        tokio::time::sleep(backoff.fail()).await;
-    }
-}
-
-/// Does its work, tells what went wrong in it, and resolves on SIGINT or SIGTERM; or with the reason `why` it cannot go on.
-pub async fn until_stopped(
-    work: impl Future<Output = anyhow::Result<()>>,
-    why: impl Future<Output = anyhow::Error>,
-) -> anyhow::Result<()> {
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let stopped = async {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    };
-    let work = async {
-        if let Err(error) = work.await {
-            eprintln!("error: {error:#}");
-        }
-        std::future::pending::<()>().await;
-    };
-    tokio::select! {
-        () = work => Ok(()),
-        () = stopped => {
-            eprintln!("stopping; the pods come back at the next start");
-            Ok(())
-        }
-        error = why => Err(error),
-    }
-}
-
-/// Waits until a node is ready: the one of that name, or any.
-pub async fn await_node(client: &Client, name: Option<&str>) {
-    let mut backoff = Backoff::new(RETRY.0, RETRY.1);
-    while let Err(error) = node_ready(client, name).await {
-        tracing::debug!(%error, "the masters do not know a node yet");
-        tokio::time::sleep(backoff.fail()).await;
-    }
-}
-
-async fn node_ready(client: &Client, name: Option<&str>) -> anyhow::Result<()> {
-    let fields = name.map(|name| format!("metadata.name={name}")).unwrap_or_default();
-    let mut watch = client.all::<NodeObject>().watch(WatchOptions { fields, ..WatchOptions::default() }).await?;
-    while let Some(event) = watch.next().await {
-        if let Event::Applied(node) = event?
-            && is_ready(&node)
-        {
-            return Ok(());
-        }
-    }
-    anyhow::bail!("the watch of nodes ended")
-}
-
-fn is_ready(node: &NodeObject) -> bool {
-    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
-    conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 /// The address that other machines use: as the flags say, or else that of the default route.
