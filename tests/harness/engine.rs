@@ -8,8 +8,8 @@ use std::process::{Child, Command, Output, Stdio};
 
 use anyhow::{Context, bail};
 
-use crate::cluster::{signal, until};
 use crate::kubectl::Printed;
+use crate::process::{signal, until};
 use crate::skipped::skipped;
 
 /// Limits that any machine allows, whatever Podman's own are.

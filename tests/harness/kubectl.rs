@@ -7,7 +7,8 @@ use std::thread;
 
 use anyhow::Context;
 
-use crate::cluster::{Cluster, until};
+use crate::cluster::Cluster;
+use crate::process::until;
 
 /// kubectl with the kubeconfig of one cluster and a cache of its own.
 pub struct Kubectl<'a> {

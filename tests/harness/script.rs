@@ -5,8 +5,8 @@
 
 use std::path::Path;
 
-use crate::cluster::until;
 use crate::kubectl::Printed;
+use crate::process::until;
 
 /// A command and the parts that its output (stdout and stderr) must have.
 pub type Line = (&'static str, &'static [&'static str]);

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::Instant;
-use wherry_tests::{Beside, Cluster, get, until};
+use wherry_tests::{Cluster, Process, get, until};
 
 use crate::WHERRY;
 use crate::objects::{ingress, web};
@@ -112,7 +112,7 @@ fn master_and_node_are_processes_of_their_own() {
     until("there is talk", || Ok((spoken(&cluster).len() > 20).then_some(()))).unwrap();
     let before = statuses(&cluster);
     drop(first);
-    let second = node(&cluster);
+    let mut second = node(&cluster);
     until("the ingress answers", || Ok((status(&cluster) == 200).then_some(()))).unwrap();
     assert_eq!(statuses(&cluster), before);
     cluster.kill().unwrap();
@@ -126,7 +126,7 @@ fn master_and_node_are_processes_of_their_own() {
     assert_eq!(cluster.terminate().unwrap(), Some(0), "{}", cluster.errors());
 }
 
-fn node(cluster: &Cluster) -> Beside {
+fn node(cluster: &Cluster) -> Process {
     cluster.beside("node", &[]).unwrap()
 }
 
