@@ -5,10 +5,7 @@
 //! modules has it. Needs root and `ip` for the bridge.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
-use std::process::Command;
 use std::sync::Arc;
-use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -16,22 +13,12 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
 use wherry_base::Trigger;
 use wherry_podnet::Config;
-use wherry_tests::{Engine, until};
+use wherry_tests::{Engine, Place, until};
 use wherry_vnet::{Egress, Namespace, Network, NetworkConfig, NoServices, PodIdentity};
 
 use crate::exchange::{BYTES, CHUNK_BYTES, Figures, PORT, ROUND_TRIPS, ask, serve};
 use crate::figures::Row;
 use crate::image;
-
-type Job = Box<dyn FnOnce() + Send>;
-
-/// A thread in a network namespace of its own.
-struct Place {
-    jobs: Sender<Job>,
-    /// Of the thread, by which the namespace is named.
-    thread: i32,
-    netns: OwnedFd,
-}
 
 /// A network that ours is held against.
 struct Peer {
@@ -89,21 +76,21 @@ fn over_a_bridge() -> anyhow::Result<Figures> {
     host.ip("link add name bridge type bridge")?;
     host.ip("link set bridge up")?;
     for (place, link, address) in [(&a, "left", "172.30.0.2/24"), (&b, "right", "172.30.0.3/24")] {
-        host.ip(&format!("link add name {link} type veth peer name eth0 netns {}", place.thread))?;
+        host.ip(&format!("link add name {link} type veth peer name eth0 netns {}", place.path()))?;
         host.ip(&format!("link set {link} master bridge up"))?;
         place.ip(&format!("addr add {address} dev eth0"))?;
         place.ip("link set eth0 up")?;
     }
     let to = SocketAddr::from(([172, 30, 0, 2], PORT));
-    let listener = a.within(move || TcpListener::bind(to))?;
+    let listener = a.within(|| TcpListener::bind(to))?;
     let server = std::thread::spawn(move || -> anyhow::Result<()> { serve(listener.accept()?.0) });
-    let figures = ask(b.within(move || TcpStream::connect(to))?)?;
+    let figures = ask(b.within(|| TcpStream::connect(to))?)?;
     server.join().map_err(|_| anyhow::anyhow!("the server panicked"))??;
     Ok(figures)
 }
 
 async fn over_podnet() -> anyhow::Result<(Figures, Figures)> {
-    let (place, trigger) = (Place::new()?, Trigger::new());
+    let (place, trigger) = (Arc::new(Place::new()?), Trigger::new());
     let config = NetworkConfig {
         pod_cidr: "10.128.0.0/24".parse()?,
         cluster_cidr: "10.128.0.0/10".parse()?,
@@ -117,29 +104,29 @@ async fn over_podnet() -> anyhow::Result<(Figures, Figures)> {
     };
     let (mixed, plain) = (pod("mixed")?, pod("plain")?);
     let config = Config { dns: "10.96.0.10".parse()?, on_close: Box::new(|| {}) };
-    let _net = wherry_podnet::open(place.netns.try_clone()?, &mixed, config, &trigger.drain())?;
-    let figures = (outward(&place, &plain).await?, inward(&place, &mixed, &plain).await?);
+    let _net = wherry_podnet::open(place.handle()?, &mixed, config, &trigger.drain())?;
+    let figures = (outward(Arc::clone(&place), &plain).await?, inward(&place, &mixed, &plain).await?);
     mixed.close();
     ensure!(trigger.stop(Duration::from_secs(5)).await, "the pod's network does not end");
     Ok(figures)
 }
 
 /// The container asks the pod.
-async fn outward(place: &Place, plain: &Arc<Namespace>) -> anyhow::Result<Figures> {
+async fn outward(place: Arc<Place>, plain: &Arc<Namespace>) -> anyhow::Result<Figures> {
     let to = SocketAddr::new(plain.address(), PORT);
     let mut listener = plain.listen(to)?;
-    let client = place.started(move || ask(TcpStream::connect(to)?));
+    let client = tokio::task::spawn_blocking(move || place.within(|| ask(TcpStream::connect(to)?)));
     serve_pod(listener.accept().await.context("no connection")?).await?;
-    tokio::task::spawn_blocking(move || client.recv()).await??
+    client.await?
 }
 
 /// The pod asks the container.
 async fn inward(place: &Place, mixed: &Arc<Namespace>, plain: &Arc<Namespace>) -> anyhow::Result<Figures> {
     let to = SocketAddr::new(mixed.address(), PORT);
-    let listener = place.within(move || TcpListener::bind(to))?;
-    let server = place.started(move || serve(listener.accept()?.0));
+    let listener = place.within(|| TcpListener::bind(to))?;
+    let server = tokio::task::spawn_blocking(move || serve(listener.accept()?.0));
     let figures = ask_from_pod(plain.connect(to).await?).await?;
-    tokio::task::spawn_blocking(move || server.recv()).await???;
+    server.await??;
     Ok(figures)
 }
 
@@ -172,46 +159,4 @@ async fn serve_pod(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> anyhow::R
         left -= length;
     }
     Ok(stream.write_all(&byte).await?)
-}
-
-impl Place {
-    fn new() -> anyhow::Result<Self> {
-        let (jobs, waiting) = channel::<Job>();
-        let (made, is_made) = channel();
-        std::thread::spawn(move || {
-            let _nobody_waits = made.send(own_namespace());
-            waiting.into_iter().for_each(|job| job());
-        });
-        let (thread, netns) = is_made.recv()?.context("no network namespace can be made")?;
-        Ok(Self { jobs, thread, netns })
-    }
-
-    /// Does it there, while the caller goes on.
-    fn started<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> std::sync::mpsc::Receiver<T> {
-        let (sender, done) = channel();
-        let _gone_where_nobody_is = self.jobs.send(Box::new(move || drop(sender.send(job()))));
-        done
-    }
-
-    fn within<T: Send + 'static>(
-        &self,
-        job: impl FnOnce() -> std::io::Result<T> + Send + 'static,
-    ) -> anyhow::Result<T> {
-        Ok(self.started(job).recv()??)
-    }
-
-    fn ip(&self, words: &str) -> anyhow::Result<()> {
-        let words: Vec<String> = words.split(' ').map(str::to_owned).collect();
-        let output = self.within(move || Command::new("ip").args(words).output())?;
-        ensure!(output.status.success(), "ip: {}", String::from_utf8_lossy(&output.stderr));
-        Ok(())
-    }
-}
-
-fn own_namespace() -> anyhow::Result<(i32, OwnedFd)> {
-    use rustix::fs::{Mode, OFlags};
-    // SAFETY: only the network namespace of this thread is made anew, which shares no memory with others by it.
-    unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET) }?;
-    let netns = rustix::fs::open("/proc/thread-self/ns/net", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    Ok((rustix::thread::gettid().as_raw_nonzero().get(), netns))
 }

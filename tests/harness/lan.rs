@@ -2,15 +2,8 @@
 //! switches in another. A cable can be pulled while both ends live, and neither is told: nothing is refused or reset.
 
 use std::net::Ipv4Addr;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::panic::resume_unwind;
-use std::process::Command;
-use std::thread::scope;
 
-use anyhow::{Context, ensure};
-use rustix::fs::{Mode, OFlags};
-use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
-
+use crate::place::Place;
 use crate::skipped::skipped;
 
 /// Switches, each of a network `172.31.NUMBER.0/24`, and a place at all of them: the first address of each.
@@ -23,9 +16,6 @@ pub struct Host {
     place: Place,
     number: u8,
 }
-
-/// A network namespace; it goes with this, and the last process in it.
-struct Place(OwnedFd);
 
 impl Lan {
     /// So many switches; `None` where there can be none, which is said loudly, with why.
@@ -53,7 +43,7 @@ impl Lan {
     /// A machine with a cable to each of these switches, and the address of its number there (2 to 254).
     pub fn host(&self, number: u8, switches: &[u8]) -> anyhow::Result<Host> {
         let place = Place::new()?;
-        let theirs = format!("/proc/{}/fd/{}", std::process::id(), place.0.as_raw_fd());
+        let theirs = place.path();
         for switch in switches {
             let port = port(number, *switch);
             self.place.ip(&format!("link add name {port} type veth peer name eth{switch} netns {theirs}"))?;
@@ -90,37 +80,6 @@ impl Host {
     pub fn within<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         self.place.within(work)
     }
-}
-
-impl Place {
-    fn new() -> anyhow::Result<Self> {
-        let netns = scope(|scope| scope.spawn(own_namespace).join()).unwrap_or_else(|panic| resume_unwind(panic));
-        let place = Self(netns.context("no network namespace can be made")?);
-        place.ip("link set lo up")?;
-        Ok(place)
-    }
-
-    fn within<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        #[expect(clippy::expect_used, reason = "a test fails by panicking")]
-        let entered = || {
-            let kind = Some(LinkNameSpaceType::Network);
-            move_into_link_name_space(self.0.as_fd(), kind).expect("who made a namespace may enter it");
-            work()
-        };
-        scope(|scope| scope.spawn(entered).join()).unwrap_or_else(|panic| resume_unwind(panic))
-    }
-
-    fn ip(&self, words: &str) -> anyhow::Result<()> {
-        let output = self.within(|| Command::new("ip").args(words.split(' ')).output()).context("ip")?;
-        ensure!(output.status.success(), "ip {words}: {}", String::from_utf8_lossy(&output.stderr));
-        Ok(())
-    }
-}
-
-fn own_namespace() -> rustix::io::Result<OwnedFd> {
-    // SAFETY: only the network namespace of this thread is made anew, which shares no memory with others by it.
-    unsafe { unshare_unsafe(UnshareFlags::NEWNET) }?;
-    rustix::fs::open("/proc/thread-self/ns/net", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
 }
 
 /// Where a machine's cable ends at a switch.
