@@ -1,14 +1,17 @@
-//! The transitions behind `step`: one method an event, and `advance` and `wind_down`, which look at the whole pod.
+//! The transitions behind `step`: one method an event, and `advance`, which looks at the whole pod.
+
+mod ending;
+mod telling;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::outline::{ContainerOutline, Outline, RestartPolicy, Role};
 use super::slot::{Ending, Live, Slot, Stage};
-use super::{Effect, Event, Hindrance, Notice, Phase, ProbeKind, State, Timer, Urgency, Why};
+use super::{Effect, Event, Hindrance, Phase, ProbeKind, State, Timer, Urgency, Why};
 
 /// The first and the longest wait of an image that is not to be had.
 const PULL_BACKOFF: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(300));
@@ -162,18 +165,6 @@ impl Machine {
         self.report(Urgency::Now);
     }
 
-    /// In a kubelet's words.
-    fn tell_not_started(&mut self, index: usize, hindrance: &Hindrance) {
-        let Hindrance { reason, message } = hindrance;
-        match *reason {
-            "ErrImagePull" => self.warn(Some(index), "Failed", capitalized(message)),
-            "ErrImageNeverPull" => self.warn(Some(index), "ErrImageNeverPull", message.clone()),
-            reason if is_of_image(reason) => self.warn(Some(index), "InspectFailed", message.clone()),
-            _ => return self.warn(Some(index), "Failed", format!("Error: {message}")),
-        }
-        self.warn(Some(index), "Failed", format!("Error: {reason}"));
-    }
-
     fn ended(&mut self, index: usize, ending: Ending) {
         let ending_pod = self.state.is_ending();
         let restart = self.state.outline.restart;
@@ -312,52 +303,6 @@ impl Machine {
         }
     }
 
-    /// At once: a pod that takes too much of the disk goes on taking it as long as it lives.
-    fn evict(&mut self, message: String) {
-        if self.state.is_ending() {
-            return;
-        }
-        self.state.eviction = Some(message.as_str().into());
-        self.warn(None, "Evicted", message);
-        self.stop(Why::Evicted, Duration::ZERO);
-    }
-
-    fn stop(&mut self, why: Why, grace: Duration) {
-        let until = self.after(grace);
-        match self.state.phase {
-            Phase::Terminated(before) => self.stop_again(before, why),
-            Phase::Terminating { why: before, until: sooner } => {
-                let why = if before.outranks(why) { before } else { why };
-                self.state.phase = Phase::Terminating { why, until: until.min(sooner) };
-                self.wind_down();
-            }
-            Phase::Pending | Phase::Stuck(_) | Phase::Starting | Phase::Running => {
-                self.state.phase = Phase::Terminating { why, until };
-                if why != Why::Gone {
-                    self.report(Urgency::Now);
-                }
-                self.wind_down();
-            }
-        }
-    }
-
-    fn stop_again(&mut self, before: Why, why: Why) {
-        if before.outranks(why) || before == why {
-            return;
-        }
-        self.state.phase = Phase::Terminated(why);
-        match why {
-            Why::Deleted => self.effects.extend([Effect::Report(Urgency::Now), Effect::Delete]),
-            Why::Gone => self.effects.push(Effect::Forget),
-            Why::Finished | Why::Deadline | Why::Evicted | Why::Shutdown => {}
-        }
-    }
-
-    fn finish(&mut self, why: Why) {
-        self.state.phase = Phase::Terminating { why, until: self.after(self.grace()) };
-        self.wind_down();
-    }
-
     /// Starts what is due: the next init container, or all main ones; ends a pod whose main containers have ended.
     fn advance(&mut self) {
         if self.state.phase == Phase::Starting {
@@ -390,74 +335,6 @@ impl Machine {
         let due: Vec<usize> = mains.map(|(index, _)| index).filter(|index| idle(*index)).collect();
         due.into_iter().for_each(|index| self.start(index, false));
     }
-
-    /// Stops what still runs: the main containers, then the sidecars from last to first; then the pod has ended.
-    fn wind_down(&mut self) {
-        let Phase::Terminating { why, until } = self.state.phase else { return };
-        let outline = self.state.outline.clone();
-        let live = |machine: &Self, index: usize| machine.state.slots.get(index).is_some_and(Slot::is_live);
-        let (sidecars, others): (Vec<_>, Vec<_>) =
-            outline.containers.iter().enumerate().partition(|(_, o)| o.role == Role::Sidecar);
-        let others: Vec<_> = others.into_iter().filter(|(index, _)| live(self, *index)).collect();
-        let last = sidecars.into_iter().rfind(|(index, _)| live(self, *index));
-        let due = if others.is_empty() { last.into_iter().collect() } else { others };
-        if due.is_empty() {
-            return self.terminated(why);
-        }
-        for (index, container) in due {
-            self.stop_slot(index, until, format!("Stopping container {}", container.name));
-        }
-    }
-
-    fn stop_slot(&mut self, index: usize, until: Timestamp, why: String) {
-        let grace = Duration::try_from(until.duration_since(self.at)).unwrap_or_default();
-        let Some(live) = self.state.slots.get_mut(index).and_then(Slot::running_mut) else { return };
-        if live.stopping.is_some_and(|stopping| stopping <= until) {
-            return;
-        }
-        let first = live.stopping.replace(until).is_none();
-        self.effects.push(Effect::Stop { index, grace });
-        if first {
-            self.tell(Some(index), "Killing", why);
-        }
-    }
-
-    fn terminated(&mut self, why: Why) {
-        self.state.phase = Phase::Terminated(why);
-        self.effects.push(Effect::Release);
-        match why {
-            Why::Finished | Why::Deadline | Why::Evicted => self.report(Urgency::Now),
-            Why::Deleted => self.effects.extend([Effect::Report(Urgency::Now), Effect::Delete]),
-            Why::Gone => self.effects.push(Effect::Forget),
-            Why::Shutdown => {}
-        }
-    }
-
-    fn grace(&self) -> Duration {
-        Duration::from_secs(self.state.outline.grace_seconds.into())
-    }
-
-    fn after(&self, grace: Duration) -> Timestamp {
-        let grace = SignedDuration::try_from(grace).unwrap_or(SignedDuration::MAX);
-        self.at.checked_add(grace).unwrap_or(Timestamp::MAX)
-    }
-
-    /// Asks for a status, once a step and as soon as any part of the step wants it.
-    fn report(&mut self, urgency: Urgency) {
-        match self.effects.iter_mut().find(|effect| matches!(effect, Effect::Report(_))) {
-            Some(Effect::Report(Urgency::Now)) => {}
-            Some(effect) => *effect = Effect::Report(urgency),
-            None => self.effects.push(Effect::Report(urgency)),
-        }
-    }
-
-    fn tell(&mut self, index: Option<usize>, reason: &'static str, message: String) {
-        self.effects.push(Effect::Emit(Notice { warning: false, reason, message, index }));
-    }
-
-    fn warn(&mut self, index: Option<usize>, reason: &'static str, message: String) {
-        self.effects.push(Effect::Emit(Notice { warning: true, reason, message, index }));
-    }
 }
 
 fn slot_of(state: &mut State, index: usize) -> Option<(&ContainerOutline, &mut Slot)> {
@@ -466,34 +343,4 @@ fn slot_of(state: &mut State, index: usize) -> Option<(&ContainerOutline, &mut S
 
 fn is_of_image(reason: &str) -> bool {
     matches!(reason, "ErrImagePull" | "ImagePullBackOff" | "ErrImageNeverPull" | "InvalidImageName" | "ErrImageInspect")
-}
-
-fn capitalized(sentence: &str) -> String {
-    let mut sentence = sentence.to_owned();
-    sentence.get_mut(..1).into_iter().for_each(str::make_ascii_uppercase);
-    sentence
-}
-
-impl ProbeKind {
-    /// As messages have it.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Startup => "Startup",
-            Self::Liveness => "Liveness",
-            Self::Readiness => "Readiness",
-        }
-    }
-}
-
-impl Why {
-    /// Whether this reason stays when `other` comes later: the object's end is final, a node's end the least.
-    fn outranks(self, other: Self) -> bool {
-        let rank = |why| match why {
-            Self::Shutdown => 0,
-            Self::Finished | Self::Deadline | Self::Evicted => 1,
-            Self::Deleted => 2,
-            Self::Gone => 3,
-        };
-        rank(self) > rank(other)
-    }
 }
