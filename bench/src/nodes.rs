@@ -16,7 +16,7 @@ use anyhow::Context;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
-use wherry_agent::{Agent, AgentConfig, PODS_MAX_DEFAULT, Runtimes};
+use wherry_agent::{Agent, AgentConfig, ImageGc, PODS_MAX_DEFAULT, Runtimes};
 use wherry_api::kinds::{Node, Pod};
 use wherry_base::{Drain, SystemClock, Trigger};
 use wherry_client::{Client, DeleteOptions, Informer, Kubeconfig, ListOptions, Projection};
@@ -145,6 +145,7 @@ async fn start(name: &str, client: Client, data: &Path, drain: Drain) -> anyhow:
         pods_max: PODS_MAX_DEFAULT,
         taints: Vec::new(),
         labels: [(wherry_agent::runtime_label("fake"), "true".to_owned())].into(),
+        image_gc: ImageGc::default(),
         confinement_lacking: Vec::new(),
     };
     let registered = wherry_agent::register(&client, &config, None).await?;

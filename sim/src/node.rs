@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use wherry_agent::{Agent, AgentConfig, Runtimes, register};
+use wherry_agent::{Agent, AgentConfig, ImageGc, Runtimes, register};
 use wherry_apiserver::{Identity, RegistryConfig};
 use wherry_base::{Drain, Trigger};
 use wherry_client::Client;
@@ -52,6 +52,7 @@ async fn run(parts: Parts, drain: Drain) {
         pods_max: PODS_MAX,
         labels: [].into(),
         taints: Vec::new(),
+        image_gc: ImageGc::default(),
         confinement_lacking: vec![],
     };
     let network = loop {

@@ -7,6 +7,7 @@ use wherry_tests::{Cluster, Engine, Line, Printed, script, until};
 use crate::WHERRY;
 
 mod alike;
+mod collected;
 mod inside;
 mod kills;
 mod names;

@@ -2,6 +2,7 @@
 
 mod check;
 mod failure;
+mod images;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -16,6 +17,7 @@ use wherry_docker::EngineChoice;
 use wherry_pki::JoinToken;
 
 pub use failure::FailureFlags;
+pub use images::ImageFlags;
 
 /// Runs pods of WASI modules with the semantics, and the API, of Kubernetes.
 #[derive(Debug, Parser)]
@@ -133,6 +135,9 @@ pub struct NodeFlags {
     /// The container engine that runs Linux images: auto (DOCKER_HOST, or where Docker and Podman usually listen), off, or its socket
     #[arg(long, env = "WHERRY_DOCKER", value_name = "auto|off|SOCKET", default_value = "auto")]
     pub docker: EngineChoice,
+    /// When images go that nobody uses.
+    #[command(flatten)]
+    pub images: ImageFlags,
     /// Further labels of the node
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
     pub labels: Vec<(String, String)>,

@@ -150,6 +150,7 @@ impl Node {
             pods_max: PODS_MAX_DEFAULT,
             labels: flags.labels().into_iter().chain(runtimes::labels()).collect(),
             taints,
+            image_gc: flags.images.gc(),
             confinement_lacking: confinement_lacking(args.isolation),
         };
         let range = pod_range(data, &client, &config, pod_cidr).await?;

@@ -10,7 +10,7 @@ use wherry_agent::Runtimes;
 use wherry_base::{Clock, Drain};
 use wherry_docker::{DockerConfig, DockerRuntime, EngineChoice, Resolver};
 use wherry_image::LinuxSource;
-use wherry_runtime::Runtime;
+use wherry_runtime::{ImageStore, Runtime};
 use wherry_sandbox::{Grouping, RuntimeConfig, SandboxRuntime, Sandboxes};
 use wherry_wasm::{Images, WasmConfig, WasmRuntime};
 
@@ -51,7 +51,7 @@ pub struct Modules<'a> {
 
 impl Modules<'_> {
     /// The runtimes that pods may ask for, that of Linux images among them where there is one.
-    pub fn runtimes(&self, docker: Option<Arc<dyn Runtime>>) -> anyhow::Result<Runtimes> {
+    pub fn runtimes(&self, docker: Option<Arc<DockerRuntime>>) -> anyhow::Result<Runtimes> {
         let [usual, isolated] = MODULES;
         let usual: Arc<dyn Runtime> = match self.isolation {
             Isolation::Namespace => self.sandboxed(usual, Grouping::Namespace)?,
@@ -66,7 +66,11 @@ impl Modules<'_> {
             }
         };
         let isolated = self.sandboxed(isolated, Grouping::Pod)?;
-        Ok(Runtimes::new(std::iter::once(usual).chain(docker).collect(), vec![isolated]))
+        let modules: Arc<dyn ImageStore> = Arc::clone(self.images) as _;
+        let linux = docker.clone().map(|docker| docker as Arc<dyn ImageStore>);
+        let docker = docker.map(|docker| docker as Arc<dyn Runtime>);
+        let runtimes = Runtimes::new(std::iter::once(usual).chain(docker).collect(), vec![isolated]);
+        Ok(runtimes.with_stores(std::iter::once(modules).chain(linux).collect()))
     }
 
     /// Code of those that share a process yields by itself.
@@ -97,7 +101,7 @@ pub struct Linux<'a> {
 
 impl Linux<'_> {
     /// The runtime, unless it is switched off; what an earlier process of the node has left there is known then.
-    pub async fn runtime(self, drain: &Drain) -> anyhow::Result<Option<Arc<dyn Runtime>>> {
+    pub async fn runtime(self, drain: &Drain) -> anyhow::Result<Option<Arc<DockerRuntime>>> {
         if self.flags.docker == EngineChoice::Off {
             return Ok(None);
         }

@@ -23,6 +23,7 @@ use wherry_vnet::Network;
 use crate::config::AgentConfig;
 use crate::context::{Context, Parts};
 use crate::fence::{self, Hold};
+use crate::images;
 use crate::lease::Terms;
 use crate::logs::Logs;
 use crate::node;
@@ -197,6 +198,7 @@ impl Context {
         if first {
             self.remove_orphans();
             storage::spawn(self.clone());
+            images::spawn(self.clone());
         }
         Ok(list.metadata.resource_version.unwrap_or_default())
     }

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use k8s_openapi::api::core::v1::Taint;
 
+use crate::images::ImageGc;
+
 /// How many pods a node takes where nothing else is said: wasm pods are small.
 pub const PODS_MAX_DEFAULT: u32 = 16_000;
 
@@ -26,6 +28,8 @@ pub struct AgentConfig {
     pub labels: BTreeMap<String, String>,
     /// The taints that the Node is created with; they are the cluster's from then on.
     pub taints: Vec<Taint>,
+    /// When images go that nobody uses.
+    pub image_gc: ImageGc,
     /// What keeps guests in sandboxes and this machine lacks, a sentence each: the Node's condition `SandboxConfinement`.
     pub confinement_lacking: Vec<String>,
 }

@@ -15,6 +15,7 @@ use crate::config::AgentConfig;
 use crate::downward::Machine;
 use crate::events::Recorder;
 use crate::fence::Fence;
+use crate::images::Images;
 use crate::lease::Terms;
 use crate::logs::Logs;
 use crate::pod::State;
@@ -39,6 +40,7 @@ pub struct Context {
     /// Held while a pod's files are brought up to date: one pod at a time.
     pub refreshing: tokio::sync::Mutex<()>,
     pub storage: Storage,
+    pub images: Images,
     /// What the cluster went by when an earlier process of the node heard of it.
     pub terms: Terms,
     pub fence: Fence,
@@ -85,6 +87,7 @@ impl Context {
             references,
             refreshing: tokio::sync::Mutex::default(),
             storage: Storage::default(),
+            images: Images::default(),
             fence: Fence::new(terms.lease),
             terms,
             machine,

@@ -75,6 +75,21 @@ impl Recorder {
             field_path: field,
             resource_version: None,
         };
+        self.record(about, warning, reason, message);
+    }
+
+    /// Warns of the node itself. Its uid is its name, as a kubelet has it.
+    pub fn node(&self, name: &str, reason: &'static str, message: String) {
+        let about = ObjectReference {
+            kind: Some("Node".into()),
+            name: Some(name.to_owned()),
+            uid: Some(name.to_owned()),
+            ..ObjectReference::default()
+        };
+        self.record(about, true, reason, message);
+    }
+
+    fn record(&self, about: ObjectReference, warning: bool, reason: &'static str, message: String) {
         let record = Record { about, warning, reason, message, at: self.clock.now() };
         if self.queue.try_send(record).is_err() {
             tracing::debug!(reason, "too many events: one is dropped");
@@ -89,7 +104,7 @@ impl Writer {
         if let Some((name, count)) = self.seen.get_mut(&key) {
             *count += 1;
             let patch = json!({ "count": *count, "lastTimestamp": Time(record.at) });
-            let events = self.client.namespaced::<Event>(record.about.namespace.as_deref().unwrap_or_default());
+            let events = self.client.namespaced::<Event>(namespace_of(&record.about));
             if events.merge(name, &patch).await.is_ok() {
                 return;
             }
@@ -116,7 +131,7 @@ impl Writer {
         self.last_nanos = record.at.as_nanosecond().max(self.last_nanos + 1);
         let meta = ObjectMeta {
             name: Some(format!("{subject}.{:016x}", self.last_nanos)),
-            namespace: record.about.namespace.clone(),
+            namespace: Some(namespace_of(&record.about).to_owned()),
             ..ObjectMeta::default()
         };
         Event {
@@ -134,4 +149,9 @@ impl Writer {
             ..Event::default()
         }
     }
+}
+
+/// Where events of an object are: those of what has no namespace are in the usual one.
+fn namespace_of(about: &ObjectReference) -> &str {
+    about.namespace.as_deref().unwrap_or("default")
 }

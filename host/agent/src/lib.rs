@@ -10,6 +10,7 @@ mod downward;
 mod env;
 mod events;
 mod fence;
+mod images;
 mod lease;
 pub mod logs;
 mod node;
@@ -32,5 +33,6 @@ mod worker;
 
 pub use agent::{Agent, AgentHandle, SHUTDOWN_GRACE_MAX};
 pub use config::{AgentConfig, PODS_MAX_DEFAULT};
+pub use images::ImageGc;
 pub use node::{VERSION, register, runtime_label};
 pub use runtimes::Runtimes;

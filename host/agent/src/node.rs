@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::{
-    DaemonEndpoint, NodeAddress, NodeDaemonEndpoints, NodeSpec, NodeStatus, NodeSystemInfo,
+    ContainerImage, DaemonEndpoint, NodeAddress, NodeDaemonEndpoints, NodeSpec, NodeStatus, NodeSystemInfo,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde_json::json;
@@ -73,12 +73,13 @@ pub fn spawn(context: Arc<Context>) {
     drain.vital().spawn(async move {
         let mut backoff = Backoff::new(RETRY.0, RETRY.1);
         let mut pressure = context.storage.pressure();
+        let mut images = context.images.told();
         let mut runtimes: Vec<_> = context.runtimes.follow().into_iter().map(|(_, now)| now).collect();
         loop {
             match context.announce(&known).await {
                 Ok(()) => {
                     backoff.reset();
-                    context.until_news(&mut pressure, &mut runtimes).await;
+                    context.until_news(&mut pressure, &mut images, &mut runtimes).await;
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the node could not be registered; trying again");
@@ -152,7 +153,12 @@ impl Context {
     }
 
     /// Resolves when the cluster is to be told of the node again.
-    async fn until_news(&self, pressure: &mut watch::Receiver<bool>, runtimes: &mut [watch::Receiver<Availability>]) {
+    async fn until_news(
+        &self,
+        pressure: &mut watch::Receiver<bool>,
+        images: &mut watch::Receiver<Vec<ContainerImage>>,
+        runtimes: &mut [watch::Receiver<Availability>],
+    ) {
         let doubted = async {
             let mut rest = Backoff::new(DOUBTS.0, DOUBTS.1);
             loop {
@@ -165,6 +171,7 @@ impl Context {
         tokio::select! {
             () = tokio::time::sleep(HEARTBEAT_PERIOD) => {}
             _ = pressure.changed() => {}
+            _ = images.changed() => {}
             () = one_changed(runtimes) => {}
             () = self.fence.regained.notified() => {}
             () = doubted => {}
@@ -239,6 +246,7 @@ impl Context {
                 kubelet_endpoint: Some(DaemonEndpoint { port: i32::from(self.config.kubelet_port) }),
             }),
             node_info: Some(self.system_info()),
+            images: Some(self.images.told().borrow().clone()),
             ..NodeStatus::default()
         }
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 use wherry_api::image_name;
 use wherry_api::kinds::Pod;
-use wherry_runtime::{Availability, Image, ImageError, ImageRequest, PullPolicy, Runtime, Survivor};
+use wherry_runtime::{Availability, Image, ImageError, ImageRequest, ImageStore, PullPolicy, Runtime, Survivor};
 
 /// How many images are remembered with the runtime that takes them.
 const REMEMBERED_MAX: usize = 4096;
@@ -15,6 +15,7 @@ const REMEMBERED_MAX: usize = 4096;
 pub struct Runtimes {
     all: Vec<Arc<dyn Runtime>>,
     usual: usize,
+    stores: Vec<Arc<dyn ImageStore>>,
     /// Which runtime took an image the last time.
     taken: Mutex<HashMap<String, &'static str>>,
 }
@@ -23,7 +24,18 @@ impl Runtimes {
     /// Pods that name no class have their images offered to the `usual` ones in turn; the `others` are for pods that name them.
     pub fn new(usual: Vec<Arc<dyn Runtime>>, others: Vec<Arc<dyn Runtime>>) -> Self {
         let count = usual.len();
-        Self { all: usual.into_iter().chain(others).collect(), usual: count, taken: Mutex::default() }
+        let all = usual.into_iter().chain(others).collect();
+        Self { all, usual: count, stores: Vec::new(), taken: Mutex::default() }
+    }
+
+    /// The same, whose images are in these stores.
+    pub fn with_stores(self, stores: Vec<Arc<dyn ImageStore>>) -> Self {
+        Self { stores, ..self }
+    }
+
+    /// Where images are.
+    pub fn stores(&self) -> &[Arc<dyn ImageStore>] {
+        &self.stores
     }
 
     /// Those that may run a pod's containers, by its `runtimeClassName`; the error is a sentence for its status.

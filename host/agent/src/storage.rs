@@ -20,7 +20,8 @@ use crate::context::Context;
 use crate::pod::Event;
 use crate::volumes::{self, used_bytes};
 use crate::worker::Worker;
-use cadence::{Cadence, Disk, GLANCE, INTERVAL};
+pub use cadence::Disk;
+use cadence::{Cadence, GLANCE, INTERVAL};
 use pressure::Pressure;
 
 /// To evict a pod that takes less than this does not help a full disk.

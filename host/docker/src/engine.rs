@@ -92,6 +92,8 @@ pub struct Connected {
     pub socket: PathBuf,
     /// Whose it is.
     pub kind: EngineKind,
+    /// Where its images are, as far as it says.
+    pub root: Option<PathBuf>,
 }
 
 /// Whose engine it is: they differ in what they make of the same words.
@@ -138,7 +140,9 @@ impl Engine {
         let component = version.components.iter().flatten().next().map(|component| component.name.clone());
         let name = component.unwrap_or_else(|| "Engine".to_owned());
         let kind = if name.starts_with("Podman") { EngineKind::Podman } else { EngineKind::Docker };
-        let connected = Connected { api, socket, kind };
+        // What it says beside that is of no matter, and may be in a form that is not known here.
+        let root = within(ASK_MAX, api.info()).await.ok().and_then(|info| info.docker_root_dir).map(PathBuf::from);
+        let connected = Connected { api, socket, kind, root };
         self.hold(Some(connected.clone()));
         Ok((connected, format!("{name} {}", version.version.unwrap_or_default())))
     }

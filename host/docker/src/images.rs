@@ -10,6 +10,7 @@ use crate::engine::{ASK_MAX, Connected, EngineError, next_step, within};
 use crate::inner::Inner;
 use crate::load::load;
 use crate::progress::Progress;
+use crate::stored;
 
 /// What engines say of a manifest that is of no Linux image.
 const OF_NO_LINUX_IMAGE: [&str; 3] = ["application/vnd.wasm", "unsupported media type", "mediaType in manifest"];
@@ -26,10 +27,14 @@ impl Inner {
             (None, PullPolicy::Never) => Err(ImageError::NeverPull(name.to_owned())),
             (known, PullPolicy::Always | PullPolicy::IfNotPresent) => {
                 (wanted.tell)(Fetch::Begun);
+                let before = stored::names(&engine).await;
                 self.fetch(&engine, &reference, known, wanted).await?;
                 let fetched = find(&engine, &reference).await.map_err(|error| unusable(name, &error))?;
                 let lost = || ImageError::Pull(format!("{name}: the engine has lost it again"));
                 let fetched = fetched.ok_or_else(lost)?;
+                if let (Ok(before), Some(digest)) = (&before, &fetched.id) {
+                    self.pulled.note(digest, stored::real(fetched.repo_tags.as_deref().unwrap_or_default()), before);
+                }
                 let size_bytes = fetched.size.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or_default();
                 (wanted.tell)(Fetch::Done { size_bytes });
                 checked(name, fetched)

@@ -18,11 +18,15 @@ use crate::container::DockerContainer;
 use crate::create::Resolver;
 use crate::engine::{ASK_MAX, Engine, EngineChoice, EngineError, within};
 use crate::labels::{OWNER, Owner};
+use crate::pulled::Pulled;
 use crate::sandbox::Pods;
 use crate::survivors::Left;
 
 /// How much of a container's id its name has.
 const NAME_ID_CHARS: usize = 12;
+
+/// Below the node's data directory: which of the engine's images the node has brought there.
+const PULLED: &str = "node/pulled-images.json";
 
 /// How an answer reads that Podman gives of a container in between, and how long that may take to be over.
 const IN_BETWEEN: &str = "unknown variant `stopped`";
@@ -53,6 +57,7 @@ pub struct Inner {
     pub owner: Owner,
     pub pods_directory: PathBuf,
     pub images: Option<Arc<dyn LinuxSource>>,
+    pub pulled: Pulled,
     pub resolver: Resolver,
     pub clock: Arc<dyn Clock>,
     pub threads: Handle,
@@ -72,6 +77,7 @@ impl Inner {
             owner,
             pods_directory: config.pods_directory,
             images: config.images,
+            pulled: Pulled::open(config.data_dir.join(PULLED)),
             resolver: config.resolver,
             clock: config.clock,
             threads: config.threads,

@@ -17,9 +17,11 @@ mod logs;
 mod names;
 mod pause;
 mod progress;
+mod pulled;
 mod raw;
 mod runtime;
 mod sandbox;
+mod stored;
 mod survivors;
 mod usage;
 

@@ -43,6 +43,10 @@ impl DockerRuntime {
         Arc::new(Self(inner))
     }
 
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.0
+    }
+
     async fn try_start(&self, mut spec: ContainerSpec) -> Result<Arc<DockerContainer>, StartError> {
         let inner = &self.0;
         let engine = inner.engine.get().map_err(|error| failed(&error))?;

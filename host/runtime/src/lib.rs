@@ -13,6 +13,7 @@ mod lines;
 mod logs;
 mod mounts;
 mod security;
+mod store;
 mod survivor;
 
 pub use availability::Availability;
@@ -25,6 +26,7 @@ pub use lines::LogLines;
 pub use logs::{LOG_FILE_BYTES_MAX, LOG_FILES_MAX, LogSink, StdStream};
 pub use mounts::{Staged, stage};
 pub use security::Security;
+pub use store::{ImageStore, StoreError, StoredImage};
 pub use survivor::{Adoption, Survivor};
 pub use wherry_api::Login;
 

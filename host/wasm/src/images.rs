@@ -1,8 +1,10 @@
 //! Modules of this node: fetched once, kept by digest, compiled once with epochs and once without where that is asked for.
 //!
-//! `DATA/modules/HEX.wasm` are modules, `DATA/compiled/HEX.cwasm` (`HEX-free.cwasm` without epochs) their code. The directory is
-//! the node's alone, and compiled code is signed with the node's key (`DATA/key`), together with its form and its engine's
+//! `DATA/modules/HEX.wasm` are modules, `DATA/compiled/HEX.cwasm` (`HEX-free.cwasm` without epochs) their code, and `DATA/names`
+//! what names stand for. The directory is the node's alone, and compiled code is signed with the node's key (`DATA/key`), together with its form and its engine's
 //! settings: what does not match is compiled again. Nothing here reads a module or loads its code.
+
+mod stored;
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -127,8 +129,11 @@ impl Images {
         if let Some(digest) = names.get(name) {
             return Some(digest.clone());
         }
-        let digest =
-            fs::read_to_string(self.name_file(name)).ok().filter(|digest| self.module_file(digest).exists())?;
+        let kept = fs::read_to_string(self.name_file(name)).ok()?;
+        let digest = named(&kept).0.to_owned();
+        if !self.module_file(&digest).exists() {
+            return None;
+        }
         if names.len() < NAMES_MAX {
             names.insert(name.to_owned(), digest.clone());
         }
@@ -136,7 +141,7 @@ impl Images {
     }
 
     fn remember(&self, name: &str, digest: &str) {
-        if let Err(error) = write(&self.name_file(name), digest.as_bytes()) {
+        if let Err(error) = write(&self.name_file(name), format!("{digest} {name}").as_bytes()) {
             tracing::warn!(%name, %error, "an image's digest could not be kept; it is asked for again next time");
         }
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
@@ -208,6 +213,11 @@ impl Images {
     fn name_file(&self, name: &str) -> PathBuf {
         self.directory.join("names").join(hex(&digest_of(name.as_bytes())))
     }
+}
+
+/// The digest that a file of `names` has, and the name, which earlier releases did not write.
+fn named(kept: &str) -> (&str, Option<&str>) {
+    kept.split_once(' ').map_or((kept, None), |(digest, name)| (digest, Some(name)))
 }
 
 fn pull_error(name: &str, error: &FetchError) -> ImageError {

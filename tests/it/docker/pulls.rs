@@ -8,7 +8,7 @@ use super::*;
 use crate::pulls::{PULLED_ALREADY, filled};
 
 /// A registry that the engine reaches, with images of the engine under names of its own.
-fn registry(engine: &Engine, asks: Asks, images: &[(&str, &str)]) -> Registry {
+pub(super) fn registry(engine: &Engine, asks: Asks, images: &[(&str, &str)]) -> Registry {
     let registry = Registry::start(asks).unwrap();
     registry.reach(engine).unwrap();
     let config = tempfile::tempdir().unwrap();
@@ -71,15 +71,17 @@ fn a_registry_may_ask_for_a_plain_login() {
 }
 
 /// An image whose content cannot be made smaller.
-fn large(engine: &Engine, name: &str) {
+pub(super) fn large(engine: &Engine, name: &str) {
     let directory = tempfile::tempdir().unwrap();
     let (random, archive) = (directory.path().join("large"), directory.path().join("large.tar"));
     let mut bytes = vec![0; 16 << 20];
     std::io::Read::read_exact(&mut fs::File::open("/dev/urandom").unwrap(), &mut bytes).unwrap();
     fs::write(&random, bytes).unwrap();
-    fs::copy("/bin/busybox", directory.path().join("echo")).unwrap();
+    for program in ["echo", "sleep"] {
+        fs::copy("/bin/busybox", directory.path().join(program)).unwrap();
+    }
     let mut pack = std::process::Command::new("tar");
-    pack.arg("-cf").arg(&archive).arg("-C").arg(directory.path()).args(["large", "echo"]);
+    pack.arg("-cf").arg(&archive).arg("-C").arg(directory.path()).args(["large", "echo", "sleep"]);
     assert!(pack.status().unwrap().success());
     engine.docker(&["import", "--change", "ENV PATH=/", &archive.display().to_string(), name]).unwrap();
 }

@@ -40,6 +40,14 @@ pub enum FlagError {
         "--name {0:?} is no name of a machine: lower case letters, digits, \"-\" and \".\" between them, up to {NAME_BYTES_MAX}"
     )]
     Name(String),
+    /// Images would go and come.
+    #[error("--image-gc-low-threshold {low} is not below --image-gc-high-threshold {high}")]
+    Thresholds {
+        /// Down to how full.
+        low: u8,
+        /// From how full on.
+        high: u8,
+    },
 }
 
 impl UpArgs {
@@ -84,7 +92,9 @@ impl ClusterFlags {
 
 impl NodeFlags {
     fn check(&self) -> Result<(), FlagError> {
-        check_name(&self.name)
+        check_name(&self.name)?;
+        let (low, high) = (self.images.image_gc_low_threshold, self.images.image_gc_high_threshold);
+        if low < high { Ok(()) } else { Err(FlagError::Thresholds { low, high }) }
     }
 }
 

@@ -19,9 +19,11 @@ const FREE_BYTES: u64 = 1 << 30;
 
 /// What a file system says of itself.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Disk {
-    free_bytes: u64,
-    all_bytes: u64,
+pub struct Disk {
+    /// What may still be written.
+    pub free_bytes: u64,
+    /// Its size.
+    pub all_bytes: u64,
 }
 
 /// The last measurement.
@@ -35,7 +37,7 @@ pub(super) struct Cadence {
 
 impl Disk {
     /// Of the file system that holds `path`. One that does not say is taken for one with room.
-    pub(super) fn of(path: &Path) -> Self {
+    pub fn of(path: &Path) -> Self {
         let Ok(facts) = rustix::fs::statvfs(path) else { return Self { free_bytes: u64::MAX, all_bytes: u64::MAX } };
         Self { free_bytes: facts.f_bavail * facts.f_frsize, all_bytes: facts.f_blocks * facts.f_frsize }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Container as ContainerFields;
+use tokio::time::Instant;
 use wherry_api::kinds::Pod;
 use wherry_api::{Login, References};
 use wherry_runtime::{Fetch, Image, ImageRequest, PullPolicy, Runtime};
@@ -55,6 +56,7 @@ impl Worker {
         let ready = self.context.runtimes.prepare(pod, &wanted).await;
         let (runtime, image) =
             ready.map_err(|error| Hindrance { reason: error.reason(), message: error.to_string() })?;
+        self.context.images.used(&image.digest, Instant::now());
         let fetching = fetching.into_inner().unwrap_or_else(PoisonError::into_inner);
         emit("Pulled", fetching.outcome(reference, clock.now()));
         Ok((Arc::clone(runtime), image))

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use serde_json::{Value, json};
-use wherry_agent::{Agent, AgentConfig, AgentHandle, Runtimes};
+use wherry_agent::{Agent, AgentConfig, AgentHandle, ImageGc, Runtimes};
 use wherry_api::Kind;
 use wherry_api::kinds::{Event as PodEvent, Pod};
 use wherry_apiserver::{Identity, Registry, RegistryConfig};
@@ -88,6 +88,7 @@ impl World {
             labels: [("zone", "a"), ("wherry.dev/runtime.fake", "true")]
                 .map(|(k, v)| (k.to_owned(), v.to_owned()))
                 .into(),
+            image_gc: ImageGc::default(),
             confinement_lacking: vec![],
         };
         if !is_cut {
