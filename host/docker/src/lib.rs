@@ -4,10 +4,13 @@
 //! output and processes. Knows no Kubernetes objects; the pod network is `wherry-podnet`'s, which bridges it into the sandbox.
 //! The engine is not trusted to answer: every call has a limit of time. What containers print is bounded.
 
+mod begin;
 mod container;
 mod create;
 mod engine;
 mod exec;
+#[cfg(test)]
+mod fake;
 mod follow;
 mod images;
 mod inner;

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bollard::models::ContainerInspectResponse;
-use bollard::query_parameters::StartContainerOptions;
 use tokio::sync::{oneshot, watch};
 use wherry_base::Drain;
 use wherry_runtime::{
@@ -17,7 +16,7 @@ use wherry_runtime::{
 use crate::NAME;
 use crate::container::DockerContainer;
 use crate::create as wanted;
-use crate::engine::{CHANGE_MAX, EngineError, within};
+use crate::engine::{EngineError, within};
 use crate::follow;
 use crate::inner::{DockerConfig, Inner, container_name};
 use crate::logs;
@@ -49,8 +48,8 @@ impl DockerRuntime {
 
     async fn try_start(&self, mut spec: ContainerSpec) -> Result<Arc<DockerContainer>, StartError> {
         let inner = &self.0;
-        let engine = inner.engine.get().map_err(|error| failed(&error))?;
-        let sandbox = inner.sandbox(&spec).await.map_err(|error| failed(&error))?;
+        let engine = inner.engine.get().map_err(|error| failed("ContainerCreating", &error))?;
+        let sandbox = inner.sandbox(&spec).await.map_err(|error| failed("ContainerCreating", &error))?;
         if spec.security.is_never_root && spec.security.user.is_none_or(|user| user == 0) {
             self.refuse_root(&spec).await?;
         }
@@ -63,12 +62,8 @@ impl DockerRuntime {
         let name = container_name(&spec.pod, &spec.name, &spec.id);
         // From here on it is known; where the start fails it is dropped, and so removed.
         let container = DockerContainer::new(inner, &spec.pod, name.clone(), Arc::clone(&spec.logs), spec.tty);
-        let started = async {
-            create(&engine.api, &name, body).await?;
-            within(CHANGE_MAX, engine.api.start_container(&name, None::<StartContainerOptions>)).await?;
-            inner.inspect(&name).await
-        };
-        let found = started.await.map_err(|error| failed(&error))?;
+        create(&engine.api, &name, body).await.map_err(|error| failed("CreateContainerError", &error))?;
+        let found = inner.begin(&name).await.map_err(|error| failed("RunContainerError", &error))?;
         self.began(&container, &found);
         Ok(container)
     }
@@ -87,7 +82,11 @@ impl DockerRuntime {
     async fn refuse_root(&self, spec: &ContainerSpec) -> Result<(), StartError> {
         let user = match spec.security.user {
             Some(_) => String::new(),
-            None => self.0.user_of(&spec.image.digest).await.map_err(|error| failed(&error))?,
+            None => self
+                .0
+                .user_of(&spec.image.digest)
+                .await
+                .map_err(|error| failed("CreateContainerConfigError", &error))?,
         };
         let name = user.split(':').next().unwrap_or_default();
         if !ROOT.contains(&name) {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bollard::models::{ContainerCreateBody, ContainerInspectResponse};
-use bollard::query_parameters::{CreateContainerOptions, CreateImageOptions, StartContainerOptions};
+use bollard::query_parameters::{CreateContainerOptions, CreateImageOptions};
 use bollard::{Docker, body_full};
 use futures::TryStreamExt;
 use wherry_base::Backoff;
@@ -122,8 +122,7 @@ impl Inner {
             }
             created => created?,
         }
-        within(CHANGE_MAX, engine.api.start_container(name, None::<StartContainerOptions>)).await?;
-        let found = self.inspect(name).await?;
+        let found = self.begin(name).await?;
         pid_of(&found).ok_or_else(|| EngineError::Refused("the pod's sandbox has ended at once".to_owned()))
     }
 
@@ -242,11 +241,11 @@ pub fn pid_of(found: &ContainerInspectResponse) -> Option<i32> {
     state.pid.and_then(|pid| i32::try_from(pid).ok()).filter(|pid| *pid > 0)
 }
 
-/// A `StartError` of what the engine, or the pod's network there, refused.
-pub fn failed(error: &EngineError) -> StartError {
+/// A `StartError` of what the engine, or the pod's network there, did not do; the `reason` is for what it refuses.
+pub fn failed(reason: &'static str, error: &EngineError) -> StartError {
     let reason = match error {
         EngineError::Absent(_) | EngineError::Silent(_) | EngineError::NotRoot => "ContainerCreating",
-        EngineError::NotFound(_) | EngineError::Refused(_) | EngineError::Stalled(_) => "RunContainerError",
+        EngineError::NotFound(_) | EngineError::Refused(_) | EngineError::Stalled(_) => reason,
     };
     StartError { reason, message: error.to_string() }
 }

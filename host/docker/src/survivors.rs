@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bollard::models::{ContainerInspectResponse, ContainerSummary};
+use bollard::models::{ContainerInspectResponse, ContainerState, ContainerSummary};
 use jiff::Timestamp;
 use wherry_runtime::{Adoption, Container, PodRef, Survivor};
 
@@ -98,9 +98,8 @@ impl Left {
             return;
         };
         let state = found.state.clone().unwrap_or_default();
-        let started: Option<Timestamp> = state.started_at.as_ref().and_then(|at| at.parse().ok());
         // One that was made and not started, or whose start was cut off, is none.
-        let Some(since) = started.filter(|at| at.as_second() > 0) else { return };
+        let Some(since) = since(&state) else { return };
         let Member { id, name: container, run, reference, digest } = *member;
         let survivor = Survivor {
             id: id.clone(),
@@ -120,6 +119,12 @@ impl Left {
         let stop_signal = config.and_then(|config| config.stop_signal.clone());
         self.containers.insert(id, LeftContainer { survivor, tty, pid, stop_signal });
     }
+}
+
+/// Since when a container runs, or ran; `None`: it was not started.
+pub fn since(state: &ContainerState) -> Option<Timestamp> {
+    let started: Timestamp = state.started_at.as_ref()?.parse().ok()?;
+    (started.as_second() > 0).then_some(started)
 }
 
 /// A container's name and what its labels tell.

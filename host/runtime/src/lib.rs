@@ -84,8 +84,9 @@ pub struct StartError {
 }
 
 impl StartError {
-    /// Whether the container waits for something to be put right, or to come: no start was tried that has failed.
+    /// Whether the container waits for something to be put right, or to come: no start was tried that has failed, and so it is
+    /// tried again whatever the pod's restart policy is, as a kubelet has it.
     pub fn is_hindrance(&self) -> bool {
-        matches!(self.reason, "CreateContainerConfigError" | "ContainerCreating")
+        matches!(self.reason, "CreateContainerConfigError" | "CreateContainerError" | "ContainerCreating")
     }
 }
