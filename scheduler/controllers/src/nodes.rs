@@ -23,6 +23,7 @@ use crate::driver::{Controller, Sources};
 use crate::plan::{Note, Plan, Subject};
 use crate::pods::{NODE_LOST, PodRef};
 use crate::world::{Bare, Known, Notes, View, World};
+use adjourn::Overdue;
 pub use zones::NodeMonitor;
 use zones::Zones;
 
@@ -35,6 +36,7 @@ const KUBELETS_OWN: [&str; 4] = ["Ready", "MemoryPressure", "DiskPressure", "PID
 pub(crate) struct NodeLifecycle {
     monitor: NodeMonitor,
     zones: Zones,
+    overdue: Overdue,
 }
 
 impl Controller for NodeLifecycle {
@@ -71,8 +73,7 @@ impl Controller for NodeLifecycle {
         if let Some(late) = silence
             && ready(node) != Some("Unknown")
         {
-            let times = (self.monitor.lease.grace(), late);
-            if !adjourn::is_adjourned(view, key, last_heard(view, key), times, &mut plan) {
+            if !adjourn::is_adjourned(self, view, key, late, &mut plan) {
                 mark_unknown(view, key, node, &mut plan);
             }
             return plan;
@@ -94,7 +95,7 @@ impl Controller for NodeLifecycle {
 
 impl NodeLifecycle {
     pub(crate) const fn new(monitor: NodeMonitor) -> Self {
-        Self { monitor, zones: Zones::none() }
+        Self { monitor, zones: Zones::none(), overdue: Overdue::unknown() }
     }
 
     /// For how long, beyond its grace, nothing was heard of the node; none while that is not over: asks to look again when

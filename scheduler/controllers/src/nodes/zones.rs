@@ -143,12 +143,17 @@ impl NodeMonitor {
         Turn::Now
     }
 
-    fn state(&self, zone: &Zone) -> State {
+    /// Whether so many of all nodes are wrong that it is more than one broken node.
+    pub(super) fn is_disrupted(&self, wrong: usize, all: usize) -> bool {
         #[expect(clippy::cast_precision_loss, reason = "numbers of nodes are small")]
-        let part = zone.wrong as f32 / zone.len().max(1) as f32;
+        let part = wrong as f32 / all.max(1) as f32;
+        wrong > WRONG_SPARED && part >= self.unhealthy_zone_threshold
+    }
+
+    fn state(&self, zone: &Zone) -> State {
         if zone.ready == 0 && zone.wrong > 0 {
             State::Full
-        } else if zone.wrong > WRONG_SPARED && part >= self.unhealthy_zone_threshold {
+        } else if self.is_disrupted(zone.wrong, zone.len()) {
             State::Partial
         } else {
             State::Normal

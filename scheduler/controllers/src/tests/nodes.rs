@@ -9,19 +9,30 @@ use wherry_fixture as fixture;
 use super::scene::{NODE, Scene, looks_again, words};
 use crate::nodes::{NodeLifecycle, NodeMonitor};
 
-static CONTROLLER: NodeLifecycle = NodeLifecycle::new(NodeMonitor {
+const MONITOR: NodeMonitor = NodeMonitor {
     lease: NodeLease::DEFAULT,
     eviction_rate: 0.1,
     secondary_eviction_rate: 0.0,
     unhealthy_zone_threshold: 0.55,
     large_cluster_size_threshold: 50,
-});
+};
 const READY: &str = "conditions: [{type: Ready, status: 'True', reason: KubeletReady}]";
 const PLAIN: &str =
     "tolerations: [{key: node.kubernetes.io/unreachable, operator: Exists, effect: NoExecute, tolerationSeconds: 300}]";
 
+/// One that remembers nothing: what it remembers is of one cluster.
+const fn controller() -> NodeLifecycle {
+    NodeLifecycle::new(MONITOR)
+}
+
 fn key() -> ObjectKey {
     ObjectKey::new("", NODE)
+}
+
+fn lease(name: &str) -> String {
+    let head = "apiVersion: coordination.k8s.io/v1\nkind: Lease";
+    let spec = "spec: {renewTime: '2026-01-01T00:00:00.000000Z'}";
+    format!("---\n{head}\nmetadata: {{name: {name}, namespace: kube-node-lease}}\n{spec}\n")
 }
 
 /// A node with two pods, and another that is always well.
@@ -29,17 +40,20 @@ async fn world() -> Scene {
     let nodes = [fixture::node(NODE, READY), fixture::node("well", READY)].concat();
     let patient = fixture::Pod::named("patient").spec("tolerations: [{operator: Exists}]").to_string();
     let scene = Scene::of(&[nodes, fixture::Pod::named("plain").spec(PLAIN).to_string(), patient].concat()).await;
-    let lease = "apiVersion: coordination.k8s.io/v1\nkind: Lease\nmetadata: {name: n1, namespace: kube-node-lease}\nspec: {renewTime: '2026-01-01T00:00:00.000000Z'}";
-    scene.add(lease).await;
+    scene.add(&lease(NODE)).await;
     scene.hear().await;
     scene.run_pods(&["i"]).await;
-    scene.settle_one(&CONTROLLER, &key()).await;
+    scene.settle_one(&controller(), &key()).await;
     scene
 }
 
 async fn renew(scene: &Scene) {
+    renew_of(scene, NODE).await;
+}
+
+async fn renew_of(scene: &Scene, name: &str) {
     let patch = json!({"spec": {"renewTime": scene.now().strftime("%Y-%m-%dT%H:%M:%S.000000Z").to_string()}});
-    scene.client.namespaced::<Lease>("kube-node-lease").merge("n1", &patch).await.unwrap();
+    scene.client.namespaced::<Lease>("kube-node-lease").merge(name, &patch).await.unwrap();
     scene.hear().await;
 }
 
@@ -79,11 +93,11 @@ async fn a_node_that_renews_its_lease_is_let_be() {
     for _ in 0..5 {
         scene.pass(10);
         renew(&scene).await;
-        let plan = scene.step(&CONTROLLER, &key()).await;
+        let plan = scene.step(&controller(), &key()).await;
         assert_eq!((words(&plan).as_str(), looks_again(&plan)), ("", Some(40)));
     }
     scene.pass(39);
-    assert_eq!(words(&scene.step(&CONTROLLER, &key()).await), "");
+    assert_eq!(words(&scene.step(&controller(), &key()).await), "");
     assert_eq!(taints(&scene).await, [""; 0]);
 }
 
@@ -91,9 +105,9 @@ async fn a_node_that_renews_its_lease_is_let_be() {
 async fn a_silent_node_loses_its_traffic_then_its_pods_and_may_come_back() {
     let scene = world().await;
     scene.pass(40);
-    let plan = scene.step(&CONTROLLER, &key()).await;
+    let plan = scene.step(&controller(), &key()).await;
     assert_eq!(words(&plan), "note, forget, patch node status, tell NodeNotReady");
-    scene.settle_one(&CONTROLLER, &key()).await;
+    scene.settle_one(&controller(), &key()).await;
     let unknown: Vec<_> =
         node(&scene).await.status.unwrap().conditions.unwrap().into_iter().map(|c| (c.type_, c.status)).collect();
     assert_eq!((unknown.len(), unknown.iter().all(|(_, status)| status == "Unknown")), (4, true));
@@ -102,18 +116,18 @@ async fn a_silent_node_loses_its_traffic_then_its_pods_and_may_come_back() {
     // It comes back in time: everything is as before.
     renew(&scene).await;
     say_ready(&scene).await;
-    scene.settle_one(&CONTROLLER, &key()).await;
+    scene.settle_one(&controller(), &key()).await;
     assert_eq!(taints(&scene).await, [""; 0]);
     assert_eq!(pods(&scene).await, [pod("patient", true, false), pod("plain", true, false)]);
     // It does not: after five minutes those go that bear no more.
     scene.pass(41);
-    scene.settle_one(&CONTROLLER, &key()).await;
-    assert_eq!(looks_again(&scene.step(&CONTROLLER, &key()).await), Some(1), "others may fall silent too");
+    scene.settle_one(&controller(), &key()).await;
+    assert_eq!(looks_again(&scene.step(&controller(), &key()).await), Some(1), "others may fall silent too");
     scene.pass(299);
-    scene.settle_one(&CONTROLLER, &key()).await;
+    scene.settle_one(&controller(), &key()).await;
     assert!(pods(&scene).await.iter().all(|(_, _, is_ending)| !is_ending));
     scene.pass(1);
-    scene.settle_one(&CONTROLLER, &key()).await;
+    scene.settle_one(&controller(), &key()).await;
     assert_eq!(pods(&scene).await, [pod("patient", false, false), pod("plain", false, true)]);
 }
 
@@ -123,39 +137,73 @@ async fn who_looks_late_does_not_judge_at_once() {
     let scene = world().await;
     // As after the master's machine was asleep.
     scene.pass(55);
-    let plan = scene.step(&CONTROLLER, &key()).await;
+    let plan = scene.step(&controller(), &key()).await;
     assert_eq!((words(&plan).as_str(), looks_again(&plan)), ("note", Some(10)));
     scene.pass(4);
-    let plan = scene.step(&CONTROLLER, &key()).await;
+    let plan = scene.step(&controller(), &key()).await;
     assert_eq!((words(&plan).as_str(), looks_again(&plan)), ("", Some(6)));
     // The renewals were waiting.
     renew(&scene).await;
     scene.pass(39);
-    assert_eq!(words(&scene.step(&CONTROLLER, &key()).await), "");
+    assert_eq!(words(&scene.step(&controller(), &key()).await), "");
     // They were not.
     scene.pass(12);
-    assert_eq!(words(&scene.step(&CONTROLLER, &key()).await), "note");
+    assert_eq!(words(&scene.step(&controller(), &key()).await), "note");
     scene.pass(10);
-    assert_eq!(words(&scene.step(&CONTROLLER, &key()).await), judged);
+    assert_eq!(words(&scene.step(&controller(), &key()).await), judged);
     // One that is always late judges in the end.
     let scene = world().await;
     for (seconds, expected) in [(55, "note"), (21, "note"), (21, "note"), (21, judged)] {
         scene.pass(seconds);
-        assert_eq!(words(&scene.step(&CONTROLLER, &key()).await), expected);
+        assert_eq!(words(&scene.step(&controller(), &key()).await), expected);
     }
+}
+
+#[tokio::test]
+async fn who_hears_few_of_many_does_not_judge_at_once() {
+    let judged = "note, forget, patch node status, tell NodeNotReady";
+    let (names, a) = (["a", "b", "c", "d", "e"], ObjectKey::new("", "a"));
+    for (well, expected) in [(&names[2..], vec![judged]), (&names[3..], vec!["note", "note", "note", judged])] {
+        let scene = Scene::of(&names.map(|name| [fixture::node(name, READY), lease(name)].concat()).concat()).await;
+        scene.hear().await;
+        scene.pass(30);
+        for expected in expected {
+            for name in well {
+                renew_of(&scene, name).await;
+            }
+            scene.pass(10);
+            assert_eq!(words(&scene.step(&controller(), &a).await), expected, "{well:?} are well");
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_has_lost_most_nodes_long_ago_judges_the_others_at_once() {
+    let names = ["a", "b", "c", "d", "e", "f"];
+    let scene = Scene::of(&names.map(|name| [fixture::node(name, READY), lease(name)].concat()).concat()).await;
+    scene.hear().await;
+    scene.pass(100);
+    for name in ["e", "f"] {
+        renew_of(&scene, name).await;
+    }
+    scene.pass(39);
+    renew_of(&scene, "f").await;
+    scene.pass(1);
+    let plan = scene.step(&controller(), &ObjectKey::new("", "e")).await;
+    assert_eq!(words(&plan), "note, forget, patch node status, tell NodeNotReady");
 }
 
 #[tokio::test]
 async fn a_node_that_is_heard_again_holds_its_pods_though_it_has_the_taint_yet() {
     let scene = world().await;
     scene.pass(40);
-    scene.settle_one(&CONTROLLER, &key()).await;
+    scene.settle_one(&controller(), &key()).await;
     scene.pass(299);
     renew(&scene).await;
     // It falls silent again before it says that it is ready.
     for (seconds, is_ending) in [(39, false), (1, false), (299, false), (1, true)] {
         scene.pass(seconds);
-        scene.settle_one(&CONTROLLER, &key()).await;
+        scene.settle_one(&controller(), &key()).await;
         assert_eq!(taints(&scene).await, ["unreachable:NoSchedule", "unreachable:NoExecute"]);
         assert_eq!(pods(&scene).await.last(), Some(&pod("plain", false, is_ending)), "{seconds} s later");
     }
@@ -171,7 +219,7 @@ async fn a_node_that_says_itself_that_it_is_not_ready_is_tainted_too() {
         {"type": "Ready", "status": "False"}, {"type": "DiskPressure", "status": "True"}]}),
         )
         .await;
-    scene.settle_one(&CONTROLLER, &key()).await;
+    scene.settle_one(&controller(), &key()).await;
     let mut all = taints(&scene).await;
     all.sort();
     assert_eq!(all, ["disk-pressure:NoSchedule", "not-ready:NoExecute", "not-ready:NoSchedule"]);
@@ -188,15 +236,15 @@ async fn taints_of_people_drive_away_who_does_not_bear_them() {
     scene
         .patch::<Node>(NODE, spec(json!([{"key": "a", "effect": "NoExecute"}, {"key": "b", "effect": "NoSchedule"}])))
         .await;
-    scene.settle_one(&CONTROLLER, &key()).await;
+    scene.settle_one(&controller(), &key()).await;
     assert_eq!(taints(&scene).await, ["a:NoExecute", "b:NoSchedule", "unschedulable:NoSchedule"]);
     assert_eq!(pods(&scene).await, [pod("patient", true, false), pod("plain", true, true), pod("timed", true, false)]);
     scene.pass(30);
     renew(&scene).await;
-    scene.settle_one(&CONTROLLER, &key()).await;
+    scene.settle_one(&controller(), &key()).await;
     assert_eq!(pods(&scene).await.last(), Some(&pod("timed", true, true)));
     scene.patch::<Node>(NODE, json!({"spec": {"unschedulable": null}})).await;
-    scene.settle_one(&CONTROLLER, &key()).await;
+    scene.settle_one(&controller(), &key()).await;
     assert_eq!(taints(&scene).await, ["a:NoExecute", "b:NoSchedule"]);
 }
 
@@ -205,22 +253,22 @@ async fn the_pods_of_a_node_that_is_gone_go_for_good() {
     let scene = world().await;
     scene.client.all::<Node>().delete(NODE, DeleteOptions::default()).await.unwrap();
     scene.client.namespaced::<Pod>("default").delete("plain", DeleteOptions::default()).await.unwrap();
-    scene.settle_one(&CONTROLLER, &key()).await;
-    assert_eq!(looks_again(&scene.step(&CONTROLLER, &key()).await), Some(40), "the node may just not be shown yet");
+    scene.settle_one(&controller(), &key()).await;
+    assert_eq!(looks_again(&scene.step(&controller(), &key()).await), Some(40), "the node may just not be shown yet");
     scene.pass(40);
-    let plan = scene.step(&CONTROLLER, &key()).await;
+    let plan = scene.step(&controller(), &key()).await;
     assert_eq!((words(&plan).as_str(), scene.pods().await.len()), ("delete pod *2", 0));
-    assert_eq!(words(&scene.step(&CONTROLLER, &key()).await), "forget");
-    assert_eq!(words(&scene.step(&CONTROLLER, &key()).await), "");
+    assert_eq!(words(&scene.step(&controller(), &key()).await), "forget");
+    assert_eq!(words(&scene.step(&controller(), &key()).await), "");
 }
 
 #[tokio::test]
 async fn a_node_without_a_lease_is_judged_too_but_later() {
     let scene = world().await;
     let well = ObjectKey::new("", "well");
-    assert_eq!(looks_again(&scene.step(&CONTROLLER, &well).await), Some(40), "since it was first looked at");
+    assert_eq!(looks_again(&scene.step(&controller(), &well).await), Some(40), "since it was first looked at");
     scene.pass(40);
-    assert_eq!(words(&scene.step(&CONTROLLER, &well).await), "note, forget, patch node status, tell NodeNotReady");
+    assert_eq!(words(&scene.step(&controller(), &well).await), "note, forget, patch node status, tell NodeNotReady");
 }
 
 #[tokio::test]
@@ -234,7 +282,7 @@ async fn a_taint_of_another_master_is_taken_to_be_a_second_younger() {
     for (seconds, is_ending) in [(30, false), (1, true)] {
         scene.pass(seconds);
         renew(&scene).await;
-        scene.settle_one(&CONTROLLER, &key()).await;
+        scene.settle_one(&controller(), &key()).await;
         assert_eq!(pods(&scene).await.last(), Some(&pod("timed", true, is_ending)));
     }
 }
@@ -244,22 +292,22 @@ async fn a_node_that_falls_silent_again_and_again_must_be_well_for_a_while() {
     let scene = world().await;
     for held_seconds in [0, 0, 10, 20] {
         scene.pass(40);
-        scene.settle_one(&CONTROLLER, &key()).await;
+        scene.settle_one(&controller(), &key()).await;
         // Not heard, it is not believed, and to say so again is no other silence.
         say_ready(&scene).await;
-        scene.settle_one(&CONTROLLER, &key()).await;
+        scene.settle_one(&controller(), &key()).await;
         assert_eq!(taints(&scene).await, ["unreachable:NoSchedule", "unreachable:NoExecute"]);
         renew(&scene).await;
         say_ready(&scene).await;
-        scene.settle_one(&CONTROLLER, &key()).await;
+        scene.settle_one(&controller(), &key()).await;
         if held_seconds > 0 {
             scene.pass(held_seconds - 1);
-            scene.settle_one(&CONTROLLER, &key()).await;
+            scene.settle_one(&controller(), &key()).await;
             assert_eq!(taints(&scene).await, ["unreachable:NoSchedule"], "its pods may stay, others must not come");
             assert_eq!(pods(&scene).await, [pod("patient", false, false), pod("plain", false, false)]);
-            assert_eq!(looks_again(&scene.step(&CONTROLLER, &key()).await), Some(1));
+            assert_eq!(looks_again(&scene.step(&controller(), &key()).await), Some(1));
             scene.pass(1);
-            scene.settle_one(&CONTROLLER, &key()).await;
+            scene.settle_one(&controller(), &key()).await;
         }
         assert_eq!(taints(&scene).await, [""; 0], "after {held_seconds} s");
         assert_eq!(pods(&scene).await, [pod("patient", true, false), pod("plain", true, false)]);
@@ -271,13 +319,13 @@ async fn a_node_that_falls_silent_again_and_again_must_be_well_for_a_while() {
     for _ in 0..20 {
         scene.pass(35);
         renew(&scene).await;
-        scene.settle_one(&CONTROLLER, &key()).await;
+        scene.settle_one(&controller(), &key()).await;
     }
     scene.pass(40);
-    scene.settle_one(&CONTROLLER, &key()).await;
+    scene.settle_one(&controller(), &key()).await;
     renew(&scene).await;
     say_ready(&scene).await;
-    scene.settle_one(&CONTROLLER, &key()).await;
+    scene.settle_one(&controller(), &key()).await;
     assert_eq!(taints(&scene).await, [""; 0]);
 }
 
@@ -286,7 +334,7 @@ async fn driven(scene: &Scene) -> Vec<String> {
     let nodes = scene.client.all::<Node>().list(ListOptions::default()).await.unwrap().items;
     let keys: Vec<_> = nodes.iter().filter_map(|node| node.metadata.name.as_deref()).collect();
     for name in keys {
-        scene.settle_one(&CONTROLLER, &ObjectKey::new("", name)).await;
+        scene.settle_one(&controller(), &ObjectKey::new("", name)).await;
     }
     let nodes = scene.client.all::<Node>().list(ListOptions::default()).await.unwrap().items;
     let is_driven = |node: &Node| {
