@@ -139,6 +139,9 @@ impl Engine {
     pub fn kill(&mut self) -> anyhow::Result<()> {
         signal(&self.process, libc::SIGKILL);
         self.process.wait()?;
+        if self.kind == Kind::Podman {
+            return fs::remove_file(self.socket()).context("the socket");
+        }
         // Its containerd ends with it. Where nobody takes note of the end of orphans, the next engine takes that for alive.
         fs::remove_file(self.directory.path().join("exec/containerd/containerd.pid")).context("containerd's pid")
     }

@@ -79,6 +79,11 @@ fn executes(cluster: &Cluster) {
     let words = ["exec", "-i", "waits", "--", "sh", "-c", "cat; echo more >&2; exit 3"];
     let Printed { ok, out, err } = kubectl.run_with(&words, "by stdin").unwrap();
     assert!(!ok && out == "by stdin" && err.contains("more") && err.contains("exit code 3"), "{out} {err}");
+    is_fed(&kubectl);
+}
+
+/// Attaches to a container.
+pub(super) fn is_fed(kubectl: &Kubectl<'_>) {
     // The end of what is typed is the end of the container's input.
     let words =
         ["run", "fed", "-i", "--rm", "--restart=Never", "--image=tools:1", "--image-pull-policy=Never", "--", "cat"];
