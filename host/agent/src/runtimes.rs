@@ -148,6 +148,11 @@ impl Runtimes {
         self.all.iter().map(|runtime| (runtime.name(), runtime.availability().map(|now| now.borrow().clone())))
     }
 
+    /// Those that are lost, and why: a sentence.
+    pub fn lost(&self) -> impl Iterator<Item = (&'static str, Arc<str>)> {
+        self.availability().filter_map(|(name, now)| Some((name, loss(name, &now?)?)))
+    }
+
     /// Those that come and go, by name.
     pub fn follow(&self) -> Vec<(&'static str, watch::Receiver<Availability>)> {
         self.all.iter().filter_map(|runtime| Some((runtime.name(), runtime.availability()?))).collect()
@@ -161,6 +166,14 @@ impl Runtimes {
     fn ready_names(&self) -> Vec<&'static str> {
         let ready = self.availability().filter(|(_, now)| now.as_ref().is_none_or(Availability::is_ready));
         ready.map(|(name, _)| name).collect()
+    }
+}
+
+/// Why a runtime is lost, if it is: a sentence.
+pub fn loss(name: &str, now: &Availability) -> Option<Arc<str>> {
+    match now {
+        Availability::Lost(why) => Some(format!("{name}: {why}").into()),
+        Availability::Absent(_) | Availability::Ready(_) => None,
     }
 }
 

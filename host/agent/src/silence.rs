@@ -10,6 +10,7 @@ use wherry_runtime::Availability;
 
 use crate::context::Context;
 use crate::pod::Event;
+use crate::runtimes::loss;
 
 /// How long a runtime may be lost before its containers' status is unknown: a kubelet's patience with its own. What is only
 /// started anew comes back sooner.
@@ -26,24 +27,30 @@ async fn follow(context: Arc<Context>, runtime: &'static str, mut now: watch::Re
     let tell = |why: Option<Arc<str>>| {
         context.all().iter().for_each(|worker| worker.feed(Event::Silence { runtime, why: why.clone() }));
     };
-    while let Some(why) = lost_for_long(&mut now).await {
-        tell(Some(format!("{runtime}: {why}").into()));
-        if now.wait_for(|now| !is_lost(now)).await.is_err() {
-            return;
+    // What is taken over from a lost runtime is unknown from the start. It may be back by then.
+    context.inherited.cancelled().await;
+    let mut why = loss(runtime, &now.borrow_and_update());
+    loop {
+        if why.is_some() {
+            tell(why);
+            if now.wait_for(|now| !is_lost(now)).await.is_err() {
+                return;
+            }
         }
         tell(None);
+        why = lost_for_long(runtime, &mut now).await;
+        if why.is_none() {
+            return;
+        }
     }
 }
 
 /// Resolves, with why, when the runtime has been lost for long; `None`: there is nobody any more who could tell.
-async fn lost_for_long(now: &mut watch::Receiver<Availability>) -> Option<String> {
+async fn lost_for_long(runtime: &str, now: &mut watch::Receiver<Availability>) -> Option<Arc<str>> {
     loop {
-        let why = match &*now.wait_for(is_lost).await.ok()? {
-            Availability::Lost(why) => why.clone(),
-            Availability::Absent(_) | Availability::Ready(_) => continue,
-        };
+        let why = loss(runtime, &*now.wait_for(is_lost).await.ok()?);
         if tokio::time::timeout(PATIENCE, now.wait_for(|now| !is_lost(now))).await.is_err() {
-            return Some(why);
+            return why;
         }
     }
 }
@@ -71,7 +78,7 @@ mod tests {
                 tokio::time::sleep(after).await;
             }
         };
-        let (told, ()) = tokio::join!(lost_for_long(&mut now), changes);
-        assert_eq!(told.as_deref(), Some("hangs again"));
+        let (told, ()) = tokio::join!(lost_for_long("x", &mut now), changes);
+        assert_eq!(told.as_deref(), Some("x: hangs again"));
     }
 }

@@ -14,7 +14,7 @@ use crate::pod::{ContainerOutline, Ending, Phase, Role, Slot, Stage, State, Why}
 mod conditions;
 mod resume;
 
-pub use resume::{inherit, over, resume, was_running};
+pub use resume::{inherit, over, remembered, resume, was_running};
 
 /// The reason of a pod of which something is unknown.
 const UNKNOWN: &str = "Unknown";

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bollard::models::ContainerState;
+use bollard::models::{ContainerConfig, ContainerState};
 use bollard::query_parameters::{KillContainerOptions, RemoveContainerOptions};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -35,42 +35,49 @@ pub struct DockerContainer {
     pub pod: String,
     /// Where its output goes.
     pub logs: Arc<dyn LogSink>,
-    /// Whether its output is a terminal.
-    pub tty: bool,
     /// Cancelled when all of its output is taken.
     pub logged: CancellationToken,
     inner: Arc<Inner>,
     exit: watch::Sender<Option<Exit>>,
-    facts: OnceLock<Facts>,
+    facts: Arc<OnceLock<Facts>>,
 }
 
 /// What is known of a container once it runs.
 struct Facts {
     cgroup: Option<Cgroup>,
     stop_signal: String,
+    tty: bool,
 }
 
 impl DockerContainer {
     /// One that is not started yet; from here on its end is followed.
-    pub fn new(inner: &Arc<Inner>, pod: &PodRef, name: String, logs: Arc<dyn LogSink>, tty: bool) -> Arc<Self> {
+    pub fn new(inner: &Arc<Inner>, pod: &PodRef, name: String, logs: Arc<dyn LogSink>) -> Arc<Self> {
         let container = Arc::new(Self {
             name,
             pod: pod.uid.clone(),
             logs,
-            tty,
             logged: CancellationToken::new(),
             inner: Arc::clone(inner),
             exit: watch::Sender::new(None),
-            facts: OnceLock::new(),
+            facts: Arc::default(),
         });
         inner.containers().insert(container.name.clone(), Arc::downgrade(&container));
         container
     }
 
-    /// It was started, as this process.
-    pub fn runs(&self, pid: Option<i32>, stop_signal: Option<String>) {
-        let stop_signal = stop_signal.filter(|signal| !signal.is_empty()).unwrap_or_else(|| STOP_SIGNAL.to_owned());
-        let _known_already = self.facts.set(Facts { cgroup: pid.and_then(Cgroup::of), stop_signal });
+    /// It was started, as this process, and this is what the engine tells of it.
+    pub fn runs(&self, pid: Option<i32>, config: Option<&ContainerConfig>) {
+        let stop_signal = config.and_then(|config| config.stop_signal.clone()).filter(|signal| !signal.is_empty());
+        let _known_already = self.facts.set(Facts {
+            cgroup: pid.and_then(Cgroup::of),
+            stop_signal: stop_signal.unwrap_or_else(|| STOP_SIGNAL.to_owned()),
+            tty: config.is_some_and(|config| config.tty == Some(true)),
+        });
+    }
+
+    /// Whether its output is a terminal: known once it is started.
+    pub fn has_terminal(&self) -> bool {
+        self.facts.get().is_some_and(|facts| facts.tty)
     }
 
     /// Whether it was started: before that, one that does not run has not ended.
@@ -104,14 +111,11 @@ impl DockerContainer {
     }
 
     fn signal(&self, signal: &'static str) {
-        let signal = match (signal, self.facts.get()) {
-            (STOP_SIGNAL, Some(facts)) => facts.stop_signal.clone(),
-            _ => signal.to_owned(),
-        };
         let (inner, name, mut ended) = (Arc::clone(&self.inner), self.name.clone(), self.exit.subscribe());
+        let facts = Arc::clone(&self.facts);
         self.inner.drain.spawn_graceful(async move {
             tokio::select! {
-                () = send(&inner, &name, &signal) => {}
+                () = send(&inner, &name, &facts, signal) => {}
                 _ = ended.wait_for(Option::is_some) => {}
                 () = inner.drain.ended() => {}
             }
@@ -120,13 +124,17 @@ impl DockerContainer {
 }
 
 /// Tries until the engine has taken it.
-async fn send(inner: &Inner, name: &str, signal: &str) {
+async fn send(inner: &Inner, name: &str, facts: &OnceLock<Facts>, signal: &'static str) {
     let mut backoff = Backoff::new(RETRY.0, RETRY.1);
     loop {
-        let options = KillContainerOptions { signal: signal.to_owned() };
-        let sent = match inner.engine.get() {
-            Ok(engine) => within(ASK_MAX, engine.api.kill_container(name, Some(options))).await,
-            Err(error) => Err(error),
+        let sent = match (inner.engine.get(), facts.get()) {
+            (Ok(engine), Some(facts)) => {
+                let signal = if signal == STOP_SIGNAL { facts.stop_signal.as_str() } else { signal };
+                let options = KillContainerOptions { signal: signal.to_owned() };
+                within(ASK_MAX, engine.api.kill_container(name, Some(options))).await
+            }
+            (Ok(_), None) => Err(EngineError::Silent("it has not told of the container yet".to_owned())),
+            (Err(error), _) => Err(error),
         };
         match sent {
             // It has ended, or the engine never heard of such a signal: there is nothing to try again.
@@ -195,7 +203,7 @@ impl Container for DockerContainer {
 
     async fn attach(&self, spec: AttachSpec) -> Result<Attached, ExecError> {
         let ended = self.exit.subscribe();
-        exec::attach(&self.inner, &self.name, self.tty, spec, ended).await
+        exec::attach(&self.inner, &self.name, self.has_terminal(), spec, ended).await
     }
 }
 

@@ -3,6 +3,7 @@
 //! Knows no pods. A call that the engine leaves unanswered ends with an error: nobody waits for a hung engine.
 
 use std::future::Future;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
@@ -11,6 +12,7 @@ use std::time::Duration;
 use bollard::errors::Error as ApiError;
 use bollard::{API_DEFAULT_VERSION, Docker};
 use futures::{Stream, StreamExt};
+use tokio::net::UnixStream;
 use tokio::sync::watch;
 use wherry_runtime::Availability;
 
@@ -70,6 +72,13 @@ pub enum EngineError {
     /// The engine refuses, in its own words.
     #[error("{0}")]
     Refused(String),
+}
+
+impl EngineError {
+    /// There is none that could be used: nothing that was left in it comes back.
+    pub const fn is_of_no_engine(&self) -> bool {
+        matches!(self, Self::Absent(_) | Self::NotRoot)
+    }
 }
 
 impl From<ApiError> for EngineError {
@@ -133,6 +142,9 @@ impl Engine {
     pub async fn connect(&self) -> Result<(Connected, String), EngineError> {
         let there = self.sockets.iter().find(|socket| socket.exists());
         let socket = there.ok_or_else(|| EngineError::Absent(self.places()))?.clone();
+        if is_deserted(&socket).await {
+            return Err(EngineError::Absent(self.places()));
+        }
         let timeout_secs = CHANGE_MAX.as_secs();
         let api = Docker::connect_with_unix(&socket.to_string_lossy(), timeout_secs, API_DEFAULT_VERSION)?;
         let api = within(ASK_MAX, api.negotiate_version()).await?;
@@ -152,16 +164,27 @@ impl Engine {
         self.state.send_replace(Availability::Ready(what));
     }
 
-    /// It is gone, or hangs.
+    /// It is gone, or hangs. One that was never there is not lost.
     pub fn lost(&self, why: &EngineError) {
         self.hold(None);
         self.state.send_if_modified(|state| {
-            let next = match (&*state, why) {
-                (Availability::Absent(_), _) => Availability::Absent(why.to_string()),
+            let next = match (&*state, why.is_of_no_engine()) {
+                (Availability::Absent(_), true) => Availability::Absent(why.to_string()),
                 _ => Availability::Lost(why.to_string()),
             };
             let is_news = std::mem::discriminant(state) != std::mem::discriminant(&next);
             *state = next;
+            is_news
+        });
+    }
+
+    /// It is looked for still, and has not said yet what it has.
+    pub fn overdue(&self) {
+        self.state.send_if_modified(|state| {
+            let is_news = matches!(state, Availability::Absent(_));
+            if is_news {
+                *state = Availability::Lost("it has not answered since the node started".to_owned());
+            }
             is_news
         });
     }
@@ -196,6 +219,12 @@ impl Engine {
         let places: Vec<_> = self.sockets.iter().map(|socket| socket.display().to_string()).collect();
         places.join(" or ")
     }
+}
+
+/// Whether nobody listens at a socket. At that of an engine that hangs somebody does.
+async fn is_deserted(socket: &Path) -> bool {
+    let connected = UnixStream::connect(socket).await;
+    connected.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 /// The answer to a call, if it comes in time.

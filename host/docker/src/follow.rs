@@ -31,11 +31,13 @@ pub async fn follow(inner: Arc<Inner>, begun: oneshot::Sender<()>) {
     let mut begun = Some(begun);
     let mut backoff = Backoff::new(RETRY.0, RETRY.1);
     loop {
-        let (connected, what) = match begin(&inner, begun.is_some()).await {
+        let (connected, what) = match begin(&inner).await {
             Ok(found) => found,
             Err(error) => {
                 inner.engine.lost(&error);
-                drop(begun.take());
+                if begun.take().is_some() && error.is_of_no_engine() {
+                    inner.nothing_is_left();
+                }
                 tokio::time::sleep(backoff.fail()).await;
                 continue;
             }
@@ -52,14 +54,12 @@ pub async fn follow(inner: Arc<Inner>, begun: oneshot::Sender<()>) {
 }
 
 /// Connects; the first time what is left is learnt.
-async fn begin(inner: &Arc<Inner>, is_first: bool) -> Result<(Connected, String), EngineError> {
+async fn begin(inner: &Arc<Inner>) -> Result<(Connected, String), EngineError> {
     let found = inner.engine.connect().await?;
     if !rustix::process::geteuid().is_root() {
         return Err(EngineError::NotRoot);
     }
-    if is_first {
-        inner.survey().await?;
-    }
+    inner.survey().await?;
     Ok(found)
 }
 

@@ -48,7 +48,7 @@ async fn take(
     last: &mut Taken,
 ) -> Result<(), EngineError> {
     let engine = inner.engine.answers().await;
-    let Some(tty) = container.upgrade().map(|container| container.tty) else { return Ok(()) };
+    let Some(tty) = container.upgrade().map(|container| container.has_terminal()) else { return Ok(()) };
     let mut left_off = *last;
     let since = last.map_or(0, |(at, _)| at.as_second());
     let path = format!("/containers/{name}/logs?follow=1&stdout=1&stderr=1&timestamps=1&since={since}");

@@ -23,7 +23,8 @@ use crate::logs;
 use crate::names;
 use crate::sandbox::{create, failed, pid_of};
 
-/// How long the node's start waits for the engine to tell what an earlier process has left there.
+/// How long the node's start waits for the engine to tell what an earlier process has left there: what it tells later, of pods
+/// that wait for it, is heard too.
 const BEGIN_PATIENCE: Duration = Duration::from_secs(5);
 /// The user of a process that may do everything.
 const ROOT: [&str; 3] = ["", "0", "root"];
@@ -37,8 +38,9 @@ impl DockerRuntime {
         let inner = Inner::new(config, drain.clone());
         let (begun, when_begun) = oneshot::channel();
         drain.vital().spawn(follow::follow(Arc::clone(&inner), begun));
-        // What a hung engine tells later is of nobody's pods.
-        let _late = tokio::time::timeout(BEGIN_PATIENCE, when_begun).await;
+        if tokio::time::timeout(BEGIN_PATIENCE, when_begun).await.is_err() {
+            inner.engine.overdue();
+        }
         Arc::new(Self(inner))
     }
 
@@ -61,7 +63,7 @@ impl DockerRuntime {
         let body = wanted::member(&spec, &sandbox, &inner.owner, engine.kind)?;
         let name = container_name(&spec.pod, &spec.name, &spec.id);
         // From here on it is known; where the start fails it is dropped, and so removed.
-        let container = DockerContainer::new(inner, &spec.pod, name.clone(), Arc::clone(&spec.logs), spec.tty);
+        let container = DockerContainer::new(inner, &spec.pod, name.clone(), Arc::clone(&spec.logs));
         create(&engine.api, &name, body).await.map_err(|error| failed("CreateContainerError", &error))?;
         let found = inner.begin(&name).await.map_err(|error| failed("RunContainerError", &error))?;
         self.began(&container, &found);
@@ -70,8 +72,7 @@ impl DockerRuntime {
 
     /// It runs, or has ended already.
     fn began(&self, container: &Arc<DockerContainer>, found: &ContainerInspectResponse) {
-        let stop_signal = found.config.as_ref().and_then(|config| config.stop_signal.clone());
-        container.runs(pid_of(found), stop_signal);
+        container.runs(pid_of(found), found.config.as_ref());
         self.0.drain.spawn(logs::follow(Arc::clone(&self.0), Arc::downgrade(container), None));
         if pid_of(found).is_none() {
             self.0.drain.spawn(Arc::clone(container).settle());

@@ -122,3 +122,37 @@ fn what_a_hung_engine_has_is_unknown_until_it_answers() {
     run(&cluster, &[("~ get pods", &["2/2", "Running"])]);
     assert_eq!(runs(), before, "nothing was started anew");
 }
+
+#[test]
+fn a_node_that_starts_while_its_engine_hangs_waits_for_what_it_remembers() {
+    let test = "a_node_that_starts_while_its_engine_hangs_waits_for_what_it_remembers";
+    let Some(mut engine) = Engine::start(test) else { return };
+    let mut cluster = cluster(&engine);
+    cluster.load_guest("hello-http").unwrap();
+    cluster.apply("default", &[include_str!("remembered.yaml"), &service("remembered", 8080)].concat()).unwrap();
+    endpoints_ready(&cluster, "default", "remembered", 1);
+    let facts = |cluster: &Cluster| ask(cluster, &["get", "pod", "remembered", "-o", FACTS]);
+    let before = facts(&cluster);
+
+    engine.pause();
+    cluster.kill().unwrap();
+    cluster.restart().unwrap();
+    let unknown: Line = (
+        "~ get pod remembered -o jsonpath={.status}",
+        &["RuntimeLost", "containers with unknown status: [c]: docker:"],
+    );
+    run(&cluster, &[unknown]);
+    endpoints_ready(&cluster, "default", "remembered", 0);
+    cluster.apply("default", &crate::objects::web("module")).unwrap();
+    run(&cluster, &[("~ get pod module", &["1/1"])]);
+    engine.resume();
+    endpoints_ready(&cluster, "default", "remembered", 1);
+    assert_eq!(facts(&cluster), before, "its probe did not count while nobody could reach it");
+
+    // Where there is no engine, there is nothing to wait for.
+    cluster.kill().unwrap();
+    engine.kill().unwrap();
+    cluster.restart().unwrap();
+    let ended = "~ get pod remembered -o jsonpath={.status.containerStatuses[0].restartCount}";
+    run(&cluster, &[(ended, &["1"])]);
+}

@@ -73,7 +73,8 @@ impl Machine {
         let since = *self.state.since.get_or_insert(self.at);
         self.effects.push(Effect::SetUp);
         let running = self.state.outline.containers.iter().zip(&self.state.slots).enumerate();
-        let probed = running.filter(|(_, (outline, slot))| outline.is_probed() && slot.running().is_some());
+        let heard = |slot: &Slot| slot.running().is_some_and(|live| live.silence.is_none());
+        let probed = running.filter(|(_, (outline, slot))| outline.is_probed() && heard(slot));
         self.effects.extend(probed.map(|(index, _)| Effect::Probe(index)));
         if let Some(seconds) = self.state.outline.deadline_seconds {
             let spent = Duration::try_from(self.at.duration_since(since)).unwrap_or_default();
@@ -248,12 +249,16 @@ impl Machine {
         }
     }
 
+    /// Who is heard again is probed from the start: one that was taken over in silence was not probed yet.
     fn silence(&mut self, runtime: &str, why: Option<&Arc<str>>) {
-        let live = self.state.slots.iter_mut().filter_map(Slot::running_mut).filter(|live| live.is_of(runtime));
+        let probes_begin = why.is_none() && !self.state.is_ending();
         let mut is_news = false;
-        for live in live {
-            is_news |= live.silence.as_ref() != why;
+        for (index, (outline, slot)) in self.state.outline.containers.iter().zip(&mut self.state.slots).enumerate() {
+            let live = slot.running_mut().filter(|live| live.is_of(runtime) && live.silence.as_ref() != why);
+            let Some(live) = live else { continue };
             live.silence = why.cloned();
+            is_news = true;
+            self.effects.extend((probes_begin && outline.is_probed()).then_some(Effect::Probe(index)));
         }
         if is_news {
             self.report(Urgency::Now);

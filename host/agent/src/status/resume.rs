@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, ContainerStatus};
 use wherry_api::kinds::Pod;
-use wherry_runtime::Survivor;
+use wherry_runtime::{PodRef, Survivor};
 
 use crate::pod::{ContainerOutline, Ending, Live, Outline, Phase, RestartPolicy, Slot, Stage, State, Why};
 
@@ -57,6 +57,31 @@ pub fn inherit(pod: &Pod, survivors: &[Survivor], now: Timestamp) -> State {
 /// Whether a container of the pod ran when its status was written last.
 pub fn was_running(pod: &Pod) -> bool {
     statuses(pod).iter().any(|status| status.state.as_ref().is_some_and(|state| state.running.is_some()))
+}
+
+/// What a pod's status tells of the containers of a runtime that cannot be asked: those that ran when it was written last.
+pub fn remembered(pod: &Pod, name: &PodRef, runtime: &'static str) -> Vec<Survivor> {
+    let Some(address) = pod.status.as_ref().and_then(|status| status.pod_ip.as_ref()?.parse().ok()) else {
+        return Vec::new();
+    };
+    let one = |status: &ContainerStatus| {
+        let running = status.state.as_ref()?.running.as_ref()?;
+        let (scheme, id) = status.container_id.as_deref()?.split_once("://")?;
+        (scheme == runtime).then(|| Survivor {
+            id: id.to_owned(),
+            pod: name.clone(),
+            address,
+            name: status.name.clone(),
+            run: restarts(status),
+            reference: status.image.clone(),
+            digest: status.image_id.clone(),
+            since: running.started_at.as_ref().map(|time| time.0).unwrap_or_default(),
+            exit: None,
+            runtime,
+            place: String::new(),
+        })
+    };
+    statuses(pod).into_iter().filter_map(one).collect()
 }
 
 /// The containers of a pod that an earlier process of the node has started.

@@ -1,8 +1,8 @@
 use serde_json::json;
 
 use super::*;
-use crate::pod::{Event, Hindrance, step};
-use wherry_runtime::{Exit, ExitReason, Survivor};
+use crate::pod::{Effect, Event, Hindrance, step};
+use wherry_runtime::{Exit, ExitReason, PodRef, Survivor};
 
 fn pod() -> Pod {
     serde_json::from_value(json!({
@@ -146,7 +146,7 @@ fn survivor(name: &str, run: u32, exit: Option<i32>) -> Survivor {
     let exit = exit.map(|code| Exit { code, reason: ExitReason::Error, message: String::new() });
     Survivor {
         id: format!("{name}{run}"),
-        pod: wherry_runtime::PodRef { namespace: "default".into(), name: "web".into(), uid: "u".into() },
+        pod: PodRef { namespace: "default".into(), name: "web".into(), uid: "u".into() },
         address: [10, 128, 0, 2].into(),
         name: name.into(),
         run,
@@ -213,4 +213,39 @@ fn what_is_left_goes_on_and_what_has_ended_stays_ended() {
     // An init container that runs: the main one has not had its turn.
     let statuses = json!({ "i": status("i", 0, running()), "c": status("c", 0, waiting("PodInitializing")) });
     assert_eq!(inherited(&statuses, "Always", &[survivor("i", 0, None)]), "0 runs fake://i0 since 9, 0 idle");
+}
+
+#[test]
+fn what_a_lost_runtime_had_is_remembered_and_probed_when_it_is_heard() {
+    let status = |name: &str, id: &str, state: &str| json!({ "name": name, "image": "i", "imageID": "d", "ready": true, "restartCount": 2, "containerID": id, "state": { state: {} } });
+    let probe = json!({ "tcpSocket": { "port": 80 } });
+    let probed = |name: &str| json!({ "name": name, "image": "i", "livenessProbe": probe });
+    let statuses = [
+        status("a", "linux://1", "running"),
+        status("b", "modules://2", "running"),
+        status("c", "linux://3", "terminated"),
+    ];
+    let pod: Pod = serde_json::from_value(json!({
+        "spec": { "restartPolicy": "Never", "containers": [probed("a"), probed("b"), probed("c")] },
+        "status": { "podIP": "10.128.0.2", "containerStatuses": statuses },
+    }))
+    .unwrap();
+    let name = PodRef { namespace: "default".into(), name: "web".into(), uid: "u".into() };
+    let left = remembered(&pod, &name, "linux");
+    let told: Vec<_> = left.iter().map(|left| (&*left.name, &*left.id, left.run, &left.pod)).collect();
+    assert_eq!(told, [("a", "1", 2, &name)]);
+
+    let mut state = inherit(&pod, &left, Timestamp::UNIX_EPOCH);
+    let mut probes = |event| {
+        let (next, effects) = step(std::mem::take(&mut state), Timestamp::UNIX_EPOCH, event);
+        state = next;
+        effects
+            .into_iter()
+            .filter_map(|effect| if let Effect::Probe(index) = effect { Some(index) } else { None })
+            .collect::<Vec<_>>()
+    };
+    let silence = |why: Option<&str>| Event::Silence { runtime: "linux", why: why.map(Into::into) };
+    assert!(probes(silence(Some("it hangs"))).is_empty());
+    assert!(probes(Event::Begin).is_empty(), "nobody reaches it yet");
+    assert_eq!(probes(silence(None)), [0]);
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use wherry_api::kinds::Pod;
-use wherry_runtime::{Adoption, Exit, ExitReason, PodRef, Survivor};
+use wherry_runtime::{Adoption, Availability, Exit, ExitReason, PodRef, Runtime, Survivor};
 use wherry_vnet::Namespace;
 
 use super::Worker;
@@ -12,7 +12,7 @@ use super::start::{container_at, limits};
 use crate::context::Context;
 use crate::fence;
 use crate::pod::Event;
-use crate::volumes;
+use crate::{status, volumes};
 
 /// The exit code of what was gone before it could be taken over.
 const LOST_CODE: i32 = 137;
@@ -28,7 +28,12 @@ impl Inheritance {
     pub fn of(context: &Context, pod: &Pod, name: &PodRef) -> Option<Self> {
         let directories = volumes::host_directories(pod.spec.as_ref()?);
         let runtimes = context.runtimes.of(pod).ok()?.iter();
-        let survivors: Vec<_> = runtimes.flat_map(|runtime| runtime.survivors(name, &directories)).collect();
+        let survivors = runtimes.flat_map(|runtime| {
+            let left = runtime.survivors(name, &directories);
+            let cannot_tell = left.is_empty() && is_lost(runtime);
+            if cannot_tell { status::remembered(pod, name, runtime.name()) } else { left }
+        });
+        let survivors: Vec<_> = survivors.collect();
         let address = pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?;
         if survivors.is_empty() || survivors.iter().any(|survivor| survivor.address != address) {
             return None;
@@ -43,6 +48,10 @@ impl Inheritance {
     pub fn survivors(&self) -> &[Survivor] {
         &self.survivors
     }
+}
+
+fn is_lost(runtime: &Arc<dyn Runtime>) -> bool {
+    runtime.availability().is_some_and(|now| matches!(&*now.borrow(), Availability::Lost(_)))
 }
 
 impl Worker {
@@ -68,6 +77,9 @@ impl Worker {
                 (run.container, run.log) = (Some(container.clone()), Some(log));
             }
             self.clone().follow(index, container);
+        }
+        for (runtime, why) in self.context.runtimes.lost() {
+            self.feed_locked(&mut live, Event::Silence { runtime, why: Some(why) });
         }
     }
 
