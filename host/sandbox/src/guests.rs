@@ -26,7 +26,7 @@ use wherry_base::{Clock, Drain};
 use wherry_runtime::{Container, GivenCode};
 use wherry_vnet::{Namespace, Network, NetworkConfig};
 
-use crate::message::{Ranges, SURVIVORS_A_MESSAGE, SurvivingContainer, ToNode, ToSandbox, VERSION};
+use crate::message::{Port, Ranges, SURVIVORS_A_MESSAGE, SurvivingContainer, ToNode, ToSandbox, VERSION};
 use crate::wire::Wire;
 use log::{FileLog, Flusher};
 use node::Node;
@@ -197,11 +197,13 @@ impl Guests {
             }
             ToSandbox::Dialed { request, outcome } => self.node.dialed(request, outcome, descriptors.pop()),
             ToSandbox::Resolved { request, outcome } => self.node.resolved(request, outcome),
-            ToSandbox::Taken { pod, at } => {
+            ToSandbox::Taken(Port { pod, at, protocol }) => {
                 if let Some(pod) = self.pod_at(pod) {
-                    pod.lose(at);
+                    pod.lose(protocol.into(), at);
                 }
             }
+            ToSandbox::Mixed { pod } => self.node.mixed(pod),
+            ToSandbox::Heard { request } => self.node.heard(request),
             ToSandbox::Datagram { pod, from, to, payload } => {
                 if let Some(pod) = self.pod_at(pod) {
                     pod.receive(from, to, payload.into());

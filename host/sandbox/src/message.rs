@@ -9,10 +9,10 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use wherry_runtime::{Exit, ExitReason, PodRef, Survivor, Usage};
-use wherry_vnet::{DialError, PortKind, Resolution};
+use wherry_vnet::{DialError, PortKind, Protocol, Resolution};
 
 /// The version of these messages; a sandbox of another is not adopted.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
 
 /// How long a message may be: what a socket's buffer takes at once on every Linux.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 160 * 1024;
@@ -47,8 +47,12 @@ pub(crate) enum ToSandbox {
     Dialed { request: u64, outcome: Result<Dialed, Refusal> },
     /// To `ToNode::Resolve`.
     Resolved { request: u64, outcome: Result<Vec<IpAddr>, NameError> },
-    /// A TCP port that was announced cannot be had: a Linux container of the pod has it.
-    Taken { pod: IpAddr, at: SocketAddr },
+    /// A port that was announced cannot be had: a Linux container of the pod has it.
+    Taken(Port),
+    /// The pod has Linux containers from now on: ports of its modules are sure when the node has heard of them.
+    Mixed { pod: IpAddr },
+    /// To `ToNode::Hear`.
+    Heard { request: u64 },
     /// A datagram for a bound port of a pod.
     Datagram { pod: IpAddr, from: SocketAddr, to: SocketAddr, payload: Vec<u8> },
     /// The log goes on in another file. Descriptor: the file.
@@ -76,6 +80,8 @@ pub(crate) enum ToNode {
     Exited { container: String, exit: WireExit },
     /// A port of a pod of this sandbox.
     Bound { port: Port, is_bound: bool },
+    /// Is answered when all is done that was said before.
+    Hear { request: u64 },
     /// A pod wants a connection out of the sandbox.
     Connect { request: u64, pod: IpAddr, to: SocketAddr },
     /// A pod asks for a name.
@@ -295,6 +301,15 @@ impl From<PortKind> for WireProtocol {
             PortKind::Tcp => Self::Tcp,
             PortKind::Http => Self::Http,
             PortKind::Udp => Self::Udp,
+        }
+    }
+}
+
+impl From<WireProtocol> for Protocol {
+    fn from(protocol: WireProtocol) -> Self {
+        match protocol {
+            WireProtocol::Tcp | WireProtocol::Http => Self::Tcp,
+            WireProtocol::Udp => Self::Udp,
         }
     }
 }

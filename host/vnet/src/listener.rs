@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 use crate::dial::DialError;
 use crate::namespace::{BindError, Namespace};
 use crate::pipe::park;
+use crate::services::Protocol;
 use crate::stream::Stream;
 
 /// How many connections wait for their `accept` before further ones are turned away.
@@ -40,6 +41,13 @@ impl Listener {
     /// The address it is bound to.
     pub const fn local(&self) -> SocketAddr {
         self.local
+    }
+
+    /// The listener, once it is sure that no container of the pod has the port: `InUse` where one has. Where the pod has modules
+    /// only, that is sure at once.
+    pub async fn settled(self) -> Result<Self, BindError> {
+        let namespace = self.namespace.upgrade().ok_or(BindError::Closed)?;
+        if namespace.keeps(Protocol::Tcp, self.local).await { Ok(self) } else { Err(BindError::InUse) }
     }
 
     /// Takes a waiting connection. `None`: nobody waits. An error: the listener was closed, as at a pod's end.

@@ -3,7 +3,7 @@
 //! A sorted vector: pods have few ports, and 100,000 idle pods must cost little.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use crate::kernel::KernelSide;
 use crate::listener::Backlog;
@@ -52,6 +52,8 @@ pub(crate) struct Ports {
     pub(crate) phase: Phase,
     /// Who has what is not bound here, where the pod has Linux containers.
     pub(crate) kernel: Option<Arc<dyn KernelSide>>,
+    /// The process that holds the pod's sockets, where that is another.
+    pub(crate) holder: Option<Weak<dyn Holder>>,
     bindings: Vec<Binding>,
     connections: Vec<Handle>,
     sweep_at: usize,

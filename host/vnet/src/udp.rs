@@ -13,7 +13,7 @@ use bytes::Bytes;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use wherry_base::Drain;
 
-use crate::namespace::Namespace;
+use crate::namespace::{BindError, Namespace};
 use crate::pipe::park;
 use crate::route::Route;
 use crate::services::Protocol;
@@ -86,6 +86,12 @@ impl UdpSocket {
     pub fn try_receive(&mut self) -> Option<Datagram> {
         let Datagram { from, payload } = self.inbox.pop()?;
         Some(Datagram { from: self.known_as(from), payload })
+    }
+
+    /// The socket, once it is sure that no container of the pod has the port: `InUse` where one has. Where the pod has modules
+    /// only, that is sure at once.
+    pub async fn settled(self) -> Result<Self, BindError> {
+        if self.namespace.keeps(Protocol::Udp, self.local).await { Ok(self) } else { Err(BindError::InUse) }
     }
 
     /// The address that an answer from `from` comes under: that of the Service that was asked.

@@ -50,6 +50,12 @@ pub trait Uplink: Send + Sync + 'static {
     /// A port was bound, or given back, at localhost, the pod's address, or the unspecified one, which is both.
     fn bound(&self, pod: IpAddr, kind: PortKind, at: SocketAddr, is_bound: bool);
 
+    /// Whether the pod has Linux containers, of which one may have a port.
+    fn is_mixed(&self, pod: IpAddr) -> bool;
+
+    /// Resolves when the node has dealt with all that it was told of ports, or does not in time.
+    async fn heard(&self, pod: IpAddr);
+
     /// Sends a datagram from the pod's port that is bound at `from`. One that does not fit is dropped, as UDP may.
     fn send(&self, pod: IpAddr, from: SocketAddr, to: SocketAddr, payload: Bytes) -> io::Result<()>;
 }
@@ -58,4 +64,7 @@ pub trait Uplink: Send + Sync + 'static {
 pub trait Holder: Send + Sync + 'static {
     /// Hands over the server's end of a connection to a port of the pod that it announced.
     fn accept(&self, pod: IpAddr, from: SocketAddr, to: SocketAddr, socket: OwnedFd) -> Result<(), DialError>;
+
+    /// The pod has Linux containers from now on.
+    fn mixed(&self, pod: IpAddr);
 }

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use wasmtime_wasi_http::handler::ProxyPre;
 use wherry_image::ModuleKind;
 use wherry_runtime::{Container, ContainerSpec, GivenCode, Image, ImageError, ImageRequest, Runtime, StartError};
+use wherry_vnet::BindError;
 
 use crate::codes::{Code, Codes, ComponentCode, Form};
 use crate::command::{component, core_module, unstartable};
@@ -112,7 +113,7 @@ impl WasmRuntime {
         })
     }
 
-    fn start_component(
+    async fn start_component(
         &self,
         code: &ComponentCode,
         spec: Arc<ContainerSpec>,
@@ -125,11 +126,11 @@ impl WasmRuntime {
         match form.kind {
             ModuleKind::Http2 => {
                 let pre = wasmtime_wasi_http::p2::bindings::ProxyPre::new(pre).map_err(|e| unstartable(&e))?;
-                self.start_http(ProxyPre::P2(pre), needed, spec, resources)
+                self.start_http(ProxyPre::P2(pre), needed, spec, resources).await
             }
             ModuleKind::Http3 => {
                 let pre = wasmtime_wasi_http::p3::bindings::ServicePre::new(pre).map_err(|e| unstartable(&e))?;
-                self.start_http(ProxyPre::P3(pre), needed, spec, resources)
+                self.start_http(ProxyPre::P3(pre), needed, spec, resources).await
             }
             _ => {
                 let stopping = CancellationToken::new();
@@ -158,7 +159,7 @@ impl WasmRuntime {
         Ok(Running::spawn(&self.guests, resources, stopping, guest))
     }
 
-    fn start_http(
+    async fn start_http(
         &self,
         pre: ProxyPre<State>,
         needed: u32,
@@ -179,10 +180,11 @@ impl WasmRuntime {
             ruin: watch::Sender::new(None),
         });
         let handler = Arc::new(Handler(Arc::clone(&service)));
-        let listener = spec.network.listen_http(port, handler).map_err(|e| StartError {
+        let unserved = |error: BindError| StartError {
             reason: "RunContainerError",
-            message: format!("cannot serve on port {port}: {e}"),
-        })?;
+            message: format!("cannot serve on port {port}: {error}"),
+        };
+        let listener = spec.network.listen_http(port, handler).map_err(unserved)?.settled().await.map_err(unserved)?;
         let stopping = CancellationToken::new();
         let serving = serve(service, listener, stopping.clone());
         Ok(Running::spawn(&self.guests, resources, stopping, serving))
@@ -219,7 +221,7 @@ impl Runtime for WasmRuntime {
         let spec = Arc::new(spec);
         match code {
             Code::Core(module, form) => Ok(self.start_core(&module, form, spec, resources)?),
-            Code::Component(code) => Ok(self.start_component(&code, spec, resources)?),
+            Code::Component(code) => Ok(self.start_component(&code, spec, resources).await?),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `wasi:sockets` 0.2 and 0.3 over the pod's virtual network, in place of wasmtime-wasi's kernel sockets.
 //!
 //! Follows the WIT of `wasi:sockets@0.2.12` and `@0.3.0` (copied into `wit` and `wit3`). The sockets are the same for both; each
-//! version is a thin face. Errors are 0.2's codes until the last moment. Nothing in it blocks.
+//! version is a thin face. Errors are 0.2's codes until the last moment. Nothing in it blocks a thread.
 
 mod lookup;
 mod streams;
@@ -32,7 +32,11 @@ mod generated {
     wasmtime::component::bindgen!({
         path: "wit",
         world: "vnet:host/sockets",
-        imports: { default: trappable },
+        imports: {
+            "wasi:sockets/tcp.[method]tcp-socket.start-bind": async | trappable,
+            "wasi:sockets/udp.[method]udp-socket.start-bind": async | trappable,
+            default: trappable,
+        },
         require_store_data_send: true,
         trappable_error_type: { "wasi:sockets/network.error-code" => wasmtime_wasi::p2::SocketError },
         with: {

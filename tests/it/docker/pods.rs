@@ -90,3 +90,21 @@ pub(super) fn is_fed(kubectl: &Kubectl<'_>) {
     let Printed { ok, out, err } = kubectl.run_with(&words, "typed\n").unwrap();
     assert!(ok && out.contains("typed"), "{out} {err}");
 }
+
+#[test]
+fn a_port_is_in_use_whichever_kind_of_container_has_it() {
+    let Some(engine) = Engine::start("a_port_is_in_use_whichever_kind_of_container_has_it") else { return };
+    let cluster = cluster(&engine);
+    cluster.load_guest("echo-tcp").unwrap();
+    cluster.apply("default", include_str!("ports.yaml")).unwrap();
+    run(
+        &cluster,
+        &[
+            ("~ get pod container-first -o jsonpath={.status.phase}", &["Failed"]),
+            ("logs container-first -c m", &["AddrInUse", "not: listening"]),
+            ("~ get pod module-first -o jsonpath={.status.phase}", &["Failed"]),
+            ("logs module-first -c c", &["ddress already in use"]),
+            ("logs module-first -c m", &["listening on 7000"]),
+        ],
+    );
+}

@@ -31,7 +31,10 @@ pub(crate) struct Node {
     outgoing: Mutex<Option<mpsc::Sender<Packet>>>,
     /// The addresses of the pods that the present node knows.
     known: watch::Sender<HashSet<IpAddr>>,
+    /// Those that have Linux containers.
+    mixed: Mutex<HashSet<IpAddr>>,
     bound: Mutex<BTreeSet<Port>>,
+    hearing: Waiting<()>,
     dialing: Waiting<DialAnswer>,
     resolving: Waiting<NameAnswer>,
     requests: AtomicU64,
@@ -67,6 +70,8 @@ impl Node {
     pub(crate) fn disconnect(&self) {
         locked(&self.outgoing).take();
         self.known.send_modify(HashSet::clear);
+        locked(&self.mixed).clear();
+        locked(&self.hearing).clear();
         locked(&self.dialing).clear();
         locked(&self.resolving).clear();
     }
@@ -74,6 +79,26 @@ impl Node {
     /// The node knows this pod from now on, and answers what it asks.
     pub(crate) fn knows(&self, pod: IpAddr) {
         self.known.send_if_modified(|known| known.insert(pod));
+    }
+
+    /// The pod has Linux containers.
+    pub(crate) fn mixed(&self, pod: IpAddr) {
+        locked(&self.mixed).insert(pod);
+    }
+
+    pub(crate) fn is_mixed(&self, pod: IpAddr) -> bool {
+        locked(&self.mixed).contains(&pod)
+    }
+
+    /// Resolves when the node has done what it was told before.
+    pub(crate) async fn is_heard(&self, pod: IpAddr) {
+        let _late = self.ask(pod, &self.hearing, |request| ToNode::Hear { request }).await;
+    }
+
+    pub(crate) fn heard(&self, request: u64) {
+        if let Some(answer) = locked(&self.hearing).remove(&request) {
+            let _unwanted = answer.send(());
+        }
     }
 
     /// Tells what must not be lost. Where no node is there, the next one asks.

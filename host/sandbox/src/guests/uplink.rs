@@ -27,6 +27,14 @@ impl Uplink for Up {
         self.0.bound(Port { pod, at, protocol: kind.into() }, is_bound);
     }
 
+    fn is_mixed(&self, pod: IpAddr) -> bool {
+        self.0.is_mixed(pod)
+    }
+
+    async fn heard(&self, pod: IpAddr) {
+        self.0.is_heard(pod).await;
+    }
+
     fn send(&self, pod: IpAddr, from: SocketAddr, to: SocketAddr, payload: Bytes) -> io::Result<()> {
         let payload = payload.into();
         let _lost_as_datagrams_may_be = self.0.try_tell(&ToNode::Datagram { pod, from, to, payload });

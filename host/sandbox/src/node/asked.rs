@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use wherry_vnet::{HttpHandler, Namespace, UdpSocket, Way};
+use wherry_vnet::{BindError, HttpHandler, Namespace, UdpSocket, Way};
 
 use super::link::Link;
 use crate::message::{Dialed, NameError, Port, Refusal, ToSandbox, WireProtocol};
@@ -61,26 +61,31 @@ impl Link {
     pub(super) fn bound(self: &Arc<Self>, port: Port, is_bound: bool) {
         let Some(pod) = self.pod(port.pod) else { return self.bound_by_survivor(port, is_bound) };
         match (port.protocol, is_bound) {
-            (WireProtocol::Tcp, true) => self.bind_tcp(&pod, port.at, None),
+            (WireProtocol::Tcp, true) => self.bind_tcp(&pod, port, None),
             (WireProtocol::Http, true) => {
                 let handler = self.requests(SocketAddr::new(port.pod, port.at.port()));
-                self.bind_tcp(&pod, port.at, handler);
+                self.bind_tcp(&pod, port, handler);
             }
             (WireProtocol::Tcp | WireProtocol::Http, false) => pod.unbind_held(port.at),
-            (WireProtocol::Udp, true) => self.bind_udp(&pod, port.at),
+            (WireProtocol::Udp, true) => self.bind_udp(&pod, port),
             (WireProtocol::Udp, false) => drop(self.state().datagrams.remove(&(port.pod, port.at))),
         }
     }
 
-    fn bind_tcp(&self, pod: &Namespace, at: SocketAddr, handler: Option<Arc<dyn HttpHandler>>) {
+    fn bind_tcp(&self, pod: &Namespace, port: Port, handler: Option<Arc<dyn HttpHandler>>) {
         let Some(holder) = self.holder() else { return };
-        if let Err(error) = pod.bind_held(at, holder, handler) {
-            tracing::warn!(sandbox = %self.name, %at, %error, "a port that a sandbox listens on is not reachable");
-            self.tell(&ToSandbox::Taken { pod: pod.address(), at }, Vec::new());
+        if let Err(error) = pod.bind_held(port.at, holder, handler) {
+            self.not_bound(port, &error);
         }
     }
 
-    fn bind_udp(self: &Arc<Self>, pod: &Arc<Namespace>, at: SocketAddr) {
+    fn not_bound(&self, port: Port, error: &BindError) {
+        tracing::info!(sandbox = %self.name, ?port, %error, "a module cannot have a port");
+        self.tell(&ToSandbox::Taken(port), Vec::new());
+    }
+
+    fn bind_udp(self: &Arc<Self>, pod: &Arc<Namespace>, port: Port) {
+        let at = port.at;
         if self.state().datagrams.len() >= PORTS_MAX {
             return;
         }
@@ -94,9 +99,7 @@ impl Link {
                 });
                 self.state().datagrams.insert((address, at), Datagrams { outgoing, _ends: end.drop_guard() });
             }
-            Err(error) => {
-                tracing::warn!(sandbox = %self.name, %at, %error, "a port that a sandbox has bound is not reachable");
-            }
+            Err(error) => self.not_bound(port, &error),
         }
     }
 

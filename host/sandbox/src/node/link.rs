@@ -311,6 +311,7 @@ impl Link {
                 }
             }
             ToNode::Bound { port, is_bound } => self.bound(port, is_bound),
+            ToNode::Hear { request } => self.tell(&ToSandbox::Heard { request }, Vec::new()),
             ToNode::Connect { request, pod, to } => self.connect(request, pod, to),
             ToNode::Resolve { request, pod, name } => self.resolve(request, pod, name),
             ToNode::Datagram { pod, from, to, payload } => self.send_datagram(pod, from, to, payload),
@@ -376,6 +377,10 @@ impl Holder for Link {
             Ok(true) => Ok(()),
             _ => Err(DialError::Overloaded),
         }
+    }
+
+    fn mixed(&self, pod: IpAddr) {
+        self.tell(&ToSandbox::Mixed { pod }, Vec::new());
     }
 }
 

@@ -128,6 +128,7 @@ impl SandboxRuntime {
             state.pods.insert(spec.network.address(), Arc::downgrade(&spec.network));
             state.starting.insert(spec.id.clone(), answer);
         }
+        link.holder().iter().for_each(|holder| spec.network.hold(holder));
         let told = link.try_tell(&ToSandbox::Start(Box::new(start)), descriptors);
         let outcome = match told {
             Ok(true) => answered.await.unwrap_or_else(|_| Err(gone("the sandbox ended during the start"))),

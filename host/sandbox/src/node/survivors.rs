@@ -61,6 +61,7 @@ impl Link {
         let ports: Vec<_> = state.survivors_ports.extract_if(.., |port| port.pod == address).collect();
         drop(state);
         self.tell(&ToSandbox::Adopt { pod: address }, Vec::new());
+        self.holder().iter().for_each(|holder| network.hold(holder));
         ports.into_iter().for_each(|port| self.bound(port, true));
     }
 

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use wherry_vnet::{BindError, DialError, KernelSide, Namespace, Protocol, Stream, socket_pair};
 
+use crate::programs::IN_USE;
 use crate::world::{World, until};
 
 /// A container that echoes what it hears at port 5432.
@@ -135,14 +136,20 @@ async fn containers_and_the_node_reach_modules_at_localhost() {
 }
 
 #[tokio::test]
-async fn a_port_that_a_container_has_is_closed_to_the_module_that_took_it() {
+async fn a_port_that_a_container_has_is_in_use_for_modules() {
     let world = World::new().await;
+    let on = format!("0.0.0.0:{PORT}");
     let _deaf = world.start("shop", "pod", "deaf", &[]).await.unwrap();
     attach(&world.pod("pod"));
-    let on = format!("0.0.0.0:{PORT}");
-    let server = world.start("shop", "pod", "echo", &[("ON", &on)]).await.unwrap();
-    // The program ends with its listener.
-    assert_eq!(server.exited().await.code, 0);
+    for program in ["echo", "udp-echo"] {
+        let server = world.start("shop", "pod", program, &[("ON", "0.0.0.0:8080")]).await.unwrap();
+        server.stop();
+        assert_eq!(server.exited().await.code, 0, "{program}: another port");
+    }
+    for program in ["echo", "udp-echo"] {
+        let server = world.start("shop", "pod", program, &[("ON", &on)]).await.unwrap();
+        assert_eq!(server.exited().await.code, IN_USE, "{program}");
+    }
     let client = world.start("shop", "pod", "client", &[("TO", &format!("127.0.0.1:{PORT}"))]).await.unwrap();
     assert_eq!(client.exited().await.code, 0, "{}", world.log("pod"));
 }

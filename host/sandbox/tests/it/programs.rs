@@ -21,6 +21,9 @@ use wherry_vnet::{Body, HttpHandler, Unanswered, full_body};
 /// What all code here is compiled for.
 pub const ENGINE: &str = "programs";
 
+/// How programs end whose port another container of the pod has.
+pub const IN_USE: i32 = 98;
+
 /// Programs by the name of their image.
 pub struct Programs;
 
@@ -88,7 +91,7 @@ async fn run(spec: &ContainerSpec, bound: tokio::sync::oneshot::Sender<()>) -> i
         }
         "client" => client(spec).await,
         "echo" => {
-            let mut listener = spec.network.listen(on(spec)).unwrap();
+            let Ok(mut listener) = spec.network.listen(on(spec)).unwrap().settled().await else { return IN_USE };
             bound.send(()).unwrap();
             while let Some(stream) = listener.accept().await {
                 tokio::task::spawn(async move {
@@ -106,7 +109,7 @@ async fn run(spec: &ContainerSpec, bound: tokio::sync::oneshot::Sender<()>) -> i
             0
         }
         "udp-echo" => {
-            let mut socket = spec.network.bind_udp(on(spec)).unwrap();
+            let Ok(mut socket) = spec.network.bind_udp(on(spec)).unwrap().settled().await else { return IN_USE };
             bound.send(()).unwrap();
             loop {
                 std::future::poll_fn(|context| socket.poll_receivable(context)).await;

@@ -17,6 +17,17 @@ use crate::uplink::{Holder, PortKind, Uplink, Way};
 
 /// The node's side.
 impl Namespace {
+    /// Another process holds the pod's sockets, and is told when the pod has containers, now or later.
+    pub fn hold(&self, holder: &Arc<dyn Holder>) {
+        let mut ports = self.lock();
+        ports.holder = Some(Arc::downgrade(holder));
+        let is_mixed = ports.kernel.is_some();
+        drop(ports);
+        if is_mixed {
+            holder.mixed(self.address);
+        }
+    }
+
     /// A TCP port of the pod is listened on by another process, which is handed connections to it, and requests by
     /// `handler` where it takes those.
     pub fn bind_held(
@@ -121,10 +132,19 @@ impl Namespace {
         if self.remember(&stream) { Ok(stream) } else { Err(DialError::Unreachable) }
     }
 
-    /// A TCP port that was announced is another's, a container's: who listens here hears that the listener is closed.
-    pub fn lose(&self, at: SocketAddr) {
-        let gone = self.unbind(&mut self.lock(), |on, socket| on == at && socket.backlog().is_some());
+    /// A port that was announced is another's, a container's: whoever listens here hears that the listener is closed.
+    pub fn lose(&self, protocol: Protocol, at: SocketAddr) {
+        let gone = self.unbind(&mut self.lock(), |on, socket| on == at && socket.protocol() == protocol);
         gone.iter().for_each(|backlog| backlog.close());
+    }
+
+    /// Whether a port that was bound just now is the pod's still, in a pod with containers: then the node is waited for,
+    /// which knows whether one of them has it.
+    pub(crate) async fn keeps(&self, protocol: Protocol, at: SocketAddr) -> bool {
+        if let Some(uplink) = self.network.uplink().filter(|uplink| uplink.is_mixed(self.address)) {
+            uplink.heard(self.address).await;
+        }
+        self.lock().bound().any(|bound| bound == (protocol, at))
     }
 
     /// Tells the node of ports: others can reach them, or the pod's own containers.

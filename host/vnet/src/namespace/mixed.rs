@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 
@@ -26,7 +26,11 @@ impl Namespace {
         }
         let before = ports.kernel.replace(Arc::clone(&kernel));
         let bound: Vec<_> = ports.bound().collect();
+        let holder = ports.holder.as_ref().and_then(Weak::upgrade);
         drop(ports);
+        if let Some(holder) = holder {
+            holder.mixed(self.address);
+        }
         before.iter().for_each(|before| before.close());
         for (protocol, at) in bound {
             if let Err(error) = kernel.bind(protocol, at) {

@@ -12,7 +12,7 @@ use wasmtime_wasi::p2::bindings::sockets::network::{ErrorCode, IpAddressFamily};
 use wherry_vnet::{DialError, Listener, Namespace, ReadHalf, Stream, WriteHalf};
 
 use super::streams::{Shared, VReader, VWriter, lock};
-use super::{bind_code, dial_code, to_virtual};
+use super::{any, bind_code, dial_code, to_virtual};
 
 /// Resolves when the container is asked to stop.
 type Stopped = Pin<Box<WaitForCancellationFutureOwned>>;
@@ -124,7 +124,7 @@ impl VTcp {
         Self { family, state: State::Connected(Connected { local, peer, reader, writer }), options }
     }
 
-    pub(super) fn bind(
+    pub(super) async fn bind(
         &mut self,
         net: &Arc<Namespace>,
         stopping: &CancellationToken,
@@ -134,10 +134,26 @@ impl VTcp {
             return Err(ErrorCode::InvalidState);
         }
         let on = to_virtual(check_family(self.family, on)?);
-        let listener = net.listen(on).map_err(bind_code)?;
+        let listener = net.listen(on).map_err(bind_code)?.settled().await.map_err(bind_code)?;
+        self.hold(listener, stopping);
+        Ok(())
+    }
+
+    /// Binds a port that is picked, where the guest has bound none.
+    pub(super) fn bind_somewhere(
+        &mut self,
+        net: &Arc<Namespace>,
+        stopping: &CancellationToken,
+    ) -> Result<(), ErrorCode> {
+        if matches!(self.state, State::Unbound) {
+            self.hold(net.listen(to_virtual(any(self.family))).map_err(bind_code)?, stopping);
+        }
+        Ok(())
+    }
+
+    fn hold(&mut self, listener: Listener, stopping: &CancellationToken) {
         let door = Door { listener, stopped: Box::pin(stopping.clone().cancelled_owned()) };
         self.state = State::Bound { door, listening: false };
-        Ok(())
     }
 
     pub(super) const fn is_bound(&self) -> bool {

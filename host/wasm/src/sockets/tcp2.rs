@@ -31,13 +31,13 @@ impl tcp_create_socket::Host for NetView<'_> {
 impl Host for NetView<'_> {}
 
 impl HostTcpSocket for NetView<'_> {
-    fn start_bind(
+    async fn start_bind(
         &mut self,
         this: Resource<VTcp>,
         _network: Resource<Network>,
         local_address: IpSocketAddress,
     ) -> SocketResult<()> {
-        Ok(self.table.get_mut(&this)?.bind(self.net, self.stopping, local_address.into())?)
+        Ok(self.table.get_mut(&this)?.bind(self.net, self.stopping, local_address.into()).await?)
     }
 
     fn finish_bind(&mut self, this: Resource<VTcp>) -> SocketResult<()> {

@@ -54,9 +54,7 @@ impl<T: NetworkView> HostTcpSocketWithStore<T> for HasNet {
         let mut view = store.get();
         let (net, stopping) = (view.net, view.stopping);
         let socket = view.tcp(&this)?;
-        if socket.local().is_none() {
-            socket.bind(net, stopping, super::any(socket.family)).map_err(code)?;
-        }
+        socket.bind_somewhere(net, stopping).map_err(code)?;
         let door = socket.hand_out_door().map_err(code)?;
         let (family, options) = (socket.family, socket.options.clone());
         StreamReader::new(&mut store, Accepting { door, family, options }).map_err(SocketError::trap)
@@ -232,9 +230,9 @@ impl HostTcpSocket for NetView<'_> {
         self.table.push(VTcp::new(family2(family))).map_err(SocketError::trap)
     }
 
-    fn bind(&mut self, this: Resource<VTcp>, local_address: IpSocketAddress) -> SocketResult<()> {
+    async fn bind(&mut self, this: Resource<VTcp>, local_address: IpSocketAddress) -> SocketResult<()> {
         let (net, stopping) = (self.net, self.stopping);
-        self.tcp(&this)?.bind(net, stopping, local_address.into()).map_err(code)
+        self.tcp(&this)?.bind(net, stopping, local_address.into()).await.map_err(code)
     }
 
     fn get_local_address(&mut self, this: Resource<VTcp>) -> SocketResult<IpSocketAddress> {

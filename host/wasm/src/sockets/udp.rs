@@ -34,11 +34,11 @@ impl VUdp {
         Self { family, socket: None, peer: None, hop_limit: 64 }
     }
 
-    pub(super) fn bind(&mut self, net: &Arc<Namespace>, on: SocketAddr) -> Result<(), ErrorCode> {
+    pub(super) async fn bind(&mut self, net: &Arc<Namespace>, on: SocketAddr) -> Result<(), ErrorCode> {
         if self.socket.is_some() {
             return Err(ErrorCode::InvalidState);
         }
-        let bound = net.bind_udp(to_virtual(on)).map_err(bind_code)?;
+        let bound = net.bind_udp(to_virtual(on)).map_err(bind_code)?.settled().await.map_err(bind_code)?;
         self.socket = Some(Arc::new(Mutex::new(bound)));
         Ok(())
     }
@@ -51,7 +51,8 @@ impl VUdp {
     /// The same, on a port that is picked where none was asked for.
     pub(super) fn bound_somewhere(&mut self, net: &Arc<Namespace>) -> Result<Bound, ErrorCode> {
         if self.socket.is_none() {
-            self.bind(net, any(self.family))?;
+            let bound = net.bind_udp(to_virtual(any(self.family))).map_err(bind_code)?;
+            self.socket = Some(Arc::new(Mutex::new(bound)));
         }
         self.bound()
     }

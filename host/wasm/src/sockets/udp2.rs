@@ -38,13 +38,13 @@ impl udp_create_socket::Host for NetView<'_> {
 impl Host for NetView<'_> {}
 
 impl HostUdpSocket for NetView<'_> {
-    fn start_bind(
+    async fn start_bind(
         &mut self,
         this: Resource<VUdp>,
         _network: Resource<Network>,
         local_address: IpSocketAddress,
     ) -> SocketResult<()> {
-        Ok(self.table.get_mut(&this)?.bind(self.net, local_address.into())?)
+        Ok(self.table.get_mut(&this)?.bind(self.net, local_address.into()).await?)
     }
 
     fn finish_bind(&mut self, this: Resource<VUdp>) -> SocketResult<()> {

@@ -45,9 +45,9 @@ impl HostUdpSocket for NetView<'_> {
         self.table.push(VUdp::new(family2(family))).map_err(SocketError::trap)
     }
 
-    fn bind(&mut self, this: Resource<VUdp>, local_address: IpSocketAddress) -> SocketResult<()> {
+    async fn bind(&mut self, this: Resource<VUdp>, local_address: IpSocketAddress) -> SocketResult<()> {
         let net = self.net;
-        self.udp(&this)?.bind(net, local_address.into()).map_err(code)
+        self.udp(&this)?.bind(net, local_address.into()).await.map_err(code)
     }
 
     fn connect(&mut self, this: Resource<VUdp>, remote_address: IpSocketAddress) -> SocketResult<()> {

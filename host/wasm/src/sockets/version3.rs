@@ -15,6 +15,8 @@ mod generated {
         path: "wit3",
         world: "vnet:host/sockets",
         imports: {
+            "wasi:sockets/types.[method]tcp-socket.bind": async | trappable,
+            "wasi:sockets/types.[method]udp-socket.bind": async | trappable,
             "wasi:sockets/types.[method]tcp-socket.listen": store | trappable,
             "wasi:sockets/types.[method]tcp-socket.send": store | trappable,
             "wasi:sockets/types.[method]tcp-socket.receive": store | trappable,
