@@ -80,9 +80,11 @@ mod tests {
             fs::create_dir_all(file.parent().unwrap()).unwrap();
             fs::write(file, text).unwrap();
         };
-        put("docker/a/cpu.stat", "usage_usec 7\nuser_usec 1\n");
+        put("docker/a/cpu.stat", "usage_usec 7\nuser_usec 1\nsystem_usec 6\nnr_periods 0\nnr_throttled 0\n");
         put("docker/a/memory.current", "100\n");
-        put("docker/a/memory.stat", "anon 60\ninactive_file 40\n");
+        let stat = "anon 60\nfile 44\nkernel 6\nfile_mapped 3\nfile_dirty 0\ninactive_anon 60\nactive_anon 0\n\
+            inactive_file 40\nactive_file 4\nunevictable 0\nworkingset_refault_file 12\n";
+        put("docker/a/memory.stat", stat);
         put("cpuacct/docker/a/cpuacct.usage", "9000\n");
         put("memory/docker/a/memory.usage_in_bytes", "50\n");
         put("memory/docker/a/memory.stat", "inactive_file 1\ntotal_inactive_file 60\n");
