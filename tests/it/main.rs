@@ -35,6 +35,7 @@ mod services;
 mod snapshot;
 mod start;
 mod streams;
+mod terminal;
 mod verbs;
 mod wire;
 

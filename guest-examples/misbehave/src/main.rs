@@ -1,8 +1,9 @@
 //! What a guest must not get away with, for tests: `trap`, `spin`, `hog`, `forbidden-file [PATH…]`, `write FILE`,
-//! `fill FILE MEBIBYTES` (and waits), `forbidden-connect HOST:PORT`, `exit CODE`, `sleep SECONDS`, `stdin` (waits for its end).
+//! `fill FILE MEBIBYTES` (and waits), `forbidden-connect HOST:PORT`, `exit CODE`, `sleep SECONDS`, `stdin` (waits for its end),
+//! `terminal` (says what it is at, and each line that it is given).
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::net::TcpStream;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
         ["fill", file, mebibytes] => outcome(file, fill(file, mebibytes.parse().unwrap_or(1)).map(|()| "filled")),
         ["forbidden-connect", address] => outcome(address, TcpStream::connect(address).map(|_| "connected")),
         ["stdin"] => outcome("stdin", std::io::copy(&mut std::io::stdin(), &mut std::io::stdout()).map(|_| "ended")),
+        ["terminal"] => outcome("terminal", terminal().map(|()| "ended")),
         ["exit", code] => std::process::exit(code.parse().unwrap_or(1)),
         ["sleep", seconds] => {
             std::thread::sleep(Duration::from_secs(seconds.parse().unwrap_or(1)));
@@ -53,6 +55,15 @@ fn hog() -> ! {
 fn forbidden_files(paths: &[&str]) -> ExitCode {
     let read = |path: &&str| outcome(path, std::fs::read_to_string(path).map(|_| "read")) == ExitCode::SUCCESS;
     if paths.iter().filter(|path| read(path)).count() > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn terminal() -> std::io::Result<()> {
+    let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    println!("terminals: {} {} {}", stdin.is_terminal(), stdout.is_terminal(), stderr.is_terminal());
+    for line in stdin.lines() {
+        println!("given: {}", line?);
+    }
+    Ok(())
 }
 
 fn write(file: &str) -> std::io::Result<()> {

@@ -126,7 +126,9 @@ pub fn conditional(own_pid: u32) -> Result<BTreeMap<i64, Vec<Rule>>, BackendErro
     };
     let fcntl: Vec<u32> = FCNTL.iter().map(|command| command.cast_unsigned()).collect();
     // Requests are taken as 32 bits by the kernel, whatever width libc gives them.
-    let ioctl = [libc::FIONBIO as u32, libc::FIOCLEX as u32, libc::FIONREAD as u32, PAGEMAP_SCAN];
+    // The size of a terminal that was passed.
+    let ioctl =
+        [libc::FIONBIO as u32, libc::FIOCLEX as u32, libc::FIONREAD as u32, libc::TIOCSWINSZ as u32, PAGEMAP_SCAN];
     let prctl = [libc::PR_SET_NAME.cast_unsigned(), libc::PR_SET_VMA.cast_unsigned()];
     Ok(BTreeMap::from([
         (libc::SYS_clone, vec![Rule::new(vec![long_masked(0, !(libc::CLONE_DETACHED as u64), THREAD)?])?]),

@@ -9,10 +9,11 @@ use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 use wherry_vnet::Namespace;
 
-use crate::exec::{AttachSpec, Attached, ExecError, ExecSpec};
+use crate::exec::{AttachSpec, Attached, ExecError, ExecSpec, TerminalSize};
 use crate::image::Image;
 use crate::logs::LogSink;
 use crate::security::Security;
+use crate::terminal::Terminal;
 
 /// The pod that a container belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -88,8 +89,10 @@ pub struct ContainerSpec {
     pub stdin: bool,
     /// Whether who attaches to it first ends it: `stdinOnce`. Of no meaning where [`Container::stdin`] is there, who is told then.
     pub stdin_once: bool,
-    /// Whether its output is a terminal.
+    /// Whether its stdin, stdout and stderr are a terminal.
     pub tty: bool,
+    /// The terminal, where whoever runs the container is given one and makes none.
+    pub terminal: Option<Arc<Terminal>>,
 }
 
 /// A running or ended container.
@@ -122,6 +125,9 @@ pub trait Container: Send + Sync + 'static {
     fn stdin(&self, _once: bool) -> Option<Pin<Box<dyn AsyncWrite + Send>>> {
         None
     }
+
+    /// Its terminal has another size. Does nothing where it has none.
+    fn resize(&self, _: TerminalSize) {}
 
     /// Joins its own process. Where a runtime cannot, the agent follows the container's log.
     async fn attach(&self, _: AttachSpec) -> Result<Attached, ExecError> {

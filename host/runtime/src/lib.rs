@@ -15,6 +15,7 @@ mod mounts;
 mod security;
 mod store;
 mod survivor;
+mod terminal;
 
 pub use availability::Availability;
 pub use buffer::LogBuffer;
@@ -28,6 +29,7 @@ pub use mounts::{Staged, stage};
 pub use security::Security;
 pub use store::{ImageStore, StoreError, StoredImage};
 pub use survivor::{Adoption, Survivor};
+pub use terminal::Terminal;
 pub use wherry_api::Login;
 
 use std::path::PathBuf;

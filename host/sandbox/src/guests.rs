@@ -23,7 +23,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::runtime::Handle;
 use wherry_base::{Clock, Drain};
-use wherry_runtime::{Container, GivenCode};
+use wherry_runtime::{Container, GivenCode, TerminalSize};
 use wherry_vnet::{Namespace, Network, NetworkConfig};
 
 use crate::message::{Port, Ranges, SURVIVORS_A_MESSAGE, SurvivingContainer, ToNode, ToSandbox, VERSION};
@@ -181,6 +181,14 @@ impl Guests {
                 if let Some(socket) = descriptors.pop() {
                     self.with(&container, |running| input::take(&running.container, socket, once, &self.drain));
                 }
+            }
+            ToSandbox::Attach { container, stdin } => {
+                if let Some(socket) = descriptors.pop() {
+                    self.with(&container, |running| input::join(&running.container, socket, stdin, &self.drain));
+                }
+            }
+            ToSandbox::Resize { container, width, height } => {
+                self.with(&container, |running| running.container.resize(TerminalSize { width, height }));
             }
             ToSandbox::Accept { pod, from, to } => {
                 if let (Some(pod), Some(socket)) = (self.pod_at(pod), descriptors.pop()) {

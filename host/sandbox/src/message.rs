@@ -31,7 +31,7 @@ pub(crate) const PORTS_A_MESSAGE: usize = 1024;
 pub(crate) enum ToSandbox {
     /// The first message of a connection.
     Hello { version: u32, network: Ranges },
-    /// Descriptors: the module's code, the log, then the mounts in order.
+    /// Descriptors: the module's code, the log, both sides of the terminal where it has one, then the mounts in order.
     Start(Box<StartContainer>),
     /// SIGTERM.
     Stop { container: String },
@@ -39,6 +39,10 @@ pub(crate) enum ToSandbox {
     Kill { container: String },
     /// Somebody types for a container; `once`: nobody else after that. Descriptor: the socket that it is read from.
     Input { container: String, once: bool },
+    /// Somebody joins a container at its terminal; `stdin`: and types. Descriptor: the socket for what is typed and shown.
+    Attach { container: String, stdin: bool },
+    /// The terminal has another size.
+    Resize { container: String, width: u16, height: u16 },
     /// A connection to a bound port of a pod. Descriptor: the socket.
     Accept { pod: IpAddr, from: SocketAddr, to: SocketAddr },
     /// Requests for the ports that take them come over a channel from now on. Descriptor: its end.
@@ -124,6 +128,8 @@ pub(crate) struct StartContainer {
     pub(crate) memory_bytes: Option<u64>,
     pub(crate) http_port: Option<u16>,
     pub(crate) stdin: bool,
+    pub(crate) stdin_once: bool,
+    pub(crate) tty: bool,
     /// How many bytes the log's file has already.
     pub(crate) log_bytes: u64,
 }

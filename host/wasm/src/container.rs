@@ -11,10 +11,13 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
-use wherry_runtime::{Container, ContainerSpec, Exit, ExitReason, Staged, Usage};
+use wherry_runtime::{
+    AttachSpec, Attached, Container, ContainerSpec, ExecError, Exit, ExitReason, Staged, TerminalSize, Usage,
+};
 
 use crate::limits::{Memory, OomKilled};
 use crate::stdin::Input;
+use crate::terminal::Tty;
 use crate::throttle::Cpu;
 
 /// The exit code of a trap: as of a process that aborts.
@@ -60,6 +63,7 @@ pub(crate) struct Resources {
     pub(crate) cpu: Arc<Cpu>,
     /// What is typed for them; `None`: nothing.
     pub(crate) input: Option<Arc<Input>>,
+    pub(crate) terminal: Option<Arc<Tty>>,
     pub(crate) _files: Arc<Staged>,
 }
 
@@ -74,10 +78,11 @@ impl Running {
         let (ended, exited) = watch::channel(None);
         let is_killed = Arc::new(AtomicBool::new(false));
         let told = Told { ended, is_killed: Arc::clone(&is_killed), exit: None };
-        let task = handle.spawn(async move {
-            let exit = guest.await;
-            told.end(exit);
-        });
+        // Not one task for both: what a guest takes is small where it has no terminal.
+        let task = match resources.terminal.clone() {
+            None => handle.spawn(async move { told.end(guest.await) }),
+            Some(terminal) => handle.spawn(async move { told.end(terminal.serve(guest).await) }),
+        };
         Arc::new(Self { exited, is_killed, stopping, task: task.abort_handle(), resources })
     }
 }
@@ -101,7 +106,21 @@ impl Container for Running {
     }
 
     fn stdin(&self, once: bool) -> Option<Pin<Box<dyn AsyncWrite + Send>>> {
-        Some(Box::pin(self.resources.input.as_ref()?.writer(once)?))
+        match &self.resources.terminal {
+            Some(terminal) => terminal.typing(once),
+            None => Some(Box::pin(self.resources.input.as_ref()?.writer(once)?)),
+        }
+    }
+
+    fn resize(&self, size: TerminalSize) {
+        self.resources.terminal.iter().for_each(|terminal| terminal.set_size(size));
+    }
+
+    async fn attach(&self, spec: AttachSpec) -> Result<Attached, ExecError> {
+        match &self.resources.terminal {
+            Some(terminal) if spec.tty => Ok(terminal.attach(spec)),
+            _ => Err(ExecError::Unsupported("the container has no terminal".to_owned())),
+        }
     }
 
     fn usage(&self) -> Usage {

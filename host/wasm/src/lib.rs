@@ -25,6 +25,7 @@ mod sockets;
 mod state;
 mod stdin;
 mod stdio;
+mod terminal;
 mod throttle;
 mod ticker;
 

@@ -12,7 +12,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wasmtime_wasi_http::handler::ProxyPre;
 use wherry_image::ModuleKind;
-use wherry_runtime::{Container, ContainerSpec, GivenCode, Image, ImageError, ImageRequest, Runtime, StartError};
+use wherry_runtime::{
+    Container, ContainerSpec, GivenCode, Image, ImageError, ImageRequest, Runtime, StartError, Terminal,
+};
 use wherry_vnet::BindError;
 
 use crate::codes::{Code, Codes, ComponentCode, Form};
@@ -26,6 +28,7 @@ use crate::places::{Place, Places, needed};
 use crate::serve::{Handler, Service, serve};
 use crate::state::{CoreState, State};
 use crate::stdin::Input;
+use crate::terminal::Tty;
 use crate::throttle::Cpu;
 use crate::ticker::Ticker;
 
@@ -98,11 +101,28 @@ impl WasmRuntime {
 
     /// What the container's instances share; its mounts of files become mounts of directories.
     fn resources(&self, spec: &mut ContainerSpec) -> Result<Resources, StartError> {
+        let input = spec.stdin.then(Input::new);
         Ok(Resources {
             memory: Memory::new(spec.limits.memory_bytes),
             cpu: Cpu::new(spec.limits.cpu_milli, Arc::clone(&self.ticker)),
-            input: spec.stdin.then(Input::new),
+            terminal: self.terminal(spec, input.as_ref())?,
+            input,
             _files: Arc::new(wherry_runtime::stage(spec, &self.mounts)?),
+        })
+    }
+
+    fn terminal(&self, spec: &mut ContainerSpec, input: Option<&Arc<Input>>) -> Result<Option<Arc<Tty>>, StartError> {
+        if !spec.tty {
+            return Ok(None);
+        }
+        let _on_guests_threads = self.guests.enter();
+        let given = spec.terminal.take().and_then(Arc::into_inner);
+        let opened = given.map_or_else(Terminal::open, Ok);
+        let input = input.map(|input| (Arc::clone(input), spec.stdin_once));
+        let tty = opened.and_then(|terminal| Tty::new(terminal, input, Arc::clone(&spec.logs)));
+        tty.map(Some).map_err(|error| StartError {
+            reason: "CreateContainerError",
+            message: format!("the container's terminal: {error}"),
         })
     }
 

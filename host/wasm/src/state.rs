@@ -16,6 +16,7 @@ use crate::outgoing::Outgoing;
 use crate::sockets::{NetView, NetworkView};
 use crate::stdin::Stdin;
 use crate::stdio::Log;
+use crate::terminal::Screen;
 
 /// How many resources (streams, sockets, requests) one instance may hold.
 pub(crate) const RESOURCES_MAX: usize = 16_384;
@@ -85,10 +86,19 @@ fn context(
     let name = spec.command.is_empty().then_some(&spec.name);
     let words: Vec<&String> = name.into_iter().chain(&spec.command).chain(&spec.args).collect();
     builder.args(&words);
-    builder.stdout(Log { sink: Arc::clone(&spec.logs), stream: StdStream::Out });
-    builder.stderr(Log { sink: Arc::clone(&spec.logs), stream: StdStream::Err });
+    match &resources.terminal {
+        Some(terminal) => {
+            builder.stdout(Screen::new(Arc::clone(terminal)));
+            builder.stderr(Screen::new(Arc::clone(terminal)));
+        }
+        None => {
+            builder.stdout(Log { sink: Arc::clone(&spec.logs), stream: StdStream::Out });
+            builder.stderr(Log { sink: Arc::clone(&spec.logs), stream: StdStream::Err });
+        }
+    }
     if let Some(input) = &resources.input {
-        builder.stdin(Stdin { input: Arc::clone(input), stopping: stopping.clone() });
+        let (input, stopping) = (Arc::clone(input), stopping.clone());
+        builder.stdin(Stdin { input, stopping, is_terminal: resources.terminal.is_some() });
     }
     if !spec.working_dir.is_empty() {
         builder.initial_cwd(&spec.working_dir);

@@ -45,6 +45,11 @@ impl Input {
         let typed = locked(&self.typed).clone()?;
         Some(Writer { typed: PollSender::new(typed), ends: once.then(|| Arc::clone(self)) })
     }
+
+    /// Nobody types any more: what is typed already can still be read.
+    pub(crate) fn close(&self) {
+        drop(locked(&self.typed).take());
+    }
 }
 
 impl Source {
@@ -86,14 +91,14 @@ impl AsyncWrite for Writer {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.typed.close();
-        self.ends.take().iter().for_each(|input| drop(locked(&input.typed).take()));
+        self.ends.take().iter().for_each(|input| input.close());
         Poll::Ready(Ok(()))
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.ends.take().iter().for_each(|input| drop(locked(&input.typed).take()));
+        self.ends.take().iter().for_each(|input| input.close());
     }
 }
 
@@ -102,11 +107,12 @@ impl Drop for Writer {
 pub(crate) struct Stdin {
     pub(crate) input: Arc<Input>,
     pub(crate) stopping: CancellationToken,
+    pub(crate) is_terminal: bool,
 }
 
 impl IsTerminal for Stdin {
     fn is_terminal(&self) -> bool {
-        false
+        self.is_terminal
     }
 }
 
@@ -177,7 +183,7 @@ mod tests {
     #[tokio::test]
     async fn one_after_the_other_types_until_the_only_one_has() {
         let input = Input::new();
-        let stdin = Stdin { input: Arc::clone(&input), stopping: CancellationToken::new() };
+        let stdin = Stdin { input: Arc::clone(&input), stopping: CancellationToken::new(), is_terminal: false };
         let mut reading = Box::into_pin(stdin.async_stream());
         for (text, once) in [("first ", false), ("second", true)] {
             let mut writer = input.writer(once).unwrap();
@@ -193,7 +199,7 @@ mod tests {
     #[tokio::test]
     async fn a_guest_that_waits_is_woken_by_what_is_typed_or_by_its_stop() {
         let (input, stopping) = (Input::new(), CancellationToken::new());
-        let mut stdin = Stdin { input: Arc::clone(&input), stopping: stopping.clone() };
+        let mut stdin = Stdin { input: Arc::clone(&input), stopping: stopping.clone(), is_terminal: false };
         assert_eq!(stdin.read(8).unwrap(), "", "silent");
         let mut writer = input.writer(false).unwrap();
         let typing = async { writer.write_all(b"typed").await.unwrap() };

@@ -80,6 +80,8 @@ async fn attach(
     let (_, _, name) = place.clone();
     let join = move |worker: Arc<Worker>| {
         move |container: Arc<dyn Container>| async move {
+            let has_terminal = worker.fields(&name, |fields| fields.tty == Some(true)).unwrap_or_default();
+            let spec = AttachSpec { tty: spec.tty && has_terminal, ..spec };
             match container.attach(spec).await {
                 // Its output at least is known.
                 Err(ExecError::Unsupported(_)) => follow::join(&agent, &worker, &name, spec, &*container),

@@ -158,6 +158,7 @@ impl Worker {
             stdin: fields.stdin == Some(true),
             stdin_once: fields.stdin_once == Some(true),
             tty: fields.tty == Some(true),
+            terminal: None,
         })
     }
 }

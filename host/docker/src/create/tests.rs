@@ -42,6 +42,7 @@ fn spec() -> ContainerSpec {
         stdin: false,
         stdin_once: false,
         tty: false,
+        terminal: None,
     }
 }
 

@@ -5,7 +5,9 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use wherry_runtime::{Code, ContainerSpec, Exit, Image, ImageKind, Limits, Mount, PodRef, Security, StartError};
+use wherry_runtime::{
+    Code, ContainerSpec, Exit, Image, ImageKind, Limits, Mount, PodRef, Security, StartError, Terminal,
+};
 use wherry_vnet::{Egress, Namespace, PodIdentity};
 
 use super::log::FileLog;
@@ -55,8 +57,10 @@ impl Guests {
         let code = Code { file: File::from(code), form: start.form.clone() };
         self.runtime.install(&start.digest, code).map_err(|error| refused(error.to_string()))?;
         let log = self.flusher.log(&start.id, File::from(log), start.log_bytes, Arc::clone(&self.clock));
+        let terminal = if start.tty { descriptors.next().zip(descriptors.next()) } else { None };
         let mounts: Vec<OwnedFd> = descriptors.collect();
-        let spec = self.spec(start, &mounts, &log)?;
+        let mut spec = self.spec(start, &mounts, &log)?;
+        spec.terminal = terminal.map(|(master, slave)| Arc::new(Terminal { master, slave }));
         let container = self.runtime.start(spec).await?;
         Ok(Running { container, log, _mounts: mounts })
     }
@@ -90,8 +94,9 @@ impl Guests {
             http_port: start.http_port,
             logs: Arc::clone(log) as _,
             stdin: start.stdin,
-            stdin_once: false,
-            tty: false,
+            stdin_once: start.stdin_once,
+            tty: start.tty,
+            terminal: None,
         })
     }
 

@@ -1,16 +1,22 @@
 //! A container in a sandbox, as the agent sees it.
 
+use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::StreamExt;
 use tokio::io::AsyncWrite;
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use wherry_runtime::{Container, Exit, ExitReason, LogSink, Staged, Usage};
+use tokio_util::io::ReaderStream;
+use wherry_runtime::{
+    AttachSpec, Attached, Container, ExecError, Exit, ExitReason, LogSink, Process, Staged, StdStream, TerminalSize,
+    Usage,
+};
 
 use super::link::Link;
 use crate::message::ToSandbox;
@@ -85,6 +91,26 @@ impl Remote {
     }
 }
 
+/// Somebody at a container's terminal.
+struct Seat {
+    link: Weak<Link>,
+    container: String,
+}
+
+#[async_trait]
+impl Process for Seat {
+    async fn exited(&self) -> io::Result<i32> {
+        // Its end is heard by the end of the output, and is the pod's matter.
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    async fn resize(&self, TerminalSize { width, height }: TerminalSize) {
+        if let Some(link) = self.link.upgrade() {
+            link.tell(&ToSandbox::Resize { container: self.container.clone(), width, height }, Vec::new());
+        }
+    }
+}
+
 impl Drop for Remote {
     /// Nobody needs its end any longer.
     fn drop(&mut self) {
@@ -119,6 +145,20 @@ impl Container for Remote {
         let stdin = UnixStream::from_std(ours.into()).ok()?;
         link.tell(&ToSandbox::Input { container: self.id.clone(), once }, vec![theirs]);
         Some(Box::pin(stdin))
+    }
+
+    async fn attach(&self, AttachSpec { stdin, tty }: AttachSpec) -> Result<Attached, ExecError> {
+        if !tty {
+            return Err(ExecError::Unsupported("the container has no terminal".to_owned()));
+        }
+        let failed = |error: io::Error| ExecError::Failed(format!("the container's terminal: {error}"));
+        let link = self.link.upgrade().ok_or_else(|| ExecError::Failed("the container has ended".to_owned()))?;
+        let (ours, theirs) = wherry_vnet::socket_pair().map_err(failed)?;
+        let (shown, typed) = UnixStream::from_std(ours.into()).map_err(failed)?.into_split();
+        link.tell(&ToSandbox::Attach { container: self.id.clone(), stdin }, vec![theirs]);
+        let output = ReaderStream::new(shown).map(|chunk| chunk.map(|chunk| (StdStream::Out, chunk))).boxed();
+        let process = Arc::new(Seat { link: self.link.clone(), container: self.id.clone() });
+        Ok(Attached { stdin: stdin.then(|| Box::pin(typed) as _), output, process })
     }
 
     fn usage(&self) -> Usage {

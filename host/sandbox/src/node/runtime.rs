@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use tokio::sync::oneshot;
 use wherry_runtime::{
     Adoption, Compiler, Container, ContainerSpec, Image, ImageError, ImageKind, ImageRequest, Mount, PodRef, Runtime,
-    StartError, Survivor,
+    StartError, Survivor, Terminal,
 };
 
 use super::container::Remote;
@@ -98,6 +98,10 @@ impl SandboxRuntime {
             self.config.compiler.code(&spec.image.digest).map_err(|error| failed(&spec.image.reference, error))?;
         let (log, log_bytes) = spec.logs.file().map_err(|error| failed("the log", error))?;
         let mut descriptors = vec![code.file.into(), log.into()];
+        if spec.tty {
+            let Terminal { master, slave } = Terminal::open().map_err(|error| failed("the terminal", error))?;
+            descriptors.extend([master, slave]);
+        }
         for mount in &spec.mounts {
             let what = || format!("cannot mount {}", mount.guest);
             if let Some(user) = self.config.sandboxes.launcher.user(sandbox).filter(|_| self.is_own(mount)) {
@@ -211,6 +215,8 @@ fn message(spec: &ContainerSpec, form: String, log_bytes: u64) -> StartContainer
         memory_bytes: spec.limits.memory_bytes,
         http_port: spec.http_port,
         stdin: spec.stdin,
+        stdin_once: spec.stdin_once,
+        tty: spec.tty,
         log_bytes,
     }
 }

@@ -140,6 +140,7 @@ impl World {
             stdin: false,
             stdin_once: false,
             tty: false,
+            terminal: None,
             pod,
         };
         let runtime = Arc::clone(&self.node.runtime);

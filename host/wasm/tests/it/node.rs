@@ -279,6 +279,7 @@ impl Pod {
             stdin: guest.stdin,
             stdin_once: false,
             tty: false,
+            terminal: None,
         };
         Ok(Started { container: self.node.runtime.start(spec).await?, log })
     }
