@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use wherry_agent::{Agent, AgentConfig, ImageGc, Runtimes, register};
+use wherry_api::kinds::ConfigMap;
+use wherry_api::well_known::CLUSTER_INFO;
 use wherry_apiserver::{Identity, RegistryConfig};
 use wherry_base::{Drain, Trigger};
 use wherry_client::Client;
@@ -68,8 +70,10 @@ async fn run(parts: Parts, drain: Drain) {
     }
 }
 
-/// Registers the node, and is told the range of its pods.
+/// Registers the node, and is told the range of its pods. Not before the cluster has said what it agrees on, as elsewhere: a node
+/// that finds nothing said takes the cluster for one of Kubernetes' own, and its Lease for good for 40 s.
 async fn network(client: &Client, config: &AgentConfig) -> anyhow::Result<NetworkConfig> {
+    client.namespaced::<ConfigMap>(CLUSTER_INFO.0).get(CLUSTER_INFO.1).await?;
     let node = register(client, config, None).await?;
     let range = node.spec.and_then(|spec| spec.pod_cidr).context("there is no range left")?;
     let pod_cidr: ipnet::IpNet = range.parse()?;
