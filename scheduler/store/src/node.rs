@@ -111,8 +111,9 @@ impl Node {
         self.stage.send_if_modified(|now| std::mem::replace(now, (*now).max(stage)) < stage);
     }
 
-    /// Runs raft until nothing is planned any more.
-    pub(crate) async fn run(&self, disk: Log) {
+    /// Runs raft until nothing is planned any more. The log is returned where it is sound: what the state will have of it
+    /// can go.
+    pub(crate) async fn run(&self, disk: Log) -> Option<LogStore> {
         let mut disk = Some(disk);
         let mut certain = None;
         let mut backoff = Backoff::new(RESTART_FIRST, RESTART_MOST);
@@ -122,20 +123,23 @@ impl Node {
                     backoff.reset();
                     self.follow(&raft, &log).await;
                     let is_over = *self.stage.borrow() >= Stage::Planned;
-                    self.stop(&raft, &log, is_over).await;
-                    certain = log.durable();
+                    self.stop(&raft, is_over).await;
                     if is_over {
-                        return;
+                        return Some(log);
                     }
+                    log.close().await;
+                    certain = log.durable();
                 }
                 Err(error) => tracing::warn!(%error, "the store cannot use its disk; it is tried again"),
             }
             tokio::select! {
                 () = tokio::time::sleep(backoff.fail()) => {}
                 () = self.nudge.notified() => {}
-                () = self.reached(Stage::Planned) => return self.pending.close(),
+                () = self.reached(Stage::Planned) => break,
             }
         }
+        self.pending.close();
+        None
     }
 
     async fn start(&self, disk: Option<Log>, certain: Option<u64>, life: u64) -> Result<(Raft, LogStore), Fault> {
@@ -270,12 +274,11 @@ impl Node {
         }
     }
 
-    async fn stop(&self, raft: &Raft, log: &LogStore, is_over: bool) {
+    async fn stop(&self, raft: &Raft, is_over: bool) {
         if is_over {
             self.give_back_numbers(raft).await;
         }
         let _ = raft.shutdown().await;
-        log.close().await;
         if is_over {
             self.machine.bequeath();
             self.pending.close();

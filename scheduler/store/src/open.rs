@@ -72,7 +72,12 @@ struct Life {
 impl Life {
     async fn live(self) {
         let Self { node, log, state, queue } = self;
-        tokio::join!(planner::run(&node, queue), node.run(log), node.pending.run(node.me.id, state));
+        let ((), log, ()) =
+            tokio::join!(planner::run(&node, queue), node.run(log), node.pending.run(node.me.id, state));
+        if let Some(log) = log {
+            let settled = *node.pending.settled().borrow();
+            log.finish(settled).await;
+        }
         node.enter(Stage::Ended);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Read once, to be written anew in the present format; nothing here writes, but to drop what was taken over.
 
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableError, TableHandle};
+use redb::{Database, ReadableDatabase, TableDefinition, TableError, TableHandle};
 
 use super::{Fault, record};
 use crate::memory::Objects;
@@ -30,18 +30,8 @@ pub(crate) fn read(log: &Database, state: &Database, interner: &mut Interner) ->
     if super::format(log)?.is_none() {
         return Err("the log beside it is missing or empty".into());
     }
-    let objects = super::load::load(
-        |value| Some(value),
-        |rows| {
-            for row in state.begin_read()?.open_table(OBJECTS)?.iter()? {
-                let (name, value) = row?;
-                rows.add(name.value(), value.value());
-            }
-            Ok(())
-        },
-    );
     let through = super::meta(state, META_THROUGH)?.unwrap_or(0);
-    let mut objects = objects?;
+    let mut objects = super::load::load(state, OBJECTS, |value| Some(value))?;
     let mut revision = through.max(super::meta(log, META_RESERVED)?.unwrap_or(0));
     for record in groups_after(log, through)? {
         revision = revision.max(record.revision.0);

@@ -14,9 +14,6 @@ use crate::OpenError;
 const ENTRIES: TableDefinition<u64, &[u8]> = TableDefinition::new("entries");
 const FACTS: TableDefinition<&str, &[u8]> = TableDefinition::new("facts");
 
-/// How many old entries one write removes at the most: so many that the log shrinks, so few that nobody waits.
-const REMOVED_ENTRIES_MAX: usize = 8;
-
 /// A fact that the log keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fact {
@@ -45,8 +42,11 @@ pub(crate) enum Write {
     /// Removes the entries from this index on.
     Truncate(u64),
     Set(Fact, Vec<u8>),
-    /// Removes a few of the entries up to this index.
-    Purge(u64),
+    /// Removes some of the entries up to this index, the oldest first.
+    Purge {
+        upto: u64,
+        entries_max: usize,
+    },
 }
 
 /// The open log. After a failed write it is closed for good; whoever goes on opens it again.
@@ -173,7 +173,7 @@ fn commit(database: &Database, changes: &[Write]) -> Result<(), Fault> {
                 Write::Append(index, entry) => drop(entries.insert(index, &*seal::sealed(entry))?),
                 Write::Truncate(from) => entries.retain_in::<u64, _>(from.., |_, _| false)?,
                 Write::Set(fact, value) => drop(facts.insert(fact.name(), &*seal::sealed(value))?),
-                Write::Purge(upto) => purge(&mut entries, *upto)?,
+                Write::Purge { upto, entries_max } => purge(&mut entries, *upto, *entries_max)?,
             }
         }
     }
@@ -181,8 +181,8 @@ fn commit(database: &Database, changes: &[Write]) -> Result<(), Fault> {
     Ok(())
 }
 
-fn purge(entries: &mut redb::Table<'_, u64, &[u8]>, upto: u64) -> Result<(), Fault> {
-    for _ in 0..REMOVED_ENTRIES_MAX {
+fn purge(entries: &mut redb::Table<'_, u64, &[u8]>, upto: u64, entries_max: usize) -> Result<(), Fault> {
+    for _ in 0..entries_max {
         if entries.first()?.is_none_or(|(index, _)| index.value() > upto) {
             break;
         }

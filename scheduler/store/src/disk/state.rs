@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{Database, ReadableDatabase, TableDefinition, WriteTransaction};
 use wherry_api::{ObjectKey, RESOURCES};
 
 use super::{Fault, File, Medium, legacy, record, seal};
@@ -115,15 +115,8 @@ fn put_position(write: &WriteTransaction, position: &Position) -> Result<(), Fau
 }
 
 fn load(database: &Database) -> Result<(Vec<Objects>, Position), Fault> {
-    let read = database.begin_read()?;
-    let objects = super::load::load(seal::opened, |rows| {
-        for row in read.open_table(VERSIONS)?.iter()? {
-            let (name, value) = row?;
-            rows.add(name.value(), value.value());
-        }
-        Ok(())
-    })?;
-    let position = read.open_table(FACTS)?.get(FACT_POSITION)?;
+    let objects = super::load::load(database, VERSIONS, seal::opened)?;
+    let position = database.begin_read()?.open_table(FACTS)?.get(FACT_POSITION)?;
     let position = position.as_ref().and_then(|row| seal::opened(row.value())).ok_or("its position is damaged")?;
     Ok((objects, raft::decode(position)?))
 }

@@ -9,6 +9,8 @@ use wherry_api::Revision;
 
 const REVISION: &str = "resourceVersion";
 const METADATA: &str = "metadata";
+/// What comes before the other members, as Kubernetes writes it: whoever looks for no more need not read on.
+const FIRST: [&str; 3] = ["apiVersion", "kind", METADATA];
 
 /// The object with an empty `resourceVersion`, and the offset between its quotes.
 pub(super) fn with_hole(object: &Value) -> (Vec<u8>, usize) {
@@ -18,7 +20,7 @@ pub(super) fn with_hole(object: &Value) -> (Vec<u8>, usize) {
     let mut out = Vec::with_capacity(1024);
     let mut hole = 0;
     out.push(b'{');
-    for (name, value) in sorted_with(members, METADATA) {
+    for (name, value) in ordered_with(members, METADATA) {
         member(&mut out, name);
         match value.filter(|_| name != METADATA) {
             Some(value) => write(&mut out, value),
@@ -32,7 +34,7 @@ pub(super) fn with_hole(object: &Value) -> (Vec<u8>, usize) {
 fn write_metadata(out: &mut Vec<u8>, metadata: &Map<String, Value>) -> usize {
     let mut hole = 0;
     out.push(b'{');
-    for (name, value) in sorted_with(metadata, REVISION) {
+    for (name, value) in ordered_with(metadata, REVISION) {
         member(out, name);
         match value.filter(|_| name != REVISION) {
             Some(value) => write(out, value),
@@ -46,13 +48,14 @@ fn write_metadata(out: &mut Vec<u8>, metadata: &Map<String, Value>) -> usize {
     hole
 }
 
-/// The members by name, with one that is always among them.
-fn sorted_with<'a>(members: &'a Map<String, Value>, always: &'a str) -> Vec<(&'a str, Option<&'a Value>)> {
+/// The members, those of [`FIRST`] and then by name, with one that is always among them.
+fn ordered_with<'a>(members: &'a Map<String, Value>, always: &'a str) -> Vec<(&'a str, Option<&'a Value>)> {
     let mut all: Vec<_> = members.iter().map(|(name, value)| (name.as_str(), Some(value))).collect();
     if !members.contains_key(always) {
         all.push((always, None));
     }
-    all.sort_unstable_by_key(|(name, _)| *name);
+    let rank = |name: &str| FIRST.iter().position(|first| *first == name).unwrap_or(FIRST.len());
+    all.sort_unstable_by_key(|(name, _)| (rank(name), *name));
     all
 }
 
@@ -105,8 +108,8 @@ mod tests {
         check(json!(null), r#"{"metadata":{"resourceVersion":"42"}}"#);
         check(json!({"metadata": {"resourceVersion": "7"}}), r#"{"metadata":{"resourceVersion":"42"}}"#);
         check(
-            json!({"kind": "Pod", "metadata": {"name": "a", "uid": "u"}, "spec": {}}),
-            r#"{"kind":"Pod","metadata":{"name":"a","resourceVersion":"42","uid":"u"},"spec":{}}"#,
+            json!({"aFirst": 1, "kind": "Pod", "metadata": {"name": "a", "uid": "u"}, "spec": {}, "apiVersion": "v1"}),
+            r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a","resourceVersion":"42","uid":"u"},"aFirst":1,"spec":{}}"#,
         );
         check(
             json!({"metadata": {"annotations": {"a": "{\"metadata\":{\"resourceVersion\":\"1\"}}"}}}),

@@ -1,11 +1,11 @@
-//! Reads a few fields out of an object's JSON in one pass, without building the rest.
+//! Reads a few fields out of an object's JSON in one pass, without building the rest, and no further than is needed.
 
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{Index, Labels};
@@ -15,7 +15,8 @@ pub(super) fn index(selectable: &[&'static str], json: &[u8]) -> Index {
     let mut found = Index { fields: vec![Arc::default(); selectable.len()].into(), ..Index::default() };
     let paths = selectable.iter().enumerate().map(|(place, path)| (place, spelled_out(path))).collect();
     let mut deserializer = serde_json::Deserializer::from_slice(json);
-    // The bytes are our own encoder's; were they not JSON, the index would hold what came before the fault.
+    // The bytes are our own encoder's; were they not JSON, the index would hold what came before the fault. That there is
+    // enough is told as a fault, too.
     let _ = Level { paths, inside: Inside::Object, found: &mut found }.deserialize(&mut deserializer);
     found
 }
@@ -117,6 +118,9 @@ impl<'de> Visitor<'de> for Level<'_> {
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
         while let Some(name) = map.next_key::<Name>()? {
             self.read_member(&name.0, &mut map)?;
+            if self.inside == Inside::Object && name.0 == "metadata" && self.paths.is_empty() {
+                return Err(A::Error::custom("there is nothing to be found behind the metadata"));
+            }
         }
         Ok(())
     }
@@ -189,6 +193,14 @@ mod tests {
             "",
             ["", "", "", "kubelet", ""],
         );
+    }
+
+    #[test]
+    fn reads_no_further_than_it_must() {
+        let json = br#"{"kind":"ConfigMap","metadata":{"labels":{"a":"b"},"uid":"u"},no JSON"#;
+        let found = index(&[], json);
+        assert_eq!((&*found.uid, found.labels.len()), ("u", 1));
+        assert_eq!(index(&["type"], br#"{"metadata":{"uid":"u"},"type":"t"}"#).fields[0].as_ref(), "t");
     }
 
     #[test]

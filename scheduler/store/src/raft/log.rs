@@ -26,6 +26,9 @@ use tail::{Kept, Tail};
 /// How many bytes of entries are read at once, unless a single one is larger: what a message to a follower carries.
 const READ_BYTES_MAX: usize = 2 << 20;
 
+/// How many old entries go along with one write: so many that the log shrinks, so few that nobody waits.
+const REMOVED_ENTRIES_MAX: usize = 8;
+
 /// The log; clones share it.
 #[derive(Clone)]
 pub(crate) struct LogStore {
@@ -160,6 +163,26 @@ impl LogStore {
         self.shared.disk.close();
     }
 
+    /// Removes all that may be cut, given what is in the state, durably, and lets go of the file: whoever opens it next has
+    /// little to read.
+    pub(crate) async fn finish(&self, settled: Option<LogId>) {
+        if let Some(upto) = settled.and_then(|settled| self.cut(settled.index()))
+            && let Ok(entries) = self.read(upto..upto + 1, usize::MAX).await
+            && let Some(last) = entries.first()
+        {
+            self.purged(last.log_id);
+            let _ = self.submit_and_wait(vec![Write::Purge { upto, entries_max: usize::MAX }]).await;
+        }
+        self.close().await;
+    }
+
+    /// Entries up to this one count as gone; their rows follow.
+    fn purged(&self, upto: LogId) {
+        let mut state = self.lock();
+        state.purged = state.purged.max(Some(upto));
+        state.tail.purge(upto);
+    }
+
     /// Queues writes, in order, and sees that somebody writes them.
     fn submit(&self, writes: Vec<Write>, ack: Ack) {
         let mut state = self.lock();
@@ -249,7 +272,8 @@ impl Shared {
         for (fact, log_id) in [(Fact::Committed, state.committed), (Fact::Purged, state.purged)] {
             writes.extend(log_id.and_then(|log_id| Some(Write::Set(fact, encode(&log_id).ok()?))));
         }
-        writes.extend(state.purged.map(|purged| Write::Purge(purged.index())));
+        let purge = |purged: LogId| Write::Purge { upto: purged.index(), entries_max: REMOVED_ENTRIES_MAX };
+        writes.extend(state.purged.map(purge));
     }
 
     fn note(&self, durable: Option<u64>, failed: Option<Arc<str>>) {

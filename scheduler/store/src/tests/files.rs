@@ -1,6 +1,7 @@
 //! What is on the disk: files of older releases, damaged ones, saved ones, and disks that are full.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use redb::{Database, TableDefinition};
 use serde_json::json;
@@ -9,6 +10,7 @@ use wherry_base::Rng;
 
 use super::disk::Disk;
 use super::{create, delete, dump, pods, put, told};
+use crate::disk::log::Log;
 use crate::disk::record;
 use crate::{Assembly, Encoded, Entry, Expect, Index, Limits, OpenError, ProposeError, RestoreError, Revision, Store};
 
@@ -159,6 +161,22 @@ async fn a_full_disk_stops_writes_and_loses_nothing() {
     disk.set_free(usize::MAX);
     create(&store, "more").await;
     assert_eq!(present(&store), kept.len() + 1);
+}
+
+/// Though each group is larger than what is kept in memory for members that lag behind.
+#[tokio::test]
+async fn a_store_that_ends_well_leaves_little_of_its_log() {
+    let disk = Arc::new(Disk::default());
+    let store = disk.open().unwrap();
+    let padding = "x".repeat(1 << 20);
+    for i in 0..6 {
+        store.propose(put(&format!("p{i}"), Expect::Absent, &padding)).await.unwrap();
+    }
+    store.close().await;
+    drop(store);
+    let entries = Log::open(disk.clone()).unwrap().entries(0..u64::MAX, usize::MAX).unwrap().len();
+    assert!(entries <= 2, "{entries}");
+    assert_eq!(disk.open().unwrap().snapshot(pods()).objects.len(), 6);
 }
 
 fn saved(store: &Store) -> Vec<u8> {

@@ -88,9 +88,7 @@ impl RaftLogStorage<Types> for LogStore {
     }
 
     async fn purge(&mut self, upto: LogId) -> io::Result<()> {
-        let mut state = self.lock();
-        state.purged = state.purged.max(Some(upto));
-        state.tail.purge(upto);
+        self.purged(upto);
         Ok(())
     }
 }

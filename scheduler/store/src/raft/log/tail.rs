@@ -5,6 +5,9 @@ use std::ops::Range;
 
 use crate::raft::{Entry, LogId};
 
+/// At least as many of the newest entries are kept, however large they are: whoever is an entry behind needs no snapshot.
+const LEAST: usize = 2;
+
 /// How many of the newest entries are kept in memory, and how many bytes of them; whichever bound is met first. The
 /// log on the disk is cut where these begin: a follower that lacks more gets a snapshot.
 #[derive(Clone, Copy, Debug)]
@@ -62,7 +65,7 @@ impl Tail {
     /// Entries up to this index are on the disk: the oldest may go where they are too many.
     pub(super) fn settle(&mut self, durable: Option<u64>) {
         self.durable = self.durable.max(durable);
-        while self.entries.len() > self.kept.entries || self.bytes > self.kept.bytes {
+        while self.entries.len() > LEAST && (self.entries.len() > self.kept.entries || self.bytes > self.kept.bytes) {
             let is_durable = self.entries.front().is_some_and(|(entry, _)| Some(entry.log_id.index()) <= self.durable);
             if !is_durable {
                 break;
