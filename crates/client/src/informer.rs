@@ -1,6 +1,6 @@
 //! A local, always fresh picture of a collection, reduced to what its reader decides on.
 //!
-//! One task an informer lists, then watches. A watch that breaks off goes on where it was, with back-off, on whichever
+//! One task an informer lists, page by page, then watches. A watch that breaks off goes on where it was, with back-off, on whichever
 //! server of the cluster answers; all of them have the same revisions. A watch that is refused, for its revision has expired
 //! or is not known, starts over. Readers take a consistent snapshot without a lock, or wait for the keys that changed. Events that
 //! arrive together are shown together: a burst of thousands swaps the picture a few times.
@@ -24,6 +24,8 @@ use crate::transport::{ListOptions, WatchOptions};
 const CHANGES_WAITING_MAX: usize = 4096;
 /// How many events are shown at once at the most.
 const EVENTS_TOGETHER_MAX: usize = 512;
+/// How many objects are asked for at once while listing: as Kubernetes' clients do.
+const PAGE_OBJECTS: usize = 500;
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MOST: Duration = Duration::from_secs(10);
 
@@ -65,9 +67,21 @@ impl<P: Clone> Picture<P> {
     where
         P: Projection<K>,
     {
-        let objects: OrdMap<ObjectKey, P> = items.into_iter().map(|item| (item.key(), P::project(item))).collect();
-        let groups = objects.iter().flat_map(|(key, object)| grouped(key, object)).collect();
-        Self { objects: Arc::new(objects), groups }
+        let mut picture = Self::default();
+        picture.add(items);
+        picture
+    }
+
+    fn add<K: Kind>(&mut self, items: Vec<K>)
+    where
+        P: Projection<K>,
+    {
+        let objects = Arc::make_mut(&mut self.objects);
+        for item in items {
+            let (key, object) = (item.key(), P::project(item));
+            self.groups.extend(grouped(&key, &object));
+            objects.insert(key, object);
+        }
     }
 }
 
@@ -158,18 +172,39 @@ impl<K: Kind, P: Projection<K>> Reflector<K, P> {
 
     /// Lists, then watches until the watch breaks.
     async fn follow(&self, backoff: &mut Backoff) -> Result<(), Error> {
-        let (labels, fields) = (self.labels.clone(), self.fields.clone());
-        let list = self.api.list(ListOptions { labels, fields, ..ListOptions::default() }).await?;
-        self.replace(list.items);
+        let mut resource_version = self.list().await?;
         self.shared.synced.send_replace(true);
         backoff.reset();
-        let mut resource_version = list.resource_version;
         loop {
             match self.go_on(&mut resource_version, backoff).await {
                 Err(error) if error.reason != Reason::ServiceUnavailable => return Err(error),
                 ended => tracing::debug!(resource = ?K::resource(), ?ended, "a watch ended; going on where it was"),
             }
             tokio::time::sleep(backoff.fail()).await;
+        }
+    }
+
+    /// Shows what there is, and tells its revision. A page is reduced before the next is asked for, so that a large
+    /// collection is not in memory as a whole. One that changes too fast for that is listed at once.
+    async fn list(&self) -> Result<String, Error> {
+        let (labels, fields) = (self.labels.clone(), self.fields.clone());
+        let mut options = ListOptions { labels, fields, limit: PAGE_OBJECTS, ..ListOptions::default() };
+        let mut picture = Picture::default();
+        loop {
+            let page = match self.api.list(options.clone()).await {
+                Err(error) if error.reason == Reason::Expired && !options.continue_token.is_empty() => {
+                    (options.limit, options.continue_token) = (0, String::new());
+                    picture = Picture::default();
+                    continue;
+                }
+                page => page?,
+            };
+            picture.add(page.items);
+            options.continue_token = page.continue_token;
+            if options.continue_token.is_empty() {
+                self.replace(picture);
+                return Ok(page.resource_version);
+            }
         }
     }
 
@@ -193,8 +228,7 @@ impl<K: Kind, P: Projection<K>> Reflector<K, P> {
     }
 
     /// Shows a new list; keys that are gone, new or perhaps changed are told.
-    fn replace(&self, items: Vec<K>) {
-        let fresh = Picture::<P>::of(items);
+    fn replace(&self, fresh: Picture<P>) {
         let objects = Arc::clone(&fresh.objects);
         let old = Arc::clone(&self.shared.picture.swap(Arc::new(fresh)).objects);
         let gone = old.keys().filter(|key| !objects.contains_key(*key));
@@ -279,7 +313,7 @@ mod tests {
 
     use super::*;
     use crate::api::Client;
-    use crate::transport::{EventKind, RawEvent, RawWatch, Request, Transport};
+    use crate::transport::{EventKind, RawEvent, RawWatch, Request, Transport, Verb};
 
     /// An API whose first watch tells an event and its end at once, and whose second goes on.
     #[derive(Default)]
@@ -346,5 +380,52 @@ mod tests {
         }
         let names: Vec<String> = maps.snapshot().keys().map(|key| key.name.to_string()).collect();
         assert_eq!(names, ["m1", "m2"]);
+    }
+
+    /// An API that shows two pages, or whose second has expired.
+    struct Paged {
+        is_changing: bool,
+    }
+
+    #[async_trait]
+    impl Transport for Paged {
+        async fn send(&self, request: Request) -> Result<Bytes, Error> {
+            let Verb::List(options) = request.verb else { unreachable!("{:?}", request.verb) };
+            let map = |name: &&str| format!(r#"{{"metadata":{{"name":"{name}","namespace":"d"}}}}"#);
+            let list = |token, items: &[&str]| {
+                let items: Vec<String> = items.iter().map(map).collect();
+                let metadata = format!(r#"{{"resourceVersion":"7","continue":"{token}"}}"#);
+                Ok(format!(r#"{{"metadata":{metadata},"items":[{}]}}"#, items.join(",")).into())
+            };
+            match (options.limit, options.continue_token.as_str()) {
+                (0, "") => list("", &["a", "b", "c"]),
+                (1.., "") => list("behind a", &["a"]),
+                (1.., "behind a") if !self.is_changing => list("", &["b"]),
+                (1.., "behind a") => Err(Error::new(Reason::Expired, "too old")),
+                asked => unreachable!("{asked:?}"),
+            }
+        }
+
+        async fn watch(
+            &self,
+            _: &'static Resource,
+            _: Option<String>,
+            options: WatchOptions,
+        ) -> Result<RawWatch, Error> {
+            assert_eq!(options.resource_version, "7");
+            Ok(stream::pending().boxed())
+        }
+    }
+
+    #[tokio::test]
+    async fn pages_are_one_list_and_an_expired_one_is_listed_at_once() {
+        for (is_changing, expected) in [(false, "a b"), (true, "a b c")] {
+            let tasks = Trigger::new();
+            let client = Client::new(Arc::new(Paged { is_changing }));
+            let maps = Informer::<Arc<ConfigMap>>::spawn::<ConfigMap>(client.all(), "", "", &tasks.drain());
+            maps.synced().await;
+            let names: Vec<String> = maps.snapshot().keys().map(|key| key.name.to_string()).collect();
+            assert_eq!(names.join(" "), expected);
+        }
     }
 }

@@ -8,7 +8,8 @@ use imbl::OrdMap;
 use jiff::Timestamp;
 use wherry_api::kinds::{
     CertificateSigningRequest, ConfigMap, Deployment, EndpointSlice, Endpoints, Ingress, IngressClass, Kind, Lease,
-    Namespace, Node, ObjectMeta, Pod, PodDisruptionBudget, ReplicaSet, RuntimeClass, Secret, Service, ServiceAccount,
+    Namespace, Node, ObjectMeta, Partial, Pod, PodDisruptionBudget, ReplicaSet, RuntimeClass, Secret, Service,
+    ServiceAccount,
 };
 use wherry_api::{ObjectKey, Resource};
 use wherry_base::Drain;
@@ -161,13 +162,13 @@ world! {
     slices: EndpointSlice => Arc<EndpointSlice>,
     nodes: Node => Arc<Node>,
     namespaces: Namespace => Arc<Namespace>,
-    leases: Lease => Bare,
+    leases: Partial<Lease> => Bare,
     ingresses: Ingress => Arc<Ingress>,
-    config_maps: ConfigMap => Bare,
+    config_maps: Partial<ConfigMap> => Bare,
     secrets: Secret => SecretRef,
-    service_accounts: ServiceAccount => Bare,
+    service_accounts: Partial<ServiceAccount> => Bare,
     ingress_classes: IngressClass => Arc<IngressClass>,
-    runtime_classes: RuntimeClass => Bare,
+    runtime_classes: Partial<RuntimeClass> => Bare,
     requests: CertificateSigningRequest => Arc<CertificateSigningRequest>,
     budgets: PodDisruptionBudget => Arc<PodDisruptionBudget>,
 }
