@@ -128,11 +128,27 @@ impl Engine {
 
     /// Runs Docker's own command line against it; what it prints.
     pub fn docker(&self, words: &[&str]) -> anyhow::Result<String> {
-        let printed: Printed = self.command(words)?.into();
+        let printed: Printed = self.output(words)?.into();
         if !printed.ok {
             bail!("docker {}: {}", words.join(" "), printed.err);
         }
         Ok(printed.out.trim().to_owned())
+    }
+
+    /// Removes its containers. dockerd, where many end at once, may miss the end of some, and then never answers.
+    fn remove_all(&self) -> anyhow::Result<()> {
+        let all = self.docker(&["ps", "-aq"])?;
+        let words: Vec<&str> = ["rm", "-f"].into_iter().chain(all.lines()).collect();
+        if words.len() == 2 {
+            return Ok(());
+        }
+        let mut removal = self.command(&words).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        let ended = until("the containers are removed", || Ok(removal.try_wait()?));
+        if ended.is_err() {
+            removal.kill()?;
+            removal.wait()?;
+        }
+        ended.map(drop)
     }
 
     /// SIGKILL; its containers run on without it.
@@ -162,9 +178,14 @@ impl Engine {
         signal(&self.process, libc::SIGCONT);
     }
 
-    fn command(&self, words: &[&str]) -> anyhow::Result<Output> {
-        let host = format!("unix://{}", self.socket().display());
-        Command::new(DOCKER).arg("--host").arg(host).args(words).output().context("docker does not start")
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(DOCKER);
+        command.arg("--host").arg(format!("unix://{}", self.socket().display())).args(words);
+        command
+    }
+
+    fn output(&self, words: &[&str]) -> anyhow::Result<Output> {
+        self.command(words).output().context("docker does not start")
     }
 
     fn await_answer(&mut self) -> anyhow::Result<()> {
@@ -173,7 +194,7 @@ impl Engine {
                 let log = fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
                 bail!("{} ended with {status}: {log}", self.kind.program());
             }
-            Ok(self.command(&["version"])?.status.success().then_some(()))
+            Ok(self.output(&["version"])?.status.success().then_some(()))
         })
     }
 
@@ -200,13 +221,7 @@ impl Drop for Engine {
         // A test that has failed may have left it so.
         self.resume();
         // Podman removes what others have joined only after those.
-        for _ in 0..2 {
-            let all = self.docker(&["ps", "-aq"]).unwrap_or_default();
-            let words: Vec<&str> = ["rm", "-f"].into_iter().chain(all.lines()).collect();
-            if words.len() > 2 {
-                drop(self.docker(&words));
-            }
-        }
+        drop(self.remove_all().and_then(|()| self.remove_all()));
         signal(&self.process, libc::SIGTERM);
         drop(self.process.wait());
         end_monitors(self.directory.path());
