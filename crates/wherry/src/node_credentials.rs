@@ -213,7 +213,8 @@ async fn ask(api: &Client, own: &Own, usage: Usage, most: Duration) -> anyhow::R
         spec: CertificateSigningRequestSpec {
             request: ByteString(request.into_bytes()),
             signer_name: signer_name.to_owned(),
-            usages: Some(vec!["digital signature".to_owned(), usage.to_owned()]),
+            // Kubernetes before 1.27 signs no request without the second, whatever the key's kind.
+            usages: Some(["digital signature", "key encipherment", usage].map(str::to_owned).to_vec()),
             ..CertificateSigningRequestSpec::default()
         },
         status: None,
