@@ -116,8 +116,10 @@ fn open_damaged(disk: &Disk, name: &'static str, rng: &Rng) -> Result<Store, Ope
 async fn damage_is_found_at_the_start_or_does_no_harm() {
     let disk = Disk::default();
     let store = disk.open().unwrap();
+    // So much that most of the state's file is in use.
+    let padding = "x".repeat(4_000);
     for i in 0..60 {
-        create(&store, &format!("p{i}")).await;
+        store.propose(put(&format!("p{i}"), Expect::Absent, &padding)).await.unwrap();
     }
     let expected = dump(&store);
     drop(store);
