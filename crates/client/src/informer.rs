@@ -315,6 +315,10 @@ mod tests {
     use crate::api::Client;
     use crate::transport::{EventKind, RawEvent, RawWatch, Request, Transport, Verb};
 
+    fn names(maps: &Informer<Arc<ConfigMap>>) -> Vec<String> {
+        maps.snapshot().keys().map(|key| key.name.to_string()).collect()
+    }
+
     /// An API whose first watch tells an event and its end at once, and whose second goes on.
     #[derive(Default)]
     struct Closing(AtomicUsize);
@@ -378,8 +382,7 @@ mod tests {
         while maps.snapshot().len() < 2 {
             changes.recv().await.unwrap();
         }
-        let names: Vec<String> = maps.snapshot().keys().map(|key| key.name.to_string()).collect();
-        assert_eq!(names, ["m1", "m2"]);
+        assert_eq!(names(&maps), ["m1", "m2"]);
     }
 
     /// An API that shows two pages, or whose second has expired.
@@ -424,8 +427,7 @@ mod tests {
             let client = Client::new(Arc::new(Paged { is_changing }));
             let maps = Informer::<Arc<ConfigMap>>::spawn::<ConfigMap>(client.all(), "", "", &tasks.drain());
             maps.synced().await;
-            let names: Vec<String> = maps.snapshot().keys().map(|key| key.name.to_string()).collect();
-            assert_eq!(names.join(" "), expected);
+            assert_eq!(names(&maps).join(" "), expected);
         }
     }
 }

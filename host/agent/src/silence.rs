@@ -33,7 +33,7 @@ async fn follow(context: Arc<Context>, runtime: &'static str, mut now: watch::Re
     loop {
         if why.is_some() {
             tell(why);
-            if now.wait_for(|now| !is_lost(now)).await.is_err() {
+            if now.wait_for(|now| !now.is_lost()).await.is_err() {
                 return;
             }
         }
@@ -48,15 +48,11 @@ async fn follow(context: Arc<Context>, runtime: &'static str, mut now: watch::Re
 /// Resolves, with why, when the runtime has been lost for long; `None`: there is nobody any more who could tell.
 async fn lost_for_long(runtime: &str, now: &mut watch::Receiver<Availability>) -> Option<Arc<str>> {
     loop {
-        let why = loss(runtime, &*now.wait_for(is_lost).await.ok()?);
-        if tokio::time::timeout(PATIENCE, now.wait_for(|now| !is_lost(now))).await.is_err() {
+        let why = loss(runtime, &*now.wait_for(Availability::is_lost).await.ok()?);
+        if tokio::time::timeout(PATIENCE, now.wait_for(|now| !now.is_lost())).await.is_err() {
             return why;
         }
     }
-}
-
-const fn is_lost(now: &Availability) -> bool {
-    matches!(now, Availability::Lost(_))
 }
 
 #[cfg(test)]

@@ -16,4 +16,9 @@ impl Availability {
     pub const fn is_ready(&self) -> bool {
         matches!(self, Self::Ready(_))
     }
+
+    /// Whether it cannot be asked about containers that it may have still.
+    pub const fn is_lost(&self) -> bool {
+        matches!(self, Self::Lost(_))
+    }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use wherry_api::kinds::Pod;
-use wherry_runtime::{Adoption, Availability, Exit, ExitReason, PodRef, Runtime, Survivor};
+use wherry_runtime::{Adoption, Exit, ExitReason, PodRef, Survivor};
 use wherry_vnet::Namespace;
 
 use super::Worker;
@@ -30,7 +30,8 @@ impl Inheritance {
         let runtimes = context.runtimes.of(pod).ok()?.iter();
         let survivors = runtimes.flat_map(|runtime| {
             let left = runtime.survivors(name, &directories);
-            let cannot_tell = left.is_empty() && is_lost(runtime);
+            let is_lost = || runtime.availability().is_some_and(|now| now.borrow().is_lost());
+            let cannot_tell = left.is_empty() && is_lost();
             if cannot_tell { status::remembered(pod, name, runtime.name()) } else { left }
         });
         let survivors: Vec<_> = survivors.collect();
@@ -48,10 +49,6 @@ impl Inheritance {
     pub fn survivors(&self) -> &[Survivor] {
         &self.survivors
     }
-}
-
-fn is_lost(runtime: &Arc<dyn Runtime>) -> bool {
-    runtime.availability().is_some_and(|now| matches!(&*now.borrow(), Availability::Lost(_)))
 }
 
 impl Worker {
